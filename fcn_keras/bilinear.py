@@ -1,0 +1,65 @@
+"""Bilinear interpolation as the kernel of a transposed convolution."""
+
+import keras
+import numpy as np
+
+
+def bilinear_kernel(size: int) -> np.ndarray:
+    """The kernel with which a transposed convolution interpolates bilinearly.
+
+    With stride `s` and size `2 * s` (or `2 * s - 1`) its gain is 1 in the interior of a map.
+    This is the filling of the paper's reference code (section 3.3 of arXiv 1411.4038).
+
+    Args:
+        size: width and height of the kernel.
+
+    Returns:
+        A float32 array of shape `(size, size)`.
+
+    Example:
+
+    >>> bilinear_kernel(4)[0]
+    array([0.0625, 0.1875, 0.1875, 0.0625], dtype=float32)
+    """
+    if size < 1:
+        raise ValueError(f"`size` must be at least 1. Received: size={size}.")
+    factor = (size + 1) // 2
+    centre = factor - 1 if size % 2 else factor - 0.5
+    line = 1 - np.abs(np.arange(size) - centre) / factor
+    return np.outer(line, line).astype("float32")
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class Bilinear(keras.initializers.Initializer):
+    """Fills a `Conv2DTranspose` kernel so that the layer interpolates bilinearly.
+
+    Each channel is interpolated by itself: the kernel joins class `c` to class `c` alone, and
+    every entry off that diagonal is zero (section 3.3 of arXiv 1411.4038).
+
+    Example:
+
+    >>> upscore2 = keras.layers.Conv2DTranspose(
+    ...     21, 4, strides=2, use_bias=False, kernel_initializer=Bilinear()
+    ... )
+    """
+
+    def __call__(self, shape, dtype=None):
+        """Returns the kernel.
+
+        Args:
+            shape: `(size, size, channels, channels)`.
+            dtype: dtype of the kernel, the backend's float type if not given.
+
+        Raises:
+            ValueError: if the kernel is not square, or channels in and out differ.
+        """
+        height, width, channels_out, channels_in = shape
+        if height != width or channels_out != channels_in:
+            raise ValueError(
+                "`Bilinear` fills square kernels with as many channels out as in. "
+                f"Received: shape={tuple(shape)}."
+            )
+        kernel = np.zeros(shape, "float32")
+        diagonal = np.arange(channels_out)
+        kernel[:, :, diagonal, diagonal] = bilinear_kernel(height)[:, :, None]
+        return keras.ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())

@@ -1,0 +1,42 @@
+"""Data sets: the registry, and what every one of them is (`Dataset`)."""
+
+from pathlib import Path
+
+from fcn_keras.data.dataset import Dataset, Example, Split
+from fcn_keras.data.folder import load_folder
+from fcn_keras.data.registry import DATASETS
+from fcn_keras.errors import UserError
+
+__all__ = ["DATASETS", "Dataset", "Example", "Split", "load_dataset"]
+
+
+def load_dataset(name: str | Path) -> Dataset:
+    """Opens a data set.
+
+    Args:
+        name: a registered name (`fcn_keras.data.DATASETS`), or the path of a folder; see
+            `fcn_keras.data.folder.load_folder`.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        UserError: if there is no such data set, or its files are wrong.
+
+    Example:
+
+    >>> shapes = load_dataset("shapes")
+    >>> shapes.splits["train"][0].image.shape
+    (96, 96, 3)
+    """
+    if str(name) in DATASETS:
+        # TFDS is heavy, and folders do without it.
+        from fcn_keras.data.tfds_source import load_tfds
+
+        return load_tfds(str(name))
+    if not Path(name).is_dir():
+        raise UserError(
+            f"`dataset` must be one of {', '.join(DATASETS)}, or the path of a folder. "
+            f"Received: {str(name)!r}, which is neither."
+        )
+    return load_folder(name)

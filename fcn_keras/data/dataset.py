@@ -1,0 +1,98 @@
+"""What a data set is here: names, colours, and splits of images with their label maps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+IGNORE_LABEL = 255
+
+
+class Example(NamedTuple):
+    """An image and the class of each of its pixels.
+
+    Attributes:
+        image: uint8 `(H, W, 3)`, RGB.
+        label: uint8 `(H, W, 1)`, class ids, or 255 for void.
+        id: what the image is called; a file's stem.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    id: str
+
+
+class Split(Protocol):
+    """Examples by number, in any order, from any thread."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Returns the height and width of an image."""
+        ...
+
+    def scan(self) -> np.ndarray:
+        """Checks all labels, and returns how many pixels have each: int64 `(256,)`."""
+        ...
+
+
+def count_labels(split: Split) -> np.ndarray:
+    """Returns how many pixels of a split have each label, int64 `(256,)`, void at 255."""
+    counts = np.zeros(256, "int64")
+    for index in range(len(split)):
+        counts += np.bincount(split[index].label.ravel(), minlength=256)
+    return counts
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set.
+
+    Attributes:
+        name: what it is called.
+        classes: class names; class ids are positions in it.
+        colors: an RGB colour for each class.
+        splits: `Split`s by name: "train", "val", perhaps "test".
+    """
+
+    name: str
+    classes: Sequence[str]
+    colors: Sequence[tuple[int, int, int]]
+    splits: dict[str, Split]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+
+class Remembered:
+    """A split that keeps what it has read, as long as it fits into a budget of memory.
+
+    Args:
+        split: the `Split` to read from.
+        budget: bytes to keep at most.
+    """
+
+    def __init__(self, split: Split, budget: int):
+        self.split = split
+        self.left = budget
+        self.kept = {}
+
+    def __len__(self):
+        return len(self.split)
+
+    def size(self, index):
+        return self.split.size(index)
+
+    def __getitem__(self, index):
+        example = self.kept.get(index)
+        if example is None:
+            example = self.split[index]
+            size = example.image.nbytes + example.label.nbytes
+            if size <= self.left:
+                self.left -= size
+                self.kept[index] = example
+        return example

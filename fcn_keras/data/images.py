@@ -1,0 +1,91 @@
+"""Image and mask files as arrays; whatever cannot be read right is refused by name."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fcn_keras.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+MASK_SUFFIXES = (".png",)
+
+# Grey values of 16 bits, of which the upper 8 are what an 8-bit reader would see.
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads a photo, upright as its EXIF data says.
+
+    Args:
+        path: a file in any format that Pillow reads.
+
+    Returns:
+        A uint8 array `(H, W, 3)`, RGB.
+
+    Raises:
+        UserError: if the file is no image, or a broken one; names the file.
+    """
+    image = _open(path)
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _DEEP_MODES:
+        image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+    return np.asarray(image.convert("RGB"))
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Reads a label map as it is stored: palette indices or grey values.
+
+    Args:
+        path: a palette or grey PNG.
+
+    Returns:
+        A uint8 array `(H, W)`.
+
+    Raises:
+        UserError: if the file is broken, or holds colours instead of labels; names the file.
+    """
+    image = _open(path)
+    if image.mode not in ("P", "L", "1", *_DEEP_MODES):
+        raise UserError(
+            f"{path}: a mask must be a palette or grey PNG of class ids. "
+            f"This one holds colours (mode {image.mode})."
+        )
+    mask = np.asarray(image)
+    if mask.max(initial=0) > 255:
+        raise UserError(
+            f"{path}: a mask may hold values up to 255. This one holds {mask.max()}."
+        )
+    return mask.astype("uint8")
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Reads height and width from a file's header, upright as its EXIF data says.
+
+    Raises:
+        UserError: if the file is no image; names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(0x0112, 1) >= 5:  # turned by a quarter
+                width, height = height, width
+            return height, width
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as an image ({_reason(error)}).") from error
+
+
+def _open(path):
+    try:
+        image = Image.open(path)
+        image.load()
+        return image
+    # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as an image ({_reason(error)}).") from error
+
+
+def _reason(error):
+    if isinstance(error, UnidentifiedImageError):
+        return "unknown or damaged format"
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]

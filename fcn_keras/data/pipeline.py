@@ -1,0 +1,197 @@
+"""Batches for training and for evaluation, by tf.data.
+
+The order of a training set and all that is drawn for an image follow from the seed and from
+the image's place in the stream alone. So a stream can start at any step and go on exactly as
+if it had run up to there, and no state has to be saved.
+"""
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from fcn_keras.data.dataset import IGNORE_LABEL, Split
+from fcn_keras.errors import UserError
+
+# What lies beyond the border of an image: the mean of photographs, which the network sees as 0.
+PADDING_COLOR = (124, 117, 104)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images are varied; image and mask always move together.
+
+    Attributes:
+        crop_size: height and width of the crops.
+        flip: whether half of the images are mirrored.
+        scale: range from which a zoom is drawn (evenly in its logarithm).
+        color: how far brightness, contrast, saturation and the tint may move; 0 for not at all,
+            0.5 for strongly.
+    """
+
+    crop_size: tuple[int, int]
+    flip: bool = True
+    scale: tuple[float, float] = (1.0, 1.0)
+    color: float = 0.0
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Returns how many batches hold every image once; the last one is filled up with void."""
+    return -(-len(split) // batch_size)
+
+
+def training_batches(
+    split: Split, augmentation: Augmentation, batch_size: int, seed: int, first_step: int = 0
+) -> tf.data.Dataset:
+    """Streams training batches, epoch after epoch, each in an order of its own.
+
+    Args:
+        split: what to read from.
+        augmentation: how to vary it.
+        batch_size: images in a batch, over all replicas.
+        seed: of everything drawn.
+        first_step: how many batches to leave out: the place to resume at.
+
+    Returns:
+        An endless `tf.data.Dataset` of pairs: images uint8 `(batch_size, h, w, 3)` and labels
+        uint8 `(batch_size, h, w, 1)`. Every batch is full: the last one of an epoch has
+        images that are all void at its end.
+    """
+    places = steps_per_epoch(split, batch_size) * batch_size
+
+    def example(position):
+        epoch, place = position // places, position % places
+        order = tf.stack([seed, epoch])
+        index = tf.random.experimental.index_shuffle(
+            tf.minimum(place, len(split) - 1), order, len(split) - 1
+        )
+        image, label = _read(split, tf.where(place < len(split), index, -1))
+        return _augment(image, label, augmentation, tf.stack([seed, position]))
+
+    return (
+        tf.data.Dataset.range(first_step * batch_size, np.iinfo("int64").max)
+        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
+    """Batches whole images at their own sizes, each exactly once.
+
+    Images of one size share a batch, so nothing is scaled or padded; batches that are not full
+    are filled up with images that are all void.
+
+    Args:
+        split: what to read from.
+        batch_size: images in a batch, over all replicas.
+
+    Returns:
+        A `tf.data.Dataset` of pairs: images uint8 `(batch_size, H, W, 3)` and labels uint8
+        `(batch_size, H, W, 1)`.
+    """
+
+    places = tf.data.Dataset.from_tensor_slices(_by_size(split, batch_size))
+    # All images of a batch have one size but those that fill it up: one pixel of void each,
+    # which the padding makes as large as the others.
+    return (
+        places.map(lambda index: _read(split, index), num_parallel_calls=tf.data.AUTOTUNE)
+        .padded_batch(
+            batch_size, padding_values=(np.uint8(0), np.uint8(IGNORE_LABEL)), drop_remainder=True
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _by_size(split, batch_size):
+    """Numbers of the examples, those of one size together, filled up to whole batches by -1."""
+    if batch_size == 1:
+        return np.arange(len(split))
+    same = {}
+    for index in range(len(split)):
+        same.setdefault(split.size(index), []).append(index)
+    order = [group + [-1] * (-len(group) % batch_size) for group in same.values()]
+    return np.concatenate(order)
+
+
+def _read(split, index):
+    """Reads an example by its number; for -1, a pixel of void."""
+
+    def read(index):
+        if index < 0:
+            return np.zeros((1, 1, 3), "uint8"), np.full((1, 1, 1), IGNORE_LABEL, "uint8")
+        example = split[int(index)]
+        return example.image, example.label
+
+    # Reading has no side effects, so tf.data may do it in parallel also when deterministic.
+    image, label = tf.numpy_function(read, [index], (tf.uint8, tf.uint8), stateful=False)
+    return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(label, (None, None, 1))
+
+
+def _augment(image, label, augmentation, seed):
+    draw = tf.unstack(tf.random.stateless_uniform([9], seed))
+    image, label = _crop(image, label, augmentation, draw[:3])
+    if augmentation.flip:
+        mirrored = draw[3] < 0.5
+        image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+        label = tf.cond(mirrored, lambda: tf.reverse(label, [1]), lambda: label)
+    if augmentation.color:
+        image = _recolor(image, augmentation.color, draw[4:])
+    return image, label
+
+
+def _crop(image, label, augmentation, draw):
+    """Cuts a window out at a random place, scaled to the crop size; void lies outside."""
+    height, width = augmentation.crop_size
+    low, high = augmentation.scale
+    zoom = low * (high / low) ** draw[0]
+    windows = [tf.maximum(1, tf.cast(tf.round(side / zoom), tf.int32)) for side in (height, width)]
+    begins, ends, pads = [], [], []
+    for axis, (window, place) in enumerate(zip(windows, draw[1:], strict=True)):
+        slack = tf.shape(image)[axis] - window
+        # From 0 to the slack; where the image is smaller than the window, from it to 0.
+        choices = tf.cast(tf.abs(slack) + 1, tf.float32)
+        start = tf.sign(slack) * tf.cast(tf.floor(place * choices), tf.int32)
+        begins.append(tf.maximum(start, 0))
+        ends.append(tf.minimum(start + window, tf.shape(image)[axis]))
+        pads.append([tf.maximum(-start, 0), tf.maximum(start + window - tf.shape(image)[axis], 0)])
+    cut = (slice(begins[0], ends[0]), slice(begins[1], ends[1]))
+    pads = [*pads, [0, 0]]
+    color = tf.constant(PADDING_COLOR, tf.uint8)
+    image = tf.pad(image[cut] - color, pads) + color  # modulo 256, so nothing is lost
+    label = tf.pad(label[cut], pads, constant_values=IGNORE_LABEL)
+    if low != 1 or high != 1:
+        image = tf.image.resize(image, (height, width))
+        image = tf.cast(tf.round(image), tf.uint8)
+        label = tf.image.resize(label, (height, width), "nearest")
+    return tf.ensure_shape(image, (height, width, 3)), tf.ensure_shape(label, (height, width, 1))
+
+
+def _recolor(image, strength, draw):
+    """Moves saturation, contrast, brightness and tint, each by a factor drawn around 1."""
+    image = tf.cast(image, tf.float32)
+    centred = [strength * (2 * number - 1) for number in draw]
+    grey = tf.reduce_mean(image, axis=2, keepdims=True)
+    image = grey + (image - grey) * tf.exp(centred[0])
+    mean = tf.reduce_mean(image)
+    image = mean + (image - mean) * tf.exp(centred[1])
+    tint = 0.3 * tf.stack([centred[3], -(centred[3] + centred[4]) / 2, centred[4]])
+    image = image * tf.exp(centred[2] + tint)
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+
+
+@contextmanager
+def reading_errors():
+    """Turns an error that came up while a batch was read back into the `UserError` it was.
+
+    tf.data hands on the text of an exception, but not the exception.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        match = re.search(r"UserError: (.+)", error.message)
+        if match is None:
+            raise
+        raise UserError(match[1]) from error

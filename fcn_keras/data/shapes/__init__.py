@@ -1,0 +1,1 @@
+"""Drawn scenes of plain shapes: a segmentation dataset that needs no download."""

@@ -1,0 +1,61 @@
+"""TFDS data sets as `Dataset`s: prepared once on disk, then read by number."""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from fcn_keras.data.dataset import Dataset, Example, count_labels
+from fcn_keras.data.registry import DATASETS
+
+# TFDS's names of the splits -> ours.
+SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
+
+def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
+    """Opens a data set that this package builds with TFDS; prepares it the first time.
+
+    Args:
+        name: a registered name, see `fcn_keras.data.DATASETS`.
+        data_dir: where prepared sets are kept; TFDS's own default if not given.
+
+    Returns:
+        A `Dataset`.
+    """
+    # Array records can be read by number, which shuffling and resuming rest on.
+    builder = import_module(DATASETS[name]).Builder(
+        data_dir=data_dir, file_format=tfds.core.FileFormat.ARRAY_RECORD
+    )
+    builder.download_and_prepare()
+    about = builder.info.metadata
+    return Dataset(
+        name=name,
+        classes=tuple(about["classes"]),
+        colors=tuple(tuple(color) for color in about["colors"]),
+        splits={
+            SPLITS[split]: TfdsSplit(builder.as_data_source(split))
+            for split in builder.info.splits
+        },
+    )
+
+
+@dataclass(frozen=True)
+class TfdsSplit:
+    """A split of a TFDS data set with the features image, label and id."""
+
+    source: object = field(repr=False)
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        example = self.source[index]
+        return Example(example["image"], example["label"], example["id"].decode())
+
+    def size(self, index):
+        return self.source[index]["label"].shape[:2]
+
+    def scan(self) -> np.ndarray:
+        """Returns how many pixels each class has, int64 `(256,)`, void at 255."""
+        return count_labels(self)

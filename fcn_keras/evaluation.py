@@ -1,0 +1,147 @@
+"""Scores of a network on a data set."""
+
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn_keras.data.dataset import Split
+from fcn_keras.data.pipeline import evaluation_batches, reading_errors
+from fcn_keras.errors import UserError
+from fcn_keras.files import written_whole
+from fcn_keras.metrics import SCORES, scores_of
+from fcn_keras.palette import voc_palette
+from fcn_keras.progress import progress_bar
+from fcn_keras.task import SegmentationTask
+
+
+class Network(NamedTuple):
+    """A trained network and what its classes are called.
+
+    Attributes:
+        model: `(N, H, W, 3)` RGB images to logits `(N, H, W, C)`.
+        classes: C names.
+        colors: C RGB triples.
+        config: the `config.json` of its run; empty for a file on its own.
+    """
+
+    model: keras.Model
+    classes: list[str]
+    colors: list[tuple[int, int, int]]
+    config: dict
+
+
+def load_network(path: str | Path) -> Network:
+    """Opens a run's best network, or a `.keras` file.
+
+    Args:
+        path: a run directory or a `.keras` file. Class names and colours come from the run; a
+            file that does not lie in one gets numbers and the colours of PASCAL VOC.
+
+    Raises:
+        UserError: if there is no network; says what to do.
+    """
+    path = Path(path)
+    file = path / "best.keras" if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".keras":
+        raise UserError(
+            f"{path}: must be a run directory with a best.keras in it, or a .keras file."
+            + ("" if path.exists() else " There is nothing of that name.")
+        )
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be opened as a Keras model ({error}).") from error
+    if len(model.outputs) != 1 or len(model.output_shape) != 4:
+        raise UserError(f"{file}: holds no segmentation network ({model.name}).")
+    config_file = file.parent / "config.json"
+    config = json.loads(config_file.read_text()) if config_file.is_file() else {}
+    about = config.get("dataset", {})
+    num_classes = model.output_shape[-1]
+    if len(about.get("classes", ())) != num_classes:
+        about = {
+            "classes": [f"class_{i}" for i in range(num_classes)],
+            "colors": voc_palette(num_classes).tolist(),
+        }
+    colors = [tuple(color) for color in about["colors"]]
+    return Network(model, list(about["classes"]), colors, config)
+
+
+def evaluate(
+    model: keras.Model,
+    split: Split,
+    batch_size: int = 1,
+    progress: bool = True,
+    strategy: tf.distribute.Strategy | None = None,
+) -> np.ndarray:
+    """Counts what a network takes each pixel of a split for, images at their own size.
+
+    Args:
+        model: images `(N, H, W, 3)` to logits `(N, H, W, C)`; made within the strategy's scope.
+        split: the examples to score on.
+        batch_size: images in a batch, over all replicas.
+        progress: whether to show a progress bar.
+        strategy: how to spread the batches over devices.
+
+    Returns:
+        The confusion matrix, int64 `(C, C)`, rows = truth; see `fcn_keras.metrics.scores_of`.
+    """
+    with (strategy or tf.distribute.get_strategy()).scope():
+        task = SegmentationTask(model)
+        task.compile(jit_compile=False)
+    batches = evaluation_batches(split, batch_size)
+    with reading_errors():
+        task.evaluate(batches, verbose=0, callbacks=[_Bar(len(batches) * batch_size, progress)])
+    return keras.ops.convert_to_numpy(task.score_metric.confusion)
+
+
+class _Bar(keras.callbacks.Callback):
+    """Shows how many images have been scored, and the time left."""
+
+    def __init__(self, images, shown):
+        super().__init__()
+        self.images = images
+        self.bar = progress_bar("evaluating", images, disable=not shown)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.bar.update(self.images // self.params["steps"])
+
+    def on_test_end(self, logs=None):
+        self.bar.close()
+
+
+def as_json(confusion: np.ndarray, classes: list[str]) -> dict:
+    """Returns scores as they stand in `metrics.json`: fractions of 1, null where undefined."""
+    scores = scores_of(confusion)
+
+    def number(value):
+        return float(value) if math.isfinite(value) else None
+
+    return {
+        **{name: number(scores[name]) for name in SCORES},
+        "per_class_iu": dict(zip(classes, map(number, scores["per_class_iu"]), strict=True)),
+        "confusion": confusion.tolist(),
+    }
+
+
+def write_scores(scores: dict, path: str | Path):
+    """Writes `metrics.json`."""
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(scores, indent=1) + "\n")
+
+
+def score_table(scores: dict) -> str:
+    """Returns the scores as lines for a reader."""
+    width = max(len(name) for name in (*SCORES, *scores["per_class_iu"]))
+
+    def line(name, value):
+        return f"  {name:{width}}  " + ("   absent" if value is None else f"{value:9.4f}")
+
+    lines = [line(name, scores[name]) for name in SCORES]
+    lines += ["  IU of each class:"]
+    lines += [line(name, value) for name, value in scores["per_class_iu"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""A run directory: its files, and whether a run may start, go on, or has finished."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fcn_keras.data.dataset import Dataset
+from fcn_keras.errors import UserError
+from fcn_keras.files import written_whole
+from fcn_keras.metrics import SCORES
+from fcn_keras.settings import Settings
+
+LOG_COLUMNS = (
+    "epoch",
+    "loss",
+    "val_loss",
+    *SCORES,
+    "train_mean_iu",
+    "learning_rate",
+    "images_per_second",
+    "seconds",
+)
+
+
+class Run:
+    """The directory of a training run.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    @property
+    def finished(self) -> bool:
+        return (self / "metrics.json").is_file()
+
+    def check(self, settings: Settings, dataset: Dataset):
+        """Checks that the directory is free, or holds a run made with the same settings.
+
+        Raises:
+            UserError: if it holds a run made with other settings, or other files.
+        """
+        file = self / "config.json"
+        if file.is_file():
+            self._compare(json.loads(file.read_text()), _config(settings, dataset))
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UserError(
+                f"{self.path}: exists and is no run. Choose another directory with --run-dir."
+            )
+
+    def start(self, settings: Settings, dataset: Dataset):
+        """Makes the directory with its `config.json`, unless it is there already."""
+        file = self / "config.json"
+        if file.is_file():
+            return
+        config = _config(settings, dataset)
+        config |= {"versions": _versions(), "git_commit": _git_commit()}
+        with written_whole(file) as aside:
+            aside.write_text(json.dumps(config, indent=1) + "\n")
+
+    def _compare(self, old, new):
+        differences = [
+            f"{name} was {old[part].get(name)!r} and is now {value!r}"
+            for part in ("settings", "dataset")
+            for name, value in new[part].items()
+            if old[part].get(name) != value
+        ]
+        if differences:
+            raise UserError(
+                f"{self.path}: holds a run made with other settings: {'; '.join(differences)}. "
+                "Choose another directory with --run-dir, or delete that run with --fresh."
+            )
+
+    def delete(self):
+        """Deletes a run, if there is one.
+
+        Raises:
+            UserError: if the directory holds something else.
+        """
+        if not self.path.exists():
+            return
+        if not (self / "config.json").is_file():
+            raise UserError(f"{self.path}: is no run, and is not deleted.")
+        shutil.rmtree(self.path)
+
+    def rows(self) -> list[dict]:
+        """Returns the rows of `log.csv`; empty cells are None."""
+        if not (self / "log.csv").is_file():
+            return []
+        with open(self / "log.csv", newline="") as file:
+            return [
+                {name: float(cell) if cell else None for name, cell in row.items()}
+                for row in csv.DictReader(file)
+            ]
+
+    def write_rows(self, rows: list[dict]):
+        """Writes `log.csv`."""
+        with written_whole(self / "log.csv") as aside, open(aside, "w", newline="") as file:
+            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer.writeheader()
+            writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
+
+    def scores(self) -> dict:
+        """Returns what `metrics.json` holds."""
+        return json.loads((self / "metrics.json").read_text())
+
+
+def _config(settings, dataset):
+    return {
+        "settings": settings.as_json(),
+        "dataset": {
+            "name": dataset.name,
+            "classes": list(dataset.classes),
+            "colors": [list(color) for color in dataset.colors],
+            "images": {name: len(split) for name, split in dataset.splits.items()},
+        },
+    }
+
+
+def _versions():
+    versions = {"python": sys.version.split()[0]}
+    for package in ("fcn_keras", "tensorflow", "keras", "tensorflow-datasets", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def _git_commit():
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    except OSError:
+        return None

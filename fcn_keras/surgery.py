@@ -1,0 +1,155 @@
+"""Turns a classifier into a network that classifies at every place: a heatmap network.
+
+A dense layer that reads a flattened feature map of `(h, w, c)` is a convolution with an
+`(h, w)` kernel that happens to fit once. Written as a convolution it slides over larger maps
+(section 3.1 of arXiv 1411.4038), and its weights need no change but their shape.
+"""
+
+import keras
+import numpy as np
+from keras import layers
+
+
+def dense_to_conv(kernel: np.ndarray, height: int = 1, width: int = 1) -> np.ndarray:
+    """Reshapes the kernel of a dense layer into that of the equal convolution.
+
+    Keras flattens rows, then columns, then channels, so a plain reshape is right.
+
+    Args:
+        kernel: `(height * width * channels, units)`.
+        height, width: the size of the map that the dense layer reads.
+
+    Returns:
+        An array of shape `(height, width, channels, units)`.
+    """
+    inputs, units = kernel.shape
+    if inputs % (height * width):
+        raise ValueError(
+            f"A dense kernel with {inputs} inputs cannot read a map of {height}x{width} cells."
+        )
+    return np.reshape(kernel, (height, width, inputs // (height * width), units))
+
+
+def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.Model:
+    """Makes a fully convolutional network of a classifier, for images of any size.
+
+    The layers up to the classifier's last feature map are shared with it, not copied. Behind
+    them `Flatten` + `Dense` becomes a convolution as large as that map, every further `Dense` a
+    1x1 convolution; `GlobalAveragePooling2D` becomes an average over windows of that size. A
+    softmax or sigmoid at the end is left out. What else may stand in the head (dropout,
+    activations, batch normalisation over channels) works on each place as it is.
+
+    On an image of the classifier's own size the result is one cell, equal to the classifier's
+    logits; on a larger one, a cell for every position of the window on the last feature map.
+
+    Args:
+        classifier: a functional model with one input `(N, H, W, C)` of fixed size and one
+            output, such as those of `keras.applications` with `include_top=True`.
+        name: name of the new model; `<classifier>_heatmap` if not given.
+
+    Returns:
+        A functional `keras.Model`: `(N, H, W, C)` in with free H and W, logits
+        `(N, H', W', classes)` out. Dense layers keep their names.
+
+    Raises:
+        ValueError: if the model has no such head.
+
+    Example:
+
+    >>> heatmap = convolutionalize(keras.applications.VGG16(weights=None))
+    >>> heatmap(np.zeros((1, 288, 320, 3))).shape
+    TensorShape([1, 3, 4, 1000])
+
+    Reference:
+        Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
+        section 3.1.
+    """
+    head = _head_of(classifier)
+    feature_map = head[0].input
+    _, height, width, _ = feature_map.shape
+    if height is None or width is None:
+        raise ValueError(
+            "`classifier` must have an input of fixed size, which tells how large a window "
+            f"its head reads. Received: input shape {classifier.input_shape}."
+        )
+    image = keras.Input((None, None, classifier.input_shape[-1]), name="image")
+    trunk = keras.models.clone_model(
+        keras.Model(classifier.input, feature_map),
+        input_tensors=image,
+        clone_function=lambda layer: layer,
+    )
+    x = trunk.output
+    window = (height, width)
+    weights = {}
+    for layer in head:
+        if isinstance(layer, layers.Flatten):
+            continue
+        if isinstance(layer, layers.GlobalAveragePooling2D):
+            x = layers.AveragePooling2D(window, strides=1, name=layer.name)(x)
+            window = (1, 1)
+        elif isinstance(layer, layers.Dense):
+            last = layer is head[-1]
+            conv = layers.Conv2D(
+                layer.units,
+                window,
+                use_bias=layer.use_bias,
+                activation=None if last and _is_probability(layer) else layer.activation,
+                dtype=layer.dtype_policy,
+                name=layer.name,
+            )
+            x = conv(x)
+            kernel, *bias = layer.get_weights()
+            weights[conv] = [dense_to_conv(kernel, *window), *bias]
+            window = (1, 1)
+        elif not (isinstance(layer, layers.Activation) and _is_probability(layer)):
+            x = layer(x)
+    for conv, values in weights.items():
+        conv.set_weights(values)
+    return keras.Model(image, x, name=name or f"{classifier.name}_heatmap")
+
+
+def _head_of(classifier):
+    """The chain of layers from Flatten or GlobalAveragePooling2D to the output."""
+    for start, layer in enumerate(classifier.layers):
+        if isinstance(layer, layers.Flatten | layers.GlobalAveragePooling2D):
+            head = classifier.layers[start:]
+            if any(isinstance(layer, layers.Dense) for layer in head):
+                return head
+    raise ValueError(
+        "`classifier` must end in Flatten or GlobalAveragePooling2D and Dense layers "
+        "(build it with `include_top=True`). "
+        f"Received: {classifier.name}, ending in {type(classifier.layers[-1]).__name__}."
+    )
+
+
+def _is_probability(layer):
+    return layer.activation in (keras.activations.softmax, keras.activations.sigmoid)
+
+
+def copy_weights(source: keras.Model, target: keras.Model, names: dict[str, str] | None = None):
+    """Copies weights layer by layer, by name; nothing is copied unless all of it fits.
+
+    Args:
+        source, target: the two models.
+        names: layer name in `source` -> layer name in `target`; if not given, every layer
+            of `target` that has weights takes those of the same name.
+
+    Raises:
+        ValueError: lists every layer that is missing or has another shape.
+    """
+    if names is None:
+        names = {layer.name: layer.name for layer in target.layers if layer.weights}
+    have = {layer.name: layer for layer in source.layers}
+    faults = []
+    for old, new in names.items():
+        wanted = [tuple(w.shape) for w in target.get_layer(new).weights]
+        if old not in have:
+            faults.append(f"{new} is missing")
+            continue
+        found = [tuple(w.shape) for w in have[old].weights]
+        if found != wanted:
+            faults.append(f"{new} has shapes {found}, not {wanted}")
+    if faults:
+        raise ValueError(f"The weights of {source.name} do not fit: {'; '.join(faults)}.")
+    for old, new in names.items():
+        target.get_layer(new).set_weights(have[old].get_weights())

@@ -1,0 +1,374 @@
+"""Training: from settings to a run directory with a network, its scores and pictures."""
+
+import math
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from fcn_keras import report
+from fcn_keras.data import load_dataset
+from fcn_keras.data.dataset import Remembered
+from fcn_keras.data.pipeline import (
+    Augmentation,
+    evaluation_batches,
+    reading_errors,
+    steps_per_epoch,
+    training_batches,
+)
+from fcn_keras.devices import make_strategy
+from fcn_keras.errors import UserError
+from fcn_keras.evaluation import (
+    as_json,
+    evaluate,
+    load_network,
+    score_table,
+    write_scores,
+)
+from fcn_keras.fcn import build
+from fcn_keras.files import written_whole
+from fcn_keras.metrics import SCORES, confusion_matrix, scores_of
+from fcn_keras.prediction import make_segmenter
+from fcn_keras.progress import progress_bar
+from fcn_keras.run import Run
+from fcn_keras.settings import Settings
+from fcn_keras.task import SegmentationTask
+
+# Decoded images of a split are kept in memory up to this, so that small sets are decoded once.
+CACHE_BYTES = 1 << 30
+
+SAMPLES = 6  # pictures in report/samples.png
+
+
+def train(
+    settings: Settings,
+    run_dir: str | Path | None = None,
+    devices: str | None = None,
+    fresh: bool = False,
+) -> Path:
+    """Trains a network, or goes on where an earlier call with the same settings stopped.
+
+    Args:
+        settings: what to train, see `fcn_keras.recipes.resolve`.
+        run_dir: where everything is written; `runs/<dataset>-<variant>` if not given.
+        devices: see `fcn_keras.devices.make_strategy`.
+        fresh: whether to delete an existing run first instead of going on with it.
+
+    Returns:
+        The run directory: `config.json`, `log.csv`, `best.keras` (by validation mean IU),
+        `last.keras`, `metrics.json` (scores of `best.keras` on the validation split),
+        `report/`, TensorBoard events; `backup/` as long as the run has not finished.
+
+    Raises:
+        UserError: if the settings, the data or the directory do not allow it.
+
+    Example:
+
+    >>> run = train(resolve("small", dataset="my_photos"))
+    >>> model = keras.models.load_model(run / "best.keras")
+    """
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = make_strategy(devices)
+    if settings.batch_size % strategy.num_replicas_in_sync:
+        raise UserError(
+            f"`batch_size` must be a multiple of the {strategy.num_replicas_in_sync} devices. "
+            f"Received: {settings.batch_size}."
+        )
+    dataset = load_dataset(settings.dataset)
+    for name in ("train", "val"):
+        if name not in dataset.splits:
+            raise UserError(f"{settings.dataset}: has no split {name!r}, which training needs.")
+    run = Run(run_dir or Path("runs") / f"{dataset.name}-{settings.variant}")
+    if fresh:
+        run.delete()
+    run.check(settings, dataset)
+    if run.finished:
+        print(f"{run.path} has finished already (--fresh starts it anew):")
+        print(score_table(run.scores()))
+        return run.path
+
+    counts, _ = (dataset.splits[name].scan() for name in ("train", "val"))
+    train_split, val_split = (
+        Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")
+    )
+    epochs, steps = _length(settings, train_split)
+    keras.utils.set_random_seed(settings.seed)
+    with strategy.scope():
+        task = _make_task(settings, counts[: dataset.num_classes], epochs * steps)
+    run.start(settings, dataset)
+    print(f"run directory: {run.path}", flush=True)
+    backup = Backup(run / "backup", task)
+    first_epoch = backup.restore()
+    if first_epoch:
+        print(f"going on after epoch {first_epoch} of {epochs}", flush=True)
+    batches = training_batches(
+        train_split,
+        Augmentation(
+            settings.crop_size,
+            settings.flip,
+            (settings.scale_min, settings.scale_max),
+            settings.color,
+        ),
+        settings.batch_size,
+        settings.seed,
+        first_step=first_epoch * steps,
+    )
+    validation = evaluation_batches(val_split, settings.batch_size)
+    progress = TrainingBar(epochs, steps, settings.batch_size, first_epoch)
+    recorder = Recorder(run, settings, backup, validation, epochs, progress)
+    with reading_errors():
+        task.fit(
+            batches,
+            steps_per_epoch=steps,
+            epochs=epochs,
+            initial_epoch=first_epoch,
+            callbacks=[progress, recorder],
+            shuffle=False,
+            verbose=0,
+        )
+    with written_whole(run / "last.keras") as aside:
+        task.network.save(aside)
+    _report(run, dataset, val_split, settings.batch_size)
+    shutil.rmtree(run / "backup", ignore_errors=True)
+    return run.path
+
+
+def _length(settings, split):
+    """How many epochs, and how many steps each."""
+    steps = steps_per_epoch(split, settings.batch_size)
+    if not settings.steps:
+        return settings.epochs, steps
+    epochs = math.ceil(settings.steps / steps)
+    return epochs, math.ceil(settings.steps / epochs)
+
+
+def _make_task(settings, counts, total_steps):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        network = build(
+            settings.variant,
+            len(counts),
+            weights=None if settings.weights == "none" else settings.weights,
+            geometry=settings.geometry,
+            width=settings.width,
+            dropout=settings.dropout,
+            learn_upsampling=settings.learn_upsampling,
+        )
+        if settings.init_from:
+            _copy_matching(settings.init_from, network)
+        task = SegmentationTask(
+            network, settings.normalization, _class_weights(settings.class_weights, counts)
+        )
+        # XLA compiles neither the counting of pixels nor replicas on several CPUs.
+        task.compile(_make_optimizer(settings, total_steps), jit_compile=False)
+        task.optimizer.build(network.trainable_variables)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    return task
+
+
+def _copy_matching(path, network):
+    """Copies the layers that agree in name and shapes, and says which do not."""
+    have = {layer.name: layer for layer in load_network(path).model.layers}
+    new = []
+    for layer in network.layers:
+        if not layer.weights:
+            continue
+        source = have.get(layer.name)
+        if source and [w.shape for w in source.weights] == [w.shape for w in layer.weights]:
+            layer.set_weights(source.get_weights())
+        else:
+            new.append(layer.name)
+    print(f"from {path}: every layer but {', '.join(new)}" if new else f"from {path}: all layers")
+
+
+def _class_weights(kind, counts):
+    if kind == "none":
+        return None
+    occurs = counts > 0
+    weights = np.ones(len(counts))
+    weights[occurs] = np.sqrt(np.median(counts[occurs]) / counts[occurs])
+    return weights.tolist()
+
+
+def _make_optimizer(settings, total_steps):
+    rate = settings.learning_rate
+    warmup = round(settings.warmup * total_steps)
+    if settings.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(1, total_steps - warmup),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, settings.momentum)
+    if settings.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+class Backup:
+    """What is needed to go on after a stop: weights, optimizer, random state, epoch.
+
+    TensorFlow's checkpoints are written aside and renamed, and the one before is kept until the
+    next is complete.
+    """
+
+    def __init__(self, folder, task):
+        self.epoch = tf.Variable(0, dtype=tf.int64)
+        variables = [*task.network.variables, *task.optimizer.variables]
+        self.checkpoint = tf.train.Checkpoint(
+            epoch=self.epoch, variables=[variable.value for variable in variables]
+        )
+        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder), max_to_keep=2)
+
+    def restore(self) -> int:
+        """Restores the newest backup; returns how many epochs were complete, 0 if none was."""
+        if self.manager.latest_checkpoint:
+            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+        return int(self.epoch)
+
+    def save(self, epoch: int):
+        self.epoch.assign(epoch)
+        self.manager.save(checkpoint_number=epoch)
+
+
+class Recorder(keras.callbacks.Callback):
+    """Scores the network after an epoch, and writes all that a run keeps of it.
+
+    The backup comes last: if the run is killed before it is complete, the epoch is trained
+    again, and gives the same files again.
+    """
+
+    def __init__(self, run, settings, backup, validation, epochs, progress):
+        super().__init__()
+        self.progress = progress
+        self.run = run
+        self.settings = settings
+        self.backup = backup
+        self.validation = validation
+        self.epochs = epochs
+        self.rows = [row for row in run.rows() if row["epoch"] <= int(backup.epoch)]
+        self.events = tf.summary.create_file_writer(str(run.path))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.started
+        epoch += 1
+        row = {
+            "epoch": epoch,
+            "loss": logs["loss"],
+            "train_mean_iu": logs["mean_iu"],
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "images_per_second": self.params["steps"] * self.settings.batch_size / seconds,
+            "seconds": seconds,
+        }
+        if not math.isfinite(row["loss"]):
+            raise UserError(
+                f"The loss became {row['loss']} in epoch {epoch}. What was kept before is intact "
+                f"in {self.run.path}; start anew with a lower --learning-rate."
+            )
+        if (self.epochs - epoch) % self.settings.validate_every == 0:
+            row |= self._validate()
+        self.rows.append(row)
+        self._keep(epoch, row)
+        tqdm.write(_summary(row, self.epochs), file=sys.stdout)
+        sys.stdout.flush()
+
+    def _validate(self):
+        logs = self.model.evaluate(
+            self.validation, verbose=0, return_dict=True, callbacks=[self.progress]
+        )
+        scores = scores_of(keras.ops.convert_to_numpy(self.model.score_metric.confusion))
+        return {"val_loss": logs["loss"], **{name: scores[name] for name in SCORES}}
+
+    def _keep(self, epoch, row):
+        earlier = [r["mean_iu"] for r in self.rows[:-1] if r.get("mean_iu") is not None]
+        if "mean_iu" in row and row["mean_iu"] > max(earlier, default=-1.0):
+            with written_whole(self.run / "best.keras") as aside:
+                self.model.network.save(aside)
+        self.run.write_rows(self.rows)
+        with self.events.as_default(epoch):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+        self.events.flush()
+        self.backup.save(epoch)
+
+
+def _summary(row, epochs):
+    text = f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}"
+    if "mean_iu" in row:
+        text += f"  val loss {row['val_loss']:.4f}  val mean IU {row['mean_iu']:.4f}"
+        text += f"  pixel accuracy {row['pixel_accuracy']:.4f}"
+    return text + f"  {row['images_per_second']:.1f} images/s"
+
+
+class TrainingBar(keras.callbacks.Callback):
+    """One bar over the whole training: images seen, images per second, time left."""
+
+    def __init__(self, epochs, steps, batch_size, first_epoch):
+        super().__init__()
+        self.epochs = epochs
+        self.batch_size = batch_size
+        images = steps * batch_size
+        self.bar = progress_bar(
+            "training", epochs * images, initial=first_epoch * images, smoothing=0.05
+        )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch + 1
+        self.bar.set_description(f"epoch {self.epoch}/{self.epochs}", refresh=False)
+
+    def on_test_begin(self, logs=None):
+        self.bar.set_description(f"epoch {self.epoch}/{self.epochs}, validating")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+        self.bar.update(self.batch_size)
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+def _report(run, dataset, val_split, batch_size):
+    """Scores `best.keras` as anyone would who opens it, and draws the figures."""
+    network = load_network(run.path)
+    confusion = evaluate(network.model, val_split, batch_size)
+    scores = as_json(confusion, network.classes)
+    folder = run / "report"
+    report.plot_curves(run.rows(), folder / "curves.png")
+    report.plot_per_class_iu(
+        scores["per_class_iu"], network.colors, scores["mean_iu"], folder / "per_class_iu.png"
+    )
+    report.plot_confusion(confusion, network.classes, folder / "confusion.png")
+    report.plot_samples(
+        list(_samples(network.model, val_split)),
+        network.classes,
+        network.colors,
+        folder / "samples.png",
+    )
+    write_scores(scores, run / "metrics.json")
+    print(f"scores of best.keras on {dataset.name}'s validation split:")
+    print(score_table(scores))
+
+
+def _samples(model, split):
+    segment = make_segmenter(model)
+    for index in np.unique(np.linspace(0, len(split) - 1, SAMPLES).astype(int)):
+        image, label, name = split[int(index)]
+        class_ids = segment(image[None])[0].numpy()
+        counts, _ = confusion_matrix(label, class_ids[:, :, None], model.output_shape[-1])
+        mean_iu = scores_of(keras.ops.convert_to_numpy(counts))["mean_iu"]
+        yield image, label[:, :, 0], class_ids, name, mean_iu

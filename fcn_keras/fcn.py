@@ -9,8 +9,8 @@ from keras import layers, ops
 from fcn_keras.bilinear import Bilinear
 from fcn_keras.errors import UserError
 from fcn_keras.geometry import Deconv
+from fcn_keras.names import VARIANTS
 from fcn_keras.surgery import copy_weights
-from fcn_keras.variants import VARIANTS
 from fcn_keras.vgg import (
     GEOMETRIES,
     IMAGENET_MEAN,

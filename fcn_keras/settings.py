@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from fcn_keras.errors import UserError
-from fcn_keras.variants import VARIANTS
+from fcn_keras.names import VARIANTS
 
 CHOICES = {
     "variant": VARIANTS,
@@ -84,7 +84,8 @@ class Settings:
                 raise UserError(
                     f"`{name}` must be one of {', '.join(allowed)}. Received: {value!r}."
                 )
-        for name in ("epochs", "batch_size", "validate_every", "learning_rate", "width", "scale_min"):
+        positive = ("epochs", "batch_size", "validate_every", "learning_rate", "width", "scale_min")
+        for name in positive:
             if not getattr(self, name) > 0:
                 raise UserError(f"`{name}` must be above 0. Received: {getattr(self, name)}.")
         for name in ("steps", "color", "momentum", "weight_decay", "warmup", "seed"):
@@ -108,3 +109,18 @@ class Settings:
     def as_json(self) -> dict:
         """Returns the settings as JSON would give them back, to compare them with a file's."""
         return json.loads(json.dumps(asdict(self)))
+
+    def narrowed(self) -> list[str]:
+        """Returns a line for each way in which the network is less than the paper's."""
+        lines = []
+        if self.width != 1:
+            channels = [max(1, round(c * self.width)) for c in (64, 512, 4096)]
+            lines.append(
+                "narrowed: {}..{} channels in the convolutions and {} in fc6 and fc7, where VGG16 "
+                "has 64..512 and 4096 (--width 1)".format(*channels)
+            )
+        if self.weights == "none" and not self.init_from:
+            lines.append("narrowed: random weights to start from (--weights imagenet)")
+        if self.geometry != "paper":
+            lines.append("narrowed: no padding of the image by 100 pixels (--geometry paper)")
+        return lines

@@ -4,17 +4,17 @@ from pathlib import Path
 
 from fcn_keras.data.dataset import Dataset, Example, Split
 from fcn_keras.data.folder import load_folder
-from fcn_keras.data.registry import DATASETS
 from fcn_keras.errors import UserError
+from fcn_keras.names import DATASETS
 
-__all__ = ["DATASETS", "Dataset", "Example", "Split", "load_dataset"]
+__all__ = ["Dataset", "Example", "Split", "load_dataset"]
 
 
 def load_dataset(name: str | Path) -> Dataset:
     """Opens a data set.
 
     Args:
-        name: a registered name (`fcn_keras.data.DATASETS`), or the path of a folder; see
+        name: a registered name (`fcn_keras.names.DATASETS`), or the path of a folder; see
             `fcn_keras.data.folder.load_folder`.
 
     Returns:

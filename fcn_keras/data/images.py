@@ -53,9 +53,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         )
     mask = np.asarray(image)
     if mask.max(initial=0) > 255:
-        raise UserError(
-            f"{path}: a mask may hold values up to 255. This one holds {mask.max()}."
-        )
+        raise UserError(f"{path}: a mask may hold values up to 255. This one holds {mask.max()}.")
     return mask.astype("uint8")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.dataset import Dataset, Example, count_labels
-from fcn_keras.data.registry import DATASETS
+from fcn_keras.names import DATASETS
 
 # TFDS's names of the splits -> ours.
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
@@ -34,8 +34,7 @@ def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
         classes=tuple(about["classes"]),
         colors=tuple(tuple(color) for color in about["colors"]),
         splits={
-            SPLITS[split]: TfdsSplit(builder.as_data_source(split))
-            for split in builder.info.splits
+            SPLITS[split]: TfdsSplit(builder.as_data_source(split)) for split in builder.info.splits
         },
     )
 

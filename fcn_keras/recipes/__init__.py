@@ -4,9 +4,8 @@ from dataclasses import fields
 from importlib import import_module
 
 from fcn_keras.errors import UserError
+from fcn_keras.names import RECIPES
 from fcn_keras.settings import Settings
-
-RECIPES = ("shapes", "folder", "small")
 
 
 def resolve(recipe: str | None = None, **overrides) -> Settings:

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = next(
+    line.split('"')[1]
+    for line in Path("fcn_keras/__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+setup(
+    name="fcn_keras",
+    version=VERSION,
+    description="Fully Convolutional Networks for semantic segmentation, in Keras",
+    long_description=Path("README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["fcn_keras", "fcn_keras.*"]),
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "tensorflow>=2.21",
+        "keras>=3.15",
+        "tensorflow-datasets>=4.9.10",
+        "importlib_resources",  # tensorflow-datasets 4.9.10 needs it and does not bring it
+        "array_record",  # reading by number, which shuffling and resuming rest on
+        "tensorboard",  # writes the events of a run
+        "numpy>=2",
+        "pillow>=11",
+        "matplotlib>=3.9",
+        "h5py",
+        "tqdm",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.21"],
+        "test": [
+            "pytest>=8",
+            "ruff>=0.14",
+            "dill",  # tensorflow-datasets' test case needs it and does not bring it
+        ],
+    },
+    entry_points={"console_scripts": ["fcn-keras = fcn_keras.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

@@ -88,10 +88,6 @@ def train(args):
         if field.name != "recipe" and getattr(args, field.name) is not None
     }
     settings = resolve(args.recipe, **given)
-    print(f"settings (recipe {settings.recipe}):\n{settings}")
-    for line in settings.narrowed():
-        print(line)
-    sys.stdout.flush()
     from fcn_keras.training import train
 
     train(settings, args.run_dir, args.devices, args.fresh)

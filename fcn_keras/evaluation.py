@@ -96,7 +96,7 @@ def evaluate(
     batches = evaluation_batches(split, batch_size)
     with reading_errors():
         task.evaluate(batches, verbose=0, callbacks=[_Bar(len(batches) * batch_size, progress)])
-    return keras.ops.convert_to_numpy(task.score_metric.confusion)
+    return task.score_metric.confusion.numpy()
 
 
 class _Bar(keras.callbacks.Callback):

@@ -5,9 +5,7 @@ through its objects alone, so that drawing needs no display and leaves a caller'
 """
 
 import math
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
@@ -18,6 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from fcn_keras.files import written_whole
 from fcn_keras.palette import VOID, colorize, label_name, palette_for
 
 _DPI = 120
@@ -541,14 +540,7 @@ def _count(pixels):
 
 
 def _save(figure, path):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".tmp" + path.suffix)
-    try:
-        with warnings.catch_warnings():
-            # A name in a script that the font lacks shows as boxes; no reason to bother the user.
-            warnings.filterwarnings("ignore", message="Glyph")
-            figure.savefig(aside, dpi=_DPI, facecolor="white")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_whole(path) as aside, warnings.catch_warnings():
+        # A name in a script that the font lacks shows as boxes; no reason to bother the user.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(aside, dpi=_DPI, facecolor="white")

@@ -120,7 +120,9 @@ class Settings:
                 "has 64..512 and 4096 (--width 1)".format(*channels)
             )
         if self.weights == "none" and not self.init_from:
-            lines.append("narrowed: random weights to start from (--weights imagenet)")
+            lines.append(
+                "narrowed: random weights to start from, not ImageNet's (--weights imagenet)"
+            )
         if self.geometry != "paper":
             lines.append("narrowed: no padding of the image by 100 pixels (--geometry paper)")
         return lines

@@ -1,5 +1,8 @@
 """TFDS data sets as `Dataset`s: prepared once on disk, then read by number."""
 
+import io
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 
@@ -27,7 +30,7 @@ def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
     builder = import_module(DATASETS[name]).Builder(
         data_dir=data_dir, file_format=tfds.core.FileFormat.ARRAY_RECORD
     )
-    builder.download_and_prepare()
+    _prepare(builder)
     about = builder.info.metadata
     return Dataset(
         name=name,
@@ -37,6 +40,17 @@ def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
             SPLITS[split]: TfdsSplit(builder.as_data_source(split)) for split in builder.info.splits
         },
     )
+
+
+def _prepare(builder):
+    if builder.is_prepared():
+        return
+    print(f"preparing the data set {builder.name}, once, in {builder.data_dir}", flush=True)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    # TFDS announces a download even where there is none.
+    with redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
 
 
 @dataclass(frozen=True)

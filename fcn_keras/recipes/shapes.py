@@ -1,4 +1,11 @@
-"""The embedded set `shapes`: a first run on any machine, in minutes."""
+"""The embedded set `shapes`: a first run on any machine, in minutes.
+
+FCN-8s with a quarter of VGG16's channels, from random weights, on scenes that the package draws.
+
+    python train.py --variant fcn8s
+
+Cost: about five minutes on two CPU cores. Expected: mean IU 0.80 to 0.83 on the validation split.
+"""
 
 SETTINGS = dict(
     dataset="shapes",
@@ -6,10 +13,10 @@ SETTINGS = dict(
     geometry="same",
     width=0.25,
     dropout=0.1,
-    epochs=10,
-    batch_size=16,
+    epochs=7,
+    batch_size=8,
     crop_size=(96, 96),
     optimizer="adam",
-    learning_rate=7e-4,
-    warmup=0.05,
+    learning_rate=1e-3,
+    warmup=0.1,
 )

@@ -1,0 +1,71 @@
+"""What several test files use: real data that lies beside the repository, small data sets."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def _shared(folder):
+    path = SHARED / folder
+    if not path.is_dir():
+        pytest.skip(f"needs the files of ../shared/{folder}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def camvid():
+    """CamVid as a folder data set: 367 images to train on, 101 to validate."""
+    return _shared("data/camvid")
+
+
+@pytest.fixture(scope="session")
+def voc():
+    """A part of PASCAL VOC 2012 in its original layout."""
+    return _shared("data/VOCdevkit/VOC2012")
+
+
+@pytest.fixture(scope="session")
+def make_folder():
+    """A function that writes a small data set of random images and masks."""
+    return write_folder
+
+
+def write_folder(root, train=2, val=1, layout="annot", size=(20, 28), values=3, about=None):
+    """Writes `<split>_<i>.png` images with masks of values from 0 to `values` - 1.
+
+    Args:
+        root: the folder to make.
+        train, val: how many images each split has; a split without images is left out.
+        layout: "annot" for train + trainannot, "annotations" for images + annotations.
+        size: height and width.
+        values: how many values a mask has; each occurs.
+        about: what `dataset.json` holds; no such file if not given.
+    """
+    root = Path(root)
+    rng = np.random.default_rng(0)
+    for split, count in {"train": train, "val": val}.items():
+        for i in range(count):
+            image_path, mask_path = paths(root, layout, split, f"{split}_{i}")
+            mask = rng.integers(0, values, size, dtype=np.uint8)
+            mask.flat[:values] = np.arange(values)
+            for path, array in (
+                (image_path, rng.integers(0, 256, (*size, 3), dtype=np.uint8)),
+                (mask_path, mask),
+            ):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+    if about is not None:
+        (root / "dataset.json").write_text(json.dumps(about))
+    return root
+
+
+def paths(root, layout, split, stem):
+    """Where the image and the mask of an example lie."""
+    if layout == "annot":
+        return root / split / f"{stem}.png", root / f"{split}annot" / f"{stem}.png"
+    return root / "images" / split / f"{stem}.png", root / "annotations" / split / f"{stem}.png"

@@ -1,0 +1,201 @@
+"""Training end to end on a tiny folder of pictures: files, resuming, replicas."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn_keras.errors import UserError
+from fcn_keras.evaluation import as_json, evaluate, load_network
+from fcn_keras.recipes import resolve
+from fcn_keras.training import _class_weights, _length, train
+
+ROOT = Path(__file__).parents[1]
+
+# Five images in batches of two: the last batch of an epoch is not full.
+TINY = dict(
+    width=1 / 32,
+    epochs=3,
+    batch_size=2,
+    crop_size=(32, 32),
+    scale_min=0.8,
+    scale_max=1.25,
+    dropout=0.3,
+    learning_rate=0.01,
+    deterministic=True,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Bright squares on a dark ground, with a strip of void that differs from image to image."""
+    root = tmp_path_factory.mktemp("squares")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 5), ("val", 3)):
+        (root / split).mkdir()
+        (root / f"{split}annot").mkdir()
+        for i in range(count):
+            image = rng.integers(0, 80, (40, 36, 3), "uint8")
+            mask = np.zeros((40, 36), "uint8")
+            top, left = rng.integers(0, 20, 2)
+            mask[top : top + 16, left : left + 16] = 1
+            image[mask == 1] += 150
+            mask[: 5 * i] = 255
+            Image.fromarray(image).save(root / split / f"{i}.png")
+            Image.fromarray(mask).save(root / f"{split}annot" / f"{i}.png")
+    (root / "dataset.json").write_text(json.dumps({"classes": ["ground", "square"]}))
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    """An uninterrupted run in a process of its own."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    assert start(folder, run).wait() == 0
+    return run
+
+
+def start(folder, run, **settings):
+    command = [sys.executable, str(ROOT / "train.py"), "--recipe", "small", "--dataset", folder]
+    for name, value in {**TINY, "run_dir": run, **settings}.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            command += [flag]
+        else:
+            command += [flag, "x".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+
+
+def weights(path):
+    model = keras.models.load_model(path, compile=False)
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    files = {path.relative_to(finished).as_posix() for path in finished.rglob("*")}
+    assert {
+        "config.json",
+        "log.csv",
+        "best.keras",
+        "last.keras",
+        "metrics.json",
+        "report",
+        "report/curves.png",
+        "report/per_class_iu.png",
+        "report/confusion.png",
+        "report/samples.png",
+    } == {name for name in files if not name.startswith("events.")}
+    assert any(name.startswith("events.") for name in files)
+    config = json.loads((finished / "config.json").read_text())
+    assert config["settings"]["width"] == 1 / 32 and config["settings"]["seed"] == 0
+    assert config["dataset"]["classes"] == ["ground", "square"]
+    assert config["versions"]["keras"] == keras.__version__
+    rows = (finished / "log.csv").read_text().splitlines()
+    assert len(rows) == 1 + TINY["epochs"]
+    assert rows[0].startswith("epoch,loss,val_loss,pixel_accuracy,mean_accuracy,mean_iu,")
+
+
+def test_metrics_are_those_of_the_best_network(finished, folder):
+    from fcn_keras.data import load_dataset
+
+    metrics = json.loads((finished / "metrics.json").read_text())
+    network = load_network(finished)
+    confusion = evaluate(network.model, load_dataset(folder).splits["val"], progress=False)
+    assert metrics == as_json(confusion, ["ground", "square"])
+    rows = (finished / "log.csv").read_text().splitlines()
+    scores = [float(row.split(",")[5]) for row in rows[1:]]
+    assert metrics["mean_iu"] == pytest.approx(max(scores), abs=1e-9)
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(finished, folder, tmp_path):
+    run = tmp_path / "killed"
+    for rows in (1, 2):  # once in the second epoch, once in the third or in what follows
+        process = start(folder, run)
+        while process.poll() is None and count_rows(run) < rows:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (run / "metrics.json").exists()
+    assert start(folder, run).wait() == 0
+    assert (run / "metrics.json").read_text() == (finished / "metrics.json").read_text()
+    once, again = weights(finished / "last.keras"), weights(run / "last.keras")
+    assert all(np.array_equal(once[name], again[name]) for name in once)
+    columns = slice(0, 9)  # all but the speed
+    for old, new in zip(rows_of(finished), rows_of(run), strict=True):
+        assert old[columns] == new[columns]
+
+
+def count_rows(run):
+    return max(0, len(rows_of(run)) - 1)
+
+
+def rows_of(run):
+    log = run / "log.csv"
+    return [row.split(",") for row in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_two_replicas_train_like_one(folder, tmp_path):
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for path, devices in zip(runs, ("cpu:1", "cpu:2"), strict=True):
+        # Without dropout, whose draws belong to a replica.
+        assert start(folder, path, devices=devices, dropout=0, epochs=2).wait() == 0
+    one, two = (weights(path / "last.keras") for path in runs)
+    assert max(np.abs(one[name] - two[name]).max() for name in one) <= 1e-6
+    for old, new in zip(rows_of(runs[0])[1:], rows_of(runs[1])[1:], strict=True):
+        assert float(old[1]) == pytest.approx(float(new[1]), rel=1e-6)
+    one, two = (json.loads((path / "metrics.json").read_text()) for path in runs)
+    assert one["confusion"] == two["confusion"]
+
+
+def test_a_finished_run_is_left_alone(finished, folder, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    train(resolve("small", dataset=str(folder), **TINY), finished)
+    assert "has finished already" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+
+
+def test_other_settings_are_refused(finished, folder):
+    settings = resolve("small", dataset=str(folder), **{**TINY, "seed": 1})
+    with pytest.raises(UserError, match="seed was 0 and is now 1"):
+        train(settings, finished)
+
+
+def test_fresh_deletes_runs_and_nothing_else(folder, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="is no run"):
+        train(resolve("small", dataset=str(folder), **TINY), tmp_path, fresh=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_devices_must_share_a_batch_evenly(folder, tmp_path):
+    process = subprocess.run(
+        [sys.executable, ROOT / "train.py", "--dataset", folder, "--recipe", "small"]
+        + ["--devices", "cpu:2", "--batch-size", "3", "--run-dir", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1 and "`batch_size` must be a multiple" in process.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_weights_are_square_roots_of_median_frequency():
+    weights = _class_weights("sqrt_median_frequency", np.array([400, 100, 25, 0]))
+    assert weights == [0.5, 1.0, 2.0, 1.0]
+    assert _class_weights("none", np.array([1, 2])) is None
+
+
+@pytest.mark.parametrize(
+    "epochs, steps, expected", [(7, 0, (7, 3)), (7, 2, (1, 2)), (7, 3, (1, 3)), (7, 7, (3, 3))]
+)
+def test_length_in_epochs_or_steps(epochs, steps, expected):
+    settings = resolve("small", epochs=epochs, steps=steps, batch_size=2)
+    assert _length(settings, range(5)) == expected

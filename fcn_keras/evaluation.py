@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,12 +55,13 @@ def load_network(path: str | Path) -> Network:
         )
     try:
         model = keras.models.load_model(file, compile=False)
-    except (OSError, ValueError) as error:
+    # A damaged archive, one of something else, layers of other packages.
+    except (OSError, ValueError, zipfile.BadZipFile, KeyError, TypeError) as error:
         raise UserError(f"{file}: cannot be opened as a Keras model ({error}).") from error
     if len(model.outputs) != 1 or len(model.output_shape) != 4:
         raise UserError(f"{file}: holds no segmentation network ({model.name}).")
     config_file = file.parent / "config.json"
-    config = json.loads(config_file.read_text()) if config_file.is_file() else {}
+    config = _read_config(config_file) if config_file.is_file() else {}
     about = config.get("dataset", {})
     num_classes = model.output_shape[-1]
     if len(about.get("classes", ())) != num_classes:
@@ -69,6 +71,16 @@ def load_network(path: str | Path) -> Network:
         }
     colors = [tuple(color) for color in about["colors"]]
     return Network(model, list(about["classes"]), colors, config)
+
+
+def _read_config(path):
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: is not the config.json of a run.")
+    return config
 
 
 def evaluate(
@@ -90,7 +102,11 @@ def evaluate(
     Returns:
         The confusion matrix, int64 `(C, C)`, rows = truth; see `fcn_keras.metrics.scores_of`.
     """
-    with (strategy or tf.distribute.get_strategy()).scope():
+    strategy = strategy or tf.distribute.get_strategy()
+    # Each replica needs its share of every batch, all of one size.
+    replicas = strategy.num_replicas_in_sync
+    batch_size = -(-batch_size // replicas) * replicas
+    with strategy.scope():
         task = SegmentationTask(model)
         task.compile(jit_compile=False)
     batches = evaluation_batches(split, batch_size)

@@ -17,6 +17,7 @@ from fcn_keras.vgg import (
     RANDOM_START_STD,
     Feature,
     Trunk,
+    fetch_imagenet,
     load_classifier,
     vgg16_trunk,
 )
@@ -225,6 +226,7 @@ class _Source:
                     "`weights='imagenet'` are those of the full VGG16: they need `width=1`. "
                     f"Received: width={width}. Use `weights=None` for a narrow network."
                 )
+            self.weights = fetch_imagenet()
             return
         path = Path(weights)
         if not path.is_file():

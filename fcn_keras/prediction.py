@@ -13,6 +13,9 @@ from fcn_keras.files import written_whole
 from fcn_keras.palette import label_image, overlay, palette_for, side_by_side
 from fcn_keras.progress import progress_bar
 
+# What is written for an image: its stem with one of these.
+_ENDINGS = (".png", "_overlay.png", "_side_by_side.png")
+
 
 def make_segmenter(model: keras.Model):
     """Compiles a network into a function from images to class ids.
@@ -72,6 +75,10 @@ def predict(
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is not a folder.")
+    targets = {(output / (path.stem + ending)).resolve() for path in images for ending in _ENDINGS}
+    for path in images:
+        if path.resolve() in targets:
+            raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
     palette = palette_for(colors)
     segment = make_segmenter(model)
     written, faults = [], []
@@ -82,13 +89,13 @@ def predict(
             faults.append(str(error))
             continue
         class_ids = segment(image[None])[0].numpy()
-        pictures = {
-            "": label_image(class_ids, palette),
-            "_overlay": Image.fromarray(overlay(image, class_ids, palette)),
-            "_side_by_side": side_by_side(image, class_ids, palette, classes),
-        }
-        for suffix, picture in pictures.items():
-            with written_whole(output / f"{path.stem}{suffix}.png") as aside:
+        pictures = (
+            label_image(class_ids, palette),
+            Image.fromarray(overlay(image, class_ids, palette)),
+            side_by_side(image, class_ids, palette, classes),
+        )
+        for ending, picture in zip(_ENDINGS, pictures, strict=True):
+            with written_whole(output / (path.stem + ending)) as aside:
                 picture.save(aside)
         written.append(output / f"{path.stem}.png")
     if faults:
@@ -117,12 +124,13 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
             raise UserError(f"{path}: no such file or folder.")
     if not images:
         raise UserError("No images given.")
-    stems = {}
+    writers = {}
     for path in images:
-        if path.stem in stems:
-            raise UserError(
-                f"{stems[path.stem]} and {path} would both write {path.stem}.png: predict them "
-                "into different folders."
-            )
-        stems[path.stem] = path
+        for name in (path.stem + ending for ending in _ENDINGS):
+            if name in writers:
+                raise UserError(
+                    f"{writers[name]} and {path} would both write {name}: predict them into "
+                    "different folders."
+                )
+            writers[name] = path
     return images

@@ -95,15 +95,55 @@ def decode_image(image_bytes: tf.Tensor) -> tf.Tensor:
 
     Returns:
         uint8 `(H, W, 3)`, RGB; the first frame of an animation. JPEGs come out to the bit as
-        Pillow reads them.
+        Pillow reads them, upright as their EXIF data says.
     """
+
+    def other():
+        return tf.cond(
+            tf.strings.regex_full_match(image_bytes, _PALETTE_BMP),
+            lambda: _decode_palette_bmp(image_bytes),
+            lambda: tf.io.decode_image(image_bytes, 3, expand_animations=False),
+        )
+
     image = tf.cond(
         tf.strings.substr(image_bytes, 0, 3) == b"\xff\xd8\xff",
-        # TensorFlow's default for JPEG is a faster and coarser transform than all others use.
-        lambda: tf.io.decode_jpeg(image_bytes, 3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(image_bytes, 3, expand_animations=False),
+        lambda: _decode_jpeg(image_bytes),
+        other,
     )
     return tf.ensure_shape(image, (None, None, 3))
+
+
+# EXIF data in the head of a JPEG: TIFF of either byte order, whose entries have 12 bytes each.
+# The orientation's is captured, if there is one.
+_ORIENTATION = (
+    r"(?s)\A(?:\C*?Exif\x00\x00(?:"
+    r"II\*\x00\x08\x00\x00\x00\C\C(?:\C{12}){0,80}?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])|"
+    r"MM\x00\*\x00\x00\x00\x08\C\C(?:\C{12}){0,80}?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08])"
+    r"))?\C*\z"
+)
+_PALETTE_BMP = r"(?s)BM\C{26}\x08\x00\C*"  # 8 bits per pixel
+
+
+def _decode_jpeg(data):
+    # TensorFlow's default is a faster and coarser transform than all others use.
+    image = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
+    head = tf.strings.substr(data, 0, 1 << 16)
+    found = tf.strings.regex_replace(head, _ORIENTATION, r"\1\2", replace_global=False)
+    orientation = tf.io.decode_raw(found + b"\x01", tf.uint8)[0]
+    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    for axis, mirrored in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))):
+        flipped = tf.reverse(image, [axis])
+        image = tf.where(tf.reduce_any(orientation == mirrored), flipped, image)
+    return image
+
+
+def _decode_palette_bmp(data):
+    # TensorFlow takes the places in the palette for grey values.
+    places = tf.io.decode_bmp(data)[:, :, 0]
+    pixels, header = tf.unstack(tf.io.decode_raw(tf.strings.substr(data, 10, 8), tf.int32), 2)
+    palette = tf.strings.substr(data, 14 + header, pixels - 14 - header)
+    palette = tf.reshape(tf.io.decode_raw(palette, tf.uint8), (-1, 4))[:, 2::-1]  # BGR0
+    return tf.gather(palette, tf.cast(places, tf.int32))
 
 
 def _signatures(model):

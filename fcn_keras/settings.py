@@ -1,6 +1,7 @@
 """The settings of a training run, and the check that they make sense."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 
 from fcn_keras.errors import UserError
@@ -15,6 +16,25 @@ CHOICES = {
     "class_weights": ("none", "sqrt_median_frequency"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
+
+
+_KINDS = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    tuple[int, int]: "two whole numbers, height and width",
+}
+
+
+def _is_a(value, kind):
+    if kind is float:
+        return _is_a(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (str, bool):
+        return isinstance(value, kind)
+    return isinstance(value, tuple) and len(value) == 2 and all(_is_a(v, int) for v in value)
 
 
 @dataclass(frozen=True)
@@ -78,29 +98,32 @@ class Settings:
     deterministic: bool = False
 
     def __post_init__(self):
+        for field in fields(self):
+            self._check(
+                field.name, _is_a(getattr(self, field.name), field.type), _KINDS[field.type]
+            )
         for name, allowed in CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise UserError(
-                    f"`{name}` must be one of {', '.join(allowed)}. Received: {value!r}."
-                )
-        positive = ("epochs", "batch_size", "validate_every", "learning_rate", "width", "scale_min")
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise UserError(f"`{name}` must be above 0. Received: {getattr(self, name)}.")
-        for name in ("steps", "color", "momentum", "weight_decay", "warmup", "seed"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"`{name}` must not be below 0. Received: {getattr(self, name)}.")
+            self._check(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+        for name in (
+            *("epochs", "batch_size", "validate_every", "learning_rate", "width"),
+            *("scale_min", "scale_max"),
+        ):
+            self._check(name, getattr(self, name) > 0, "above 0")
+        for name in ("steps", "color", "momentum", "weight_decay", "warmup", "seed", "dropout"):
+            self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("dropout", "momentum", "warmup"):
-            if not getattr(self, name) < 1:
-                raise UserError(f"`{name}` must be below 1. Received: {getattr(self, name)}.")
-        if min(self.crop_size) < 1:
-            raise UserError(f"`crop_size` must be at least 1. Received: {self.crop_size}.")
+            self._check(name, getattr(self, name) < 1, "below 1")
+        self._check("crop_size", min(self.crop_size) > 0, "at least 1 x 1")
+        self._check("seed", self.seed < 2**32, "below 2**32")
         if self.scale_max < self.scale_min:
             raise UserError(
-                "`scale_max` must not be below `scale_min`. "
-                f"Received: {self.scale_max} and {self.scale_min}."
+                "`scale_min` must not be above `scale_max`. "
+                f"Received: {self.scale_min} and {self.scale_max}."
             )
+
+    def _check(self, name, right, allowed):
+        if not right:
+            raise UserError(f"`{name}` must be {allowed}. Received: {getattr(self, name)!r}.")
 
     def __str__(self):
         width = max(len(field.name) for field in fields(self))

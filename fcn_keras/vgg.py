@@ -1,6 +1,6 @@
 """The trunk: VGG16 with its dense layers as convolutions (section 4.1 of arXiv 1411.4038)."""
 
-import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,7 +110,7 @@ def _conv(x, grid, channels, conv, name):
     return x, conv.grid(grid)
 
 
-def load_classifier(model: keras.Model, weights: str = "imagenet"):
+def load_classifier(model: keras.Model, path: str | Path):
     """Puts the weights of Keras' `VGG16(include_top=True)` into a network on this trunk.
 
     The dense layers fc1 and fc2 become fc6 (7x7) and fc7 (1x1); the 1000 ImageNet classes are
@@ -118,12 +118,11 @@ def load_classifier(model: keras.Model, weights: str = "imagenet"):
 
     Args:
         model: a network built on `vgg16_trunk` with `width=1`.
-        weights: `"imagenet"` (fetched once by Keras), or the path of such an `.h5` file.
+        path: Keras' `.h5` file of the classifier's weights, see `fetch_imagenet`.
 
     Raises:
-        UserError: if the weights cannot be fetched or do not fit; says what to do.
+        UserError: if the weights do not fit.
     """
-    path = _fetch_imagenet() if weights == "imagenet" else Path(weights)
     try:
         classifier = keras.applications.VGG16(weights=str(path))
     except (OSError, ValueError) as error:
@@ -139,10 +138,12 @@ def load_classifier(model: keras.Model, weights: str = "imagenet"):
     copy_weights(convolutionalize(classifier), model, names | {"fc1": "fc6", "fc2": "fc7"})
 
 
-def _fetch_imagenet() -> Path:
-    cached = Path(keras.config.keras_home()) / "models" / IMAGENET_FILE
-    if cached.is_file() and hashlib.md5(cached.read_bytes()).hexdigest() == IMAGENET_MD5:
-        return cached
+def fetch_imagenet() -> Path:
+    """Returns the file of VGG16's ImageNet weights, fetched by Keras the first time.
+
+    Raises:
+        UserError: if that fails; says what to do.
+    """
     try:
         return Path(
             keras.utils.get_file(
@@ -151,10 +152,11 @@ def _fetch_imagenet() -> Path:
         )
     # get_file wraps every failure of the network in a bare Exception.
     except Exception as error:
+        home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+        reason = str(error).splitlines()[0]
         raise UserError(
-            "The ImageNet weights of VGG16 could not be fetched "
-            f"({str(error).splitlines()[0]}). Download {IMAGENET_URL} (md5 {IMAGENET_MD5}) on a "
-            f"machine with network access and put it at {cached}, or pass its path as the "
-            "weights; to train a narrow network from random weights instead, use the recipe "
-            "`small`."
+            f"The ImageNet weights of VGG16 could not be fetched ({reason}). "
+            f"Download that file (md5 {IMAGENET_MD5}) on a machine with network access and put "
+            f"it at {home / 'models' / IMAGENET_FILE}, or give its path as --weights; or train a "
+            "narrow network from random weights with --recipe small."
         ) from error

@@ -174,7 +174,7 @@ def test_narrow_logits_are_widened(dtype):
     logits = tf.zeros((1, 400, 250, 8), dtype)
     loss = PixelCrossEntropy(normalization="sum")(labels, logits)
     assert loss.dtype == tf.float32
-    assert float(loss) == pytest.approx(1e5 * math.log(8), rel=1e-6)
+    assert float(loss) == pytest.approx(1e5 * math.log(8), rel=1e-5)
 
 
 def test_the_same_inside_a_compiled_function():
@@ -226,6 +226,10 @@ def test_config():
     assert float(again(labels, logits)) == float(loss(labels, logits))
 
 
+# Keras 3.15 on TensorFlow reads its variables in a way that NumPy 2 wants done otherwise.
+@pytest.mark.filterwarnings(
+    r"ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:keras\.src\.backend"
+)
 def test_compiled_model_keeps_its_loss(tmp_path):
     images, labels = color_data()
     model = color_model()

@@ -75,9 +75,9 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 def _open(path):
     try:
-        image = Image.open(path)
-        image.load()
-        return image
+        with Image.open(path) as image:
+            image.load()
+            return image
     # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: cannot be read as an image ({_reason(error)}).") from error

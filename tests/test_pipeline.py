@@ -1,0 +1,459 @@
+import collections
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_keras.data.dataset import IGNORE_LABEL, Example, Remembered
+from fcn_keras.data.folder import load_folder
+from fcn_keras.data.pipeline import (
+    PADDING_COLOR,
+    Augmentation,
+    evaluation_batches,
+    reading_errors,
+    steps_per_epoch,
+    training_batches,
+)
+from fcn_keras.errors import UserError
+
+MARK = 200  # blue of the test images; PADDING_COLOR has another
+
+
+class Pictures:
+    """A split of arrays; counts how often each is read."""
+
+    def __init__(self, pairs):
+        self.pairs = list(pairs)
+        self.reads = collections.Counter()
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        self.reads[index] += 1
+        image, label = self.pairs[index]
+        return Example(image, label[:, :, None], str(index))
+
+    def size(self, index):
+        return self.pairs[index][1].shape
+
+
+def coordinates(height, width, label_of):
+    """An image whose red is the row, green the column, and labels that follow from both."""
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([y, x, np.full_like(y, MARK)], axis=-1).astype("uint8")
+    return image, label_of(y, x).astype("uint8")
+
+
+def cell(y, x):
+    """Labels of 4x4 cells, all below 200 for images up to 56x56."""
+    return (y // 4) * 14 + x // 4
+
+
+def numbered(count, size=(8, 8), sizes=None):
+    """Images that hold their own number in every pixel and label."""
+    sizes = sizes or [size] * count
+    return Pictures(
+        (np.full((*size, 3), i, "uint8"), np.full(size, i, "uint8")) for i, size in enumerate(sizes)
+    )
+
+
+def only(pair):
+    """As many copies of an image as a batch has, so that no batch is filled up."""
+    return Pictures([pair] * 4)
+
+
+def take(split, augmentation, batches, batch_size=4, seed=0, first_step=0):
+    """The first batches of a stream: all images and all labels, as int."""
+    stream = training_batches(split, augmentation, batch_size, seed, first_step).take(batches)
+    pairs = [(images.numpy(), labels.numpy()) for images, labels in stream]
+    assert all(a.dtype == b.dtype == np.uint8 for a, b in pairs)
+    images, labels = (np.concatenate(arrays).astype(int) for arrays in zip(*pairs, strict=True))
+    return images, labels[..., 0]
+
+
+def is_padding(images):
+    return (images == PADDING_COLOR).all(axis=-1)
+
+
+# Cropping, flipping and zooming
+
+
+@pytest.mark.parametrize("size", [(40, 56), (16, 20), (10, 56), (40, 9), (1, 1)])
+def test_label_follows_image(size):
+    """Larger than the crop, equal to it, smaller along either side, and a single pixel."""
+    split = only(coordinates(*size, cell))
+    images, labels = take(split, Augmentation((16, 20)), 10)
+    assert images.shape == (40, 16, 20, 3)
+    inside = labels != IGNORE_LABEL
+    assert (images[inside][:, 2] == MARK).all()
+    np.testing.assert_array_equal(labels[inside], cell(images[inside][:, 0], images[inside][:, 1]))
+    # Void is what was padded, and nothing else.
+    np.testing.assert_array_equal(~inside, is_padding(images))
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_crops_lie_inside(flip):
+    """Each crop is a window of the image to the pixel; all places occur, and half are mirrored."""
+    split = only(coordinates(19, 24, cell))
+    images, labels = take(split, Augmentation((16, 20), flip), 50)
+    assert (labels != IGNORE_LABEL).all()
+    places, mirrored = collections.Counter(), 0
+    for image in images:
+        if image[0, 0, 1] > image[0, 1, 1]:
+            image, mirrored = image[:, ::-1], mirrored + 1
+        top, left = image[0, 0, :2]
+        np.testing.assert_array_equal(image[:, :, 0], top + np.mgrid[:16, :20][0])
+        np.testing.assert_array_equal(image[:, :, 1], left + np.mgrid[:16, :20][1])
+        places[top, left] += 1
+    # 200 draws from 4x5 places: each about 10 times.
+    assert {*places} == {*itertools.product(range(4), range(5))}
+    assert max(places.values()) < 30
+    assert 70 < mirrored < 130 if flip else mirrored == 0
+
+
+@pytest.mark.parametrize("size", [(5, 7), (5, 20), (16, 7)])
+def test_small_images_are_padded(size):
+    """The whole image is in the crop, once, at a random place."""
+    split = only(coordinates(*size, cell))
+    images, labels = take(split, Augmentation((16, 20), flip=False), 20)
+    places = set()
+    for image, label in zip(images, labels, strict=True):
+        rows, columns = np.nonzero(label != IGNORE_LABEL)
+        window = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+        np.testing.assert_array_equal(image[window], split.pairs[0][0])
+        np.testing.assert_array_equal(label[window], split.pairs[0][1])
+        image[window] = PADDING_COLOR
+        label[window] = IGNORE_LABEL
+        assert is_padding(image).all() and (label == IGNORE_LABEL).all()
+        places.add((rows.min(), columns.min()))
+    most = {"rows": 16 - size[0], "columns": 20 - size[1]}
+    assert {0, most["rows"]} <= {place[0] for place in places}
+    assert {0, most["columns"]} <= {place[1] for place in places}
+
+
+def test_void_of_the_mask_stays():
+    image, label = coordinates(16, 20, cell)
+    label[3:7, 5:9] = IGNORE_LABEL
+    _, labels = take(only((image, label)), Augmentation((16, 20), flip=False), 2)
+    np.testing.assert_array_equal(labels, np.broadcast_to(label, labels.shape))
+
+
+def test_zoom_in_by_two():
+    """Labels are repeated; colours are what lies between those of two pixels."""
+    split = only(coordinates(8, 10, cell))
+    images, labels = take(split, Augmentation((16, 20), False, (2.0, 2.0)), 2)
+    image, label = split.pairs[0]
+    np.testing.assert_array_equal(labels[0], label.repeat(2, axis=0).repeat(2, axis=1))
+    for axis in (0, 1):
+        # Pixel centres of the larger picture lie at -1/4, 1/4, 3/4 ... of the smaller one.
+        centres = np.clip(np.arange([16, 20][axis]) / 2 - 0.25, 0, [7, 9][axis])
+        assert np.abs(np.moveaxis(images[0, :, :, axis], axis, -1) - centres).max() <= 0.5
+
+
+def test_zoom_out_by_two():
+    split = only(coordinates(32, 40, cell))
+    images, labels = take(split, Augmentation((16, 20), False, (0.5, 0.5)), 2)
+    np.testing.assert_array_equal(labels[0], cell(*(2 * np.mgrid[:16, :20] + 1)))
+    for axis in (0, 1):
+        assert np.abs(images[0, :, :, axis] - (2 * np.mgrid[:16, :20][axis] + 0.5)).max() <= 0.5
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("size", [(60, 90), (20, 26)])
+def test_label_follows_image_at_any_zoom(axis, size):
+    """The label is the row (or column), which the image shows too, interpolated.
+
+    Where they differ, the pixel lies halfway between two rows: half a row of systematic shift
+    between image and label would show.
+    """
+    split = only(coordinates(*size, lambda y, x: (y, x)[axis]))
+    images, labels = take(split, Augmentation((24, 32), True, (0.5, 2.0)), 20)
+    inside = labels != IGNORE_LABEL
+    # Along its border an image is blended with the padding: its blue tells.
+    pure = inside & (images[..., 2] == MARK)
+    assert pure.sum() > 0.5 * inside.sum() > 5000
+    difference = labels[pure] - images[pure][:, axis]
+    assert np.abs(difference).max() <= 1
+    assert (difference != 0).mean() < 0.1
+    # Far from the image there is nothing but padding and void.
+    assert is_padding(
+        images[(labels == IGNORE_LABEL) & (images[..., 2] < PADDING_COLOR[2] + 1)]
+    ).all()
+
+
+def test_labels_are_never_mixed():
+    """Zooming makes no label that the mask does not hold: 10 and 20, but no 15."""
+    label = np.where(np.indices((30, 30)).sum(axis=0) % 2, 10, 20).astype("uint8")
+    split = only((np.zeros((30, 30, 3), "uint8"), label))
+    _, labels = take(split, Augmentation((16, 20), True, (0.5, 2.0)), 10)
+    assert {*np.unique(labels)} <= {10, 20, IGNORE_LABEL}
+
+
+def test_zoom_covers_its_range():
+    """A zoom by z shows 1/z of the crop's rows; drawn evenly in its logarithm."""
+    split = only(coordinates(250, 250, lambda y, x: y))
+    _, labels = take(split, Augmentation((32, 32), False, (0.5, 2.0)), 50)
+    rows = labels[:, -1, 0] - labels[:, 0, 0]
+    zoom = 31 / rows
+    assert zoom.min() == pytest.approx(0.5, abs=0.1)
+    assert zoom.max() == pytest.approx(2.0, abs=0.3)
+    assert np.median(zoom) == pytest.approx(1.0, abs=0.15)
+
+
+# Colours
+
+
+def test_colors_are_left_alone_unless_asked():
+    split = only(coordinates(16, 20, cell))
+    images, _ = take(split, Augmentation((16, 20), flip=False), 2)
+    np.testing.assert_array_equal(images, np.broadcast_to(split.pairs[0][0], images.shape))
+
+
+def test_colors_move_and_labels_do_not():
+    image = np.random.default_rng(0).integers(64, 192, (16, 20, 3)).astype("uint8")
+    split = only((image, coordinates(16, 20, cell)[1]))
+    images, labels = take(split, Augmentation((16, 20), flip=False, color=0.5), 5)
+    np.testing.assert_array_equal(labels, np.broadcast_to(split.pairs[0][1], labels.shape))
+    assert len({image.tobytes() for image in images}) == len(images)
+
+
+def test_colors_do_not_wrap():
+    """Too bright becomes white, not black."""
+    split = only((np.full((8, 8, 3), 250, "uint8"), np.zeros((8, 8), "uint8")))
+    images, _ = take(split, Augmentation((8, 8), color=0.5), 20)
+    assert images.max() == 255
+    assert images.min() > 250 * np.exp(-0.5 - 0.3) - 1
+
+
+def test_black_stays_black():
+    split = only((np.zeros((8, 8, 3), "uint8"), np.zeros((8, 8), "uint8")))
+    images, _ = take(split, Augmentation((8, 8), color=0.5), 5)
+    assert not images.any()
+
+
+# The order of the stream
+
+
+def numbers(labels):
+    """The number of each image of a stream of `numbered`, -1 for those that fill a batch up."""
+    first = labels[:, 0, 0].astype(int)
+    assert (labels == first[:, None, None]).all()
+    return np.where(first == IGNORE_LABEL, -1, first).tolist()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size"), [(10, 4), (12, 4), (3, 4), (1, 1), (1, 4), (7, 1)]
+)
+def test_every_image_once_an_epoch(count, batch_size):
+    split = numbered(count)
+    steps = steps_per_epoch(split, batch_size)
+    assert steps == int(np.ceil(count / batch_size))
+    images, labels = take(split, Augmentation((8, 8)), 3 * steps, batch_size)
+    assert images.shape == (3 * steps * batch_size, 8, 8, 3)
+    stream = numbers(labels)
+    epochs = [stream[i::][: steps * batch_size] for i in range(0, len(stream), steps * batch_size)]
+    fill = steps * batch_size - count
+    for epoch in epochs:
+        assert sorted(epoch[:count]) == [*range(count)]
+        assert epoch[count:] == [-1] * fill  # at the end of the last batch
+    if count >= 7:
+        assert len({tuple(epoch) for epoch in epochs}) == 3
+    # The image is the one that the label says.
+    real = np.array(stream) >= 0
+    assert (images[real] == labels[real][..., None]).all()
+
+
+def test_images_that_fill_up_are_not_read():
+    split = numbered(5)
+    stream = iter(training_batches(split, Augmentation((8, 8)), 4, 0))
+    for _ in range(2):
+        next(stream)
+    assert {*split.reads} == {*range(5)}  # no number beyond these, and no -1
+
+
+EVERYTHING = Augmentation((8, 12), True, (0.5, 2.0), 0.3)
+
+
+def test_same_seed_same_stream():
+    split = Pictures(coordinates(20 + i, 30, cell) for i in range(6))
+    first = take(split, EVERYTHING, 6, seed=3)
+    again = take(split, EVERYTHING, 6, seed=3)
+    other = take(split, EVERYTHING, 6, seed=4)
+    for a, b, c in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).any()
+
+
+@pytest.mark.parametrize("first_step", [1, 2, 3, 5])
+def test_a_stream_can_start_anywhere(first_step):
+    """Within an epoch, at the start of one, and in a later one: the rest is the same."""
+    split = Pictures(coordinates(20 + i, 30, cell) for i in range(6))
+    whole = take(split, EVERYTHING, 7, seed=3)
+    rest = take(split, EVERYTHING, 7 - first_step, seed=3, first_step=first_step)
+    for a, b in zip(whole, rest, strict=True):
+        np.testing.assert_array_equal(a[4 * first_step :], b)
+
+
+def test_an_image_is_varied_anew_each_epoch():
+    split = only(coordinates(56, 56, cell))
+    images, _ = take(split, Augmentation((8, 8)), 8, batch_size=1)
+    assert len({image.tobytes() for image in images}) > 6
+
+
+def test_images_of_a_batch_are_varied_each_on_its_own():
+    pair = coordinates(56, 56, cell)
+    images, _ = take(Pictures([pair] * 8), Augmentation((8, 8)), 1, batch_size=8)
+    assert len({image.tobytes() for image in images}) > 6
+
+
+def test_training_batches_have_known_shapes():
+    images, labels = training_batches(numbered(3), Augmentation((8, 12)), 2, 0).element_spec
+    assert images == tf.TensorSpec((2, 8, 12, 3), tf.uint8)
+    assert labels == tf.TensorSpec((2, 8, 12, 1), tf.uint8)
+
+
+# Evaluation
+
+
+MIXED = [(5, 7), (7, 5), (5, 7), (9, 9), (7, 5), (5, 7), (1, 1), (5, 7), (5, 7)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("sizes", [MIXED, [(6, 4)] * 8, [(6, 4)] * 5, [(3, 3)]])
+def test_evaluation_sees_every_image_once(batch_size, sizes):
+    rng = np.random.default_rng(0)
+    split = Pictures(
+        (rng.integers(0, 256, (*size, 3), dtype=np.uint8), np.full(size, i, "uint8"))
+        for i, size in enumerate(sizes)
+    )
+    batches = evaluation_batches(split, batch_size)
+    seen, count = [], 0
+    for images, labels in batches:
+        count += 1
+        assert images.dtype == labels.dtype == tf.uint8
+        assert images.shape[0] == labels.shape[0] == batch_size
+        for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+            if (label == IGNORE_LABEL).all():
+                continue  # fills the batch up
+            index = int(label[0, 0, 0])
+            seen.append(index)
+            # At its own size, to the pixel.
+            np.testing.assert_array_equal(image, split.pairs[index][0])
+            np.testing.assert_array_equal(label[:, :, 0], split.pairs[index][1])
+    assert sorted(seen) == [*range(len(sizes))]
+    assert (
+        len(batches)
+        == count
+        == sum(-(-n // batch_size) for n in collections.Counter(sizes).values())
+    )
+    assert {*split.reads.values()} == {1}
+
+
+def test_evaluation_keeps_the_order_of_images_of_one_size():
+    labels = [labels.numpy() for _, labels in evaluation_batches(numbered(6), 2)]
+    assert numbers(np.concatenate(labels)[..., 0]) == [*range(6)]
+
+
+def test_evaluation_can_be_repeated():
+    batches = evaluation_batches(numbered(3), 2)
+    for _ in range(2):
+        labels = np.concatenate([labels.numpy() for _, labels in batches])
+        assert numbers(labels[..., 0]) == [0, 1, 2, -1]
+
+
+# Files that break while the stream runs
+
+
+@pytest.fixture(params=["truncated image", "label", "size"])
+def broken(request, make_folder, tmp_path):
+    """A data set with one wrong file, which nobody has checked, and that file."""
+    about = {"classes": ["a", "b", "c"]}
+    root = make_folder(tmp_path / "naïve photos", train=3, size=(40, 40), about=about)
+    if request.param == "truncated image":
+        path = root / "train" / "train_1.png"
+        path.write_bytes(path.read_bytes()[:2000])
+    else:
+        path = root / "trainannot" / "train_1.png"
+        mask = np.full((40, 40) if request.param == "label" else (40, 41), 2, "uint8")
+        mask[0, 0] = 9 if request.param == "label" else 0
+        tf.io.write_file(str(path), tf.io.encode_png(mask[:, :, None]))
+    return load_folder(root).splits["train"], path
+
+
+def test_broken_file_in_training(broken):
+    split, path = broken
+    with pytest.raises(UserError) as error, reading_errors():
+        for _ in training_batches(split, Augmentation((16, 16)), 2, 0).take(2):
+            pass
+    assert_same_message(error, split, path)
+
+
+def test_broken_file_in_evaluation(broken):
+    split, path = broken
+    with pytest.raises(UserError) as error, reading_errors():
+        for _ in evaluation_batches(split, 1):
+            pass
+    assert_same_message(error, split, path)
+
+
+def assert_same_message(error, split, path):
+    """The message is the one that reading the file without a stream gives."""
+    with pytest.raises(UserError) as direct:
+        split[1]
+    assert str(path) in str(error.value)
+    assert str(error.value) == str(direct.value)
+
+
+def test_other_errors_stay_what_they_are():
+    class Faulty(Pictures):
+        def __getitem__(self, index):
+            raise ZeroDivisionError("a fault of the program")
+
+    split = Faulty(numbered(2).pairs)
+    with pytest.raises(tf.errors.OpError, match="a fault of the program"), reading_errors():
+        next(iter(evaluation_batches(split, 1)))
+    with pytest.raises(KeyError), reading_errors():
+        raise KeyError
+
+
+# What is kept in memory
+
+
+def test_remembered_reads_once():
+    split = numbered(4)
+    remembered = Remembered(split, budget=10_000)
+    for _ in range(3):
+        for i in range(4):
+            image, label, id = remembered[i]
+            assert id == str(i) and (image == i).all() and (label == i).all()
+    assert {*split.reads.values()} == {1}
+    assert len(remembered) == 4 and remembered.size(0) == (8, 8)
+
+
+@pytest.mark.parametrize(("budget", "kept"), [(0, 0), (255, 0), (256, 1), (1023, 3), (1024, 4)])
+def test_remembered_keeps_to_its_budget(budget, kept):
+    split = numbered(6)  # 8 * 8 * (3 + 1) bytes each
+    remembered = Remembered(split, budget)
+    for _ in range(3):
+        for i in range(6):
+            assert (remembered[i].label == i).all()
+    assert sorted(split.reads.values()) == [1] * kept + [3] * (6 - kept)
+
+
+def test_remembered_goes_on_with_what_still_fits():
+    split = numbered(3, sizes=[(8, 8), (20, 20), (8, 8)])
+    remembered = Remembered(split, budget=600)
+    for _ in range(2):
+        for i in range(3):
+            remembered[i]
+    assert split.reads == {0: 1, 1: 2, 2: 1}
+
+
+def test_remembered_feeds_a_stream():
+    split = numbered(5)
+    remembered = Remembered(split, budget=10_000)
+    plain = take(numbered(5), EVERYTHING, 6)
+    for a, b in zip(plain, take(remembered, EVERYTHING, 6), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -169,9 +169,12 @@ def test_big_logits_do_not_overflow():
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_narrow_logits_are_widened(dtype):
-    """A sum of 1e5 pixels would be infinite in float16 and coarse in bfloat16."""
+    """A sum over 1e5 pixels would be infinite in float16, and each of them coarse in bfloat16."""
     labels = np.zeros((1, 400, 250), "uint8")
     logits = tf.zeros((1, 400, 250, 8), dtype)
+    of_pixels, _ = pixel_cross_entropy(labels, logits)
+    assert of_pixels.dtype == tf.float32
+    np.testing.assert_allclose(of_pixels, math.log(8), rtol=1e-6)
     loss = PixelCrossEntropy(normalization="sum")(labels, logits)
     assert loss.dtype == tf.float32
     assert float(loss) == pytest.approx(1e5 * math.log(8), rel=1e-5)

@@ -1,18 +1,24 @@
-"""Any data set on a machine without a GPU: a narrow VGG16 from random weights."""
+"""Any data set on a machine without a GPU: a narrow VGG16 from random weights.
+
+    python train.py --variant fcn8s --dataset DIR --recipe small
+
+Cost: on two CPU cores about a minute for 600 training images and epoch, at the crop size below.
+"""
 
 SETTINGS = dict(
     weights="none",
     geometry="same",
     width=0.25,
-    dropout=0.2,
+    dropout=0.1,
     epochs=24,
-    batch_size=8,
+    batch_size=4,
     crop_size=(256, 256),
-    scale_min=0.5,
-    scale_max=2.0,
-    color=0.3,
+    scale_min=0.75,
+    scale_max=1.33,
+    color=0.15,
     class_weights="sqrt_median_frequency",
     optimizer="adam",
     learning_rate=5e-4,
     warmup=0.05,
+    validate_every=4,
 )

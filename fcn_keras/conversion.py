@@ -6,6 +6,7 @@ import h5py
 
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import load_network
+from fcn_keras.fcn import preprocessing_of
 from fcn_keras.files import written_whole
 
 
@@ -32,12 +33,15 @@ def convert(source: str | Path, target: str | Path) -> str:
     if target.exists():
         raise UserError(f"{target}: exists already.")
     model = load_network(source).model
-    normalize = model.get_layer("normalize").get_config()
+    try:
+        mean, std = preprocessing_of(model)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
     with written_whole(target) as aside:
         model.save_weights(aside)
         with h5py.File(aside, "a") as file:
-            file.attrs["fcn_keras_input_mean"] = normalize["mean"]
-            file.attrs["fcn_keras_input_std"] = normalize["variance"][0] ** 0.5
+            file.attrs["fcn_keras_input_mean"] = mean
+            file.attrs["fcn_keras_input_std"] = std
     return f"{model.count_params():,} parameters of {model.name} in {target}"
 
 

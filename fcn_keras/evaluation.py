@@ -2,7 +2,6 @@
 
 import json
 import math
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +12,12 @@ import tensorflow as tf
 from fcn_keras.data.dataset import Split
 from fcn_keras.data.pipeline import evaluation_batches, reading_errors
 from fcn_keras.errors import UserError
+from fcn_keras.fcn import open_model
 from fcn_keras.files import written_whole
 from fcn_keras.metrics import SCORES, scores_of
 from fcn_keras.palette import voc_palette
 from fcn_keras.progress import progress_bar
+from fcn_keras.run import read_config
 from fcn_keras.task import SegmentationTask
 
 
@@ -53,17 +54,12 @@ def load_network(path: str | Path) -> Network:
             f"{path}: must be a run directory with a best.keras in it, or a .keras file."
             + ("" if path.exists() else " There is nothing of that name.")
         )
-    try:
-        model = keras.models.load_model(file, compile=False)
-    # A damaged archive, one of something else, layers of other packages.
-    except (OSError, ValueError, zipfile.BadZipFile, KeyError, TypeError) as error:
-        raise UserError(f"{file}: cannot be opened as a Keras model ({error}).") from error
-    if len(model.outputs) != 1 or len(model.output_shape) != 4:
+    model = open_model(file)
+    if len(getattr(model, "outputs", ())) != 1 or len(model.output_shape) != 4:
         raise UserError(f"{file}: holds no segmentation network ({model.name}).")
-    config_file = file.parent / "config.json"
-    config = _read_config(config_file) if config_file.is_file() else {}
-    about = config.get("dataset", {})
     num_classes = model.output_shape[-1]
+    config = read_config(file.parent) or {}
+    about = config.get("dataset", {})
     if len(about.get("classes", ())) != num_classes:
         about = {
             "classes": [f"class_{i}" for i in range(num_classes)],
@@ -71,16 +67,6 @@ def load_network(path: str | Path) -> Network:
         }
     colors = [tuple(color) for color in about["colors"]]
     return Network(model, list(about["classes"]), colors, config)
-
-
-def _read_config(path):
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: is not valid JSON ({error}).") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: is not the config.json of a run.")
-    return config
 
 
 def evaluate(

@@ -1,8 +1,10 @@
 """FCN-32s, FCN-16s and FCN-8s: section 4 of arXiv 1411.4038 on one page."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import keras
 from keras import layers, ops
 
@@ -211,11 +213,24 @@ def FCN8s(num_classes: int = 21, **options) -> keras.Model:
     return build("fcn8s", num_classes, **options)
 
 
+def open_model(path: str | Path) -> keras.Model:
+    """Opens a `.keras` file as `keras.models.load_model` does, uncompiled.
+
+    Raises:
+        UserError: if that fails; names the file.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    # A file of something else, a damaged archive, layers of other packages.
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be opened as a Keras model ({_line(error)}).") from error
+
+
 class _Source:
     """Where weights come from, and the preprocessing they were trained with."""
 
     def __init__(self, weights, width):
-        self.weights = weights
+        self.path = None
         self.mean, self.std = IMAGENET_MEAN, 1.0
         if weights is None:
             self.std = RANDOM_START_STD
@@ -226,43 +241,63 @@ class _Source:
                     "`weights='imagenet'` are those of the full VGG16: they need `width=1`. "
                     f"Received: width={width}. Use `weights=None` for a narrow network."
                 )
-            self.weights = fetch_imagenet()
+            self.path = fetch_imagenet()
             return
-        path = Path(weights)
-        if not path.is_file():
+        self.path = Path(weights)
+        if not self.path.is_file():
             raise UserError(
                 "`weights` must be 'imagenet', None, or the path of a file. "
                 f"Received: {str(weights)!r}, which is no file."
             )
-        if path.suffix not in (".keras", ".h5"):
+        if self.path.suffix == ".keras":
+            self.model = open_model(self.path)
+            self.mean, self.std = preprocessing_of(self.model)
+        elif self.path.name.endswith(".weights.h5"):
+            self._read_preprocessing()
+        elif self.path.suffix != ".h5":
             raise UserError(
                 "`weights` files end in .keras, .weights.h5 or .h5 (Keras' VGG16). "
-                f"Received: {path}."
+                f"Received: {weights}."
             )
-        if path.suffix == ".keras":
-            self.model = keras.models.load_model(path, compile=False)
-            normalize = self.model.get_layer("normalize").get_config()
-            self.mean, self.std = normalize["mean"], normalize["variance"][0] ** 0.5
-        elif path.name.endswith(".weights.h5"):
-            self.mean, self.std = read_preprocessing(path) or (self.mean, self.std)
+
+    def _read_preprocessing(self):
+        """Reads mean and scale from a `.weights.h5` file, if `fcn-keras convert` wrote it."""
+        try:
+            with h5py.File(self.path, "r") as file:
+                if "fcn_keras_input_mean" in file.attrs:
+                    self.mean = tuple(file.attrs["fcn_keras_input_mean"])
+                    self.std = float(file.attrs["fcn_keras_input_std"])
+        except OSError as error:
+            raise UserError(f"{self.path}: is no HDF5 file ({_line(error)}).") from error
 
     def fill(self, model):
-        if self.weights is None:
+        if self.path is None:
             return
-        path = str(self.weights)
-        if path.endswith(".keras"):
+        if self.path.suffix == ".keras":
             copy_weights(self.model, model)
-        elif path.endswith(".weights.h5"):
-            model.load_weights(path)
+        elif self.path.name.endswith(".weights.h5"):
+            try:
+                model.load_weights(self.path)
+            except (ValueError, KeyError) as error:
+                raise UserError(
+                    f"{self.path}: holds weights of another network than {model.name} with these "
+                    f"classes and this width ({_line(error)})."
+                ) from error
         else:
-            load_classifier(model, path)
+            load_classifier(model, self.path)
 
 
-def read_preprocessing(path: Path):
-    """Reads mean and scale that `write_weights` left in a `.weights.h5` file, if it did."""
-    import h5py
+def preprocessing_of(model: keras.Model) -> tuple[tuple[float, float, float], float]:
+    """Returns the BGR mean that a network subtracts, and the number it divides by.
 
-    with h5py.File(path, "r") as file:
-        if "fcn_keras_input_mean" not in file.attrs:
-            return None
-        return tuple(file.attrs["fcn_keras_input_mean"]), float(file.attrs["fcn_keras_input_std"])
+    Raises:
+        UserError: if it is no network of this package.
+    """
+    if "normalize" not in [layer.name for layer in model.layers]:
+        raise UserError(f"{model.name} is no network of this package: it has no layer normalize.")
+    config = model.get_layer("normalize").get_config()
+    return tuple(config["mean"]), config["variance"][0] ** 0.5
+
+
+def _line(error):
+    return " ".join(str(error).split())

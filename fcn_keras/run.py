@@ -49,13 +49,18 @@ class Run:
         Raises:
             UserError: if it holds a run made with other settings, or other files.
         """
-        file = self / "config.json"
-        if file.is_file():
-            self._compare(json.loads(file.read_text()), _config(settings, dataset))
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        old = self._existing()
+        if old is not None:
+            self._compare(old, _config(settings, dataset))
+
+    def _existing(self):
+        """The configuration of the run in the directory; None if there is nothing at all."""
+        config = read_config(self.path)
+        if config is None and (self.path.is_file() or any(self.path.glob("*"))):
             raise UserError(
                 f"{self.path}: exists and is no run. Choose another directory with --run-dir."
             )
+        return config
 
     def start(self, settings: Settings, dataset: Dataset):
         """Makes the directory with its `config.json`, unless it is there already."""
@@ -80,17 +85,17 @@ class Run:
                 "Choose another directory with --run-dir, or delete that run with --fresh."
             )
 
-    def delete(self):
-        """Deletes a run, if there is one.
+    def check_deletable(self):
+        """Checks that there is a run to delete, or nothing.
 
         Raises:
             UserError: if the directory holds something else.
         """
-        if not self.path.exists():
-            return
-        if not (self / "config.json").is_file():
-            raise UserError(f"{self.path}: is no run, and is not deleted.")
-        shutil.rmtree(self.path)
+        self._existing()
+
+    def delete(self):
+        """Deletes the run, if there is one."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def rows(self) -> list[dict]:
         """Returns the rows of `log.csv`; empty cells are None."""
@@ -112,6 +117,17 @@ class Run:
     def scores(self) -> dict:
         """Returns what `metrics.json` holds."""
         return json.loads((self / "metrics.json").read_text())
+
+
+def read_config(folder: str | Path) -> dict | None:
+    """Returns what `config.json` in a run directory says; None if that is no run's."""
+    try:
+        config = json.loads((Path(folder) / "config.json").read_text())
+        parts = [config["settings"], config["dataset"], config["dataset"]["classes"]]
+    # There is none, or another program's, many of which have a file of this name.
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return config if [type(part) for part in parts] == [dict, dict, list] else None
 
 
 def _config(settings, dataset):

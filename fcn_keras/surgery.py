@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from fcn_keras.errors import UserError
+
 
 def dense_to_conv(kernel: np.ndarray, height: int = 1, width: int = 1) -> np.ndarray:
     """Reshapes the kernel of a dense layer into that of the equal convolution.
@@ -135,7 +137,7 @@ def copy_weights(source: keras.Model, target: keras.Model, names: dict[str, str]
             of `target` that has weights takes those of the same name.
 
     Raises:
-        ValueError: lists every layer that is missing or has another shape.
+        UserError: lists every layer that is missing or has another shape.
     """
     if names is None:
         names = {layer.name: layer.name for layer in target.layers if layer.weights}
@@ -150,6 +152,6 @@ def copy_weights(source: keras.Model, target: keras.Model, names: dict[str, str]
         if found != wanted:
             faults.append(f"{new} has shapes {found}, not {wanted}")
     if faults:
-        raise ValueError(f"The weights of {source.name} do not fit: {'; '.join(faults)}.")
+        raise UserError(f"The weights of {source.name} do not fit: {'; '.join(faults)}.")
     for old, new in names.items():
         target.get_layer(new).set_weights(have[old].get_weights())

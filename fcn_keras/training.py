@@ -83,9 +83,10 @@ def train(
             raise UserError(f"{settings.dataset}: has no split {name!r}, which training needs.")
     run = Run(run_dir or Path("runs") / f"{dataset.name}-{settings.variant}")
     if fresh:
-        run.delete()
-    run.check(settings, dataset)
-    if run.finished:
+        run.check_deletable()
+    else:
+        run.check(settings, dataset)
+    if run.finished and not fresh:
         print(f"{run.path} has finished already (--fresh starts it anew):")
         print(score_table(run.scores()))
         return run.path
@@ -98,6 +99,8 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = _make_task(settings, counts[: dataset.num_classes], epochs * steps)
+    if fresh:  # only now that nothing can be wrong any more
+        run.delete()
     run.start(settings, dataset)
     print(f"settings (recipe {settings.recipe}):\n{settings}", *settings.narrowed(), sep="\n")
     print(f"run directory: {run.path}", flush=True)

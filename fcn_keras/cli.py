@@ -69,14 +69,16 @@ def main(command: str | None = None) -> int:
         with _quiet(args.debug):
             args.run(args)
         return 0
-    except UserError as error:
-        message, code = f"error: {error}", 2
     except KeyboardInterrupt:
         message, code = args.stopped, 130
     except Exception as error:
-        message, code = f"fault: {type(error).__name__}: {error} (--debug shows where)", 1
-    if args.debug:
-        traceback.print_exc()
+        if args.debug:
+            traceback.print_exc()
+        if isinstance(error, UserError):
+            message, code = f"error: {error}", 2
+        else:
+            message = f"fault: {type(error).__name__}: {error} (--debug shows where)"
+            code = 1
     print(message, file=sys.stderr)
     return code
 

@@ -100,7 +100,7 @@ def predict(
         written.append(output / f"{path.stem}.png")
     if faults:
         raise UserError(
-            "\n".join(faults) + f"\n{len(written)} of {len(images)} images are done, in {output}."
+            f"{' '.join(faults)} {len(written)} of {len(images)} images are done, in {output}."
         )
     return written
 

@@ -19,9 +19,10 @@ from fcn_keras.data.images import (
 from fcn_keras.errors import UserError
 from fcn_keras.palette import voc_palette
 
-LAYOUTS = """\
-  DIR/images/train  DIR/annotations/train  (and the same with val)
-  DIR/train         DIR/trainannot         (and val, valannot)"""
+LAYOUTS = (
+    "DIR/images/train with DIR/annotations/train, or DIR/train with DIR/trainannot, and the same "
+    "with val"
+)
 
 
 def load_folder(root: str | Path) -> Dataset:
@@ -57,7 +58,8 @@ def load_folder(root: str | Path) -> Dataset:
         counts[[ignore_label, IGNORE_LABEL]] = 0
         if not counts.any():
             raise UserError(f"{root}: no mask has a labelled pixel.")
-        classes = [f"class_{i}" for i in range(counts.nonzero()[0].max() + 1)]
+        highest = int(counts.nonzero()[0].max())
+        classes = [f"class_{i}" for i in range(highest + 1 - (ignore_label < highest))]
     colors = about.get("colors") or [tuple(color) for color in voc_palette(len(classes)).tolist()]
     ids = _id_table(len(classes), ignore_label)
     return Dataset(
@@ -143,8 +145,8 @@ def _find_pairs(root):
         }
     if "train" not in folders and "val" not in folders and "test" not in folders:
         raise UserError(
-            f"{root}: no images with masks found. Lay them out as\n{LAYOUTS}\n"
-            "with a PNG of class ids for every image."
+            f"{root}: no images with masks found. Lay them out as {LAYOUTS}; a mask is a PNG of "
+            "class ids with the name of its image."
         )
     return {name: _pair_files(*pair) for name, pair in folders.items()}
 
@@ -183,17 +185,37 @@ def _read_about(root):
         about = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path}: is not valid JSON ({error}).") from error
-    known = {"name", "classes", "colors", "ignore_label"}
-    if not isinstance(about, dict) or set(about) - known:
-        raise UserError(f"{path}: may have the keys {', '.join(sorted(known))} and no others.")
-    classes, colors = about.get("classes"), about.get("colors")
-    if colors and (classes is None or len(colors) != len(classes)):
-        raise UserError(f"{path}: `colors` must give one RGB triple for every class.")
-    if not 0 <= about.get("ignore_label", IGNORE_LABEL) <= 255:
-        raise UserError(f"{path}: `ignore_label` must be 0..255.")
-    if classes is not None and not 1 <= len(classes) <= 255:
-        raise UserError(f"{path}: `classes` must name 1 to 255 classes.")
+    wrong = _fault_in(about)
+    if wrong:
+        raise UserError(f"{path}: {wrong}")
     return about
+
+
+def _fault_in(about):
+    """Says what is wrong with the contents of a `dataset.json`, if anything."""
+    known = ("classes", "colors", "ignore_label", "name")
+    if not isinstance(about, dict) or set(about) - set(known):
+        return f"may have the keys {', '.join(known)} and no others."
+    classes = about.get("classes", ["unnamed"])
+    if not (_are(classes, str) and 1 <= len(classes) <= 255 and len(set(classes)) == len(classes)):
+        return "`classes` must name 1 to 255 classes, each by another string."
+    colors = about.get("colors", [])
+    if "colors" in about and not (
+        isinstance(colors, list)
+        and all(_are(c, int) and len(c) == 3 and 0 <= min(c) <= max(c) <= 255 for c in colors)
+        and len(colors) == len(about.get("classes", ()))
+    ):
+        return "`colors` must give an RGB triple of 0..255 for every one of the `classes`."
+    ignore_label = about.get("ignore_label", IGNORE_LABEL)
+    if not (isinstance(ignore_label, int) and 0 <= ignore_label <= 255):
+        return f"`ignore_label` must be a whole number from 0 to 255, not {ignore_label!r}."
+    if not isinstance(about.get("name", ""), str):
+        return f"`name` must be a string, not {about['name']!r}."
+    return None
+
+
+def _are(values, kind):
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
 def _id_table(num_classes, ignore_label):

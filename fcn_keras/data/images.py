@@ -1,5 +1,6 @@
 """Image and mask files as arrays; whatever cannot be read right is refused by name."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,13 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         UserError: if the file is no image, or a broken one; names the file.
     """
-    image = _open(path)
-    image = ImageOps.exif_transpose(image)
+    with _opened(path) as image:
+        image.load()
+        image = ImageOps.exif_transpose(image)
     if image.mode in _DEEP_MODES:
         image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+    # Transparency is left out; Pillow would warn that a palette's cannot be kept in RGB.
+    image.info.pop("transparency", None)
     return np.asarray(image.convert("RGB"))
 
 
@@ -45,13 +49,16 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises:
         UserError: if the file is broken, or holds colours instead of labels; names the file.
     """
-    image = _open(path)
+    with _opened(path) as image:
+        # Pillow stretches grey levels of 2 and 4 bits to 0..255, which the ids are not.
+        stretch = {"L;2": 85, "L;4": 17}.get(image.tile[0].args if image.tile else None, 1)
+        image.load()
     if image.mode not in ("P", "L", "1", *_DEEP_MODES):
         raise UserError(
             f"{path}: a mask must be a palette or grey PNG of class ids. "
             f"This one holds colours (mode {image.mode})."
         )
-    mask = np.asarray(image)
+    mask = np.asarray(image) // stretch if stretch > 1 else np.asarray(image)
     if mask.max(initial=0) > 255:
         raise UserError(f"{path}: a mask may hold values up to 255. This one holds {mask.max()}.")
     return mask.astype("uint8")
@@ -63,21 +70,18 @@ def read_size(path: str | Path) -> tuple[int, int]:
     Raises:
         UserError: if the file is no image; names the file.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(0x0112, 1) >= 5:  # turned by a quarter
-                width, height = height, width
-            return height, width
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({_reason(error)}).") from error
+    with _opened(path) as image:
+        width, height = image.size
+        if image.getexif().get(0x0112, 1) >= 5:  # turned by a quarter
+            width, height = height, width
+        return height, width
 
 
-def _open(path):
+@contextmanager
+def _opened(path):
     try:
         with Image.open(path) as image:
-            image.load()
-            return image
+            yield image
     # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: cannot be read as an image ({_reason(error)}).") from error

@@ -1,5 +1,6 @@
 """FCN-32s, FCN-16s and FCN-8s: section 4 of arXiv 1411.4038 on one page."""
 
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,10 +275,15 @@ class _Source:
         if self.path is None:
             return
         if self.path.suffix == ".keras":
+            if _scales(self.model) != _scales(model):
+                raise UserError(f"{self.path}: holds {self.model.name}, not {model.name}.")
             copy_weights(self.model, model)
         elif self.path.name.endswith(".weights.h5"):
             try:
-                model.load_weights(self.path)
+                with warnings.catch_warnings():
+                    # Keras lists what it skips, layer by layer, before it raises.
+                    warnings.simplefilter("ignore")
+                    model.load_weights(self.path)
             except (ValueError, KeyError) as error:
                 raise UserError(
                     f"{self.path}: holds weights of another network than {model.name} with these "
@@ -299,5 +305,11 @@ def preprocessing_of(model: keras.Model) -> tuple[tuple[float, float, float], fl
     return tuple(config["mean"]), config["variance"][0] ** 0.5
 
 
+def _scales(model):
+    """The fixed scales of a network, which hold no weights that could be compared."""
+    return {layer.name for layer in model.layers if isinstance(layer, layers.Rescaling)}
+
+
 def _line(error):
-    return " ".join(str(error).split())
+    """The first line of a message: those of Keras go on with all that they know."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,5 +1,7 @@
 """The paper's four scores (section 5 of arXiv 1411.4038), from one confusion matrix."""
 
+import operator
+
 import keras
 import numpy as np
 from keras import ops
@@ -60,9 +62,10 @@ def confusion_matrix(labels, class_ids, num_classes, ignore_label=255):
     labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
     class_ids = ops.reshape(ops.cast(class_ids, "int32"), (-1,))
     cells = num_classes * num_classes
-    known = ops.logical_and(labels >= 0, labels < num_classes)
+    void = ops.equal(labels, ignore_label)
+    known = (labels >= 0) & (labels < num_classes) & ~void
     # Two more bins: one for void, one for labels that should not be.
-    other = ops.where(ops.equal(labels, ignore_label), cells, cells + 1)
+    other = ops.where(void, cells, cells + 1)
     cell = ops.where(known, labels * num_classes + class_ids, other)
     counts = ops.bincount(cell, minlength=cells + 2)
     return ops.reshape(counts[:cells], (num_classes, num_classes)), counts[cells + 1]
@@ -106,7 +109,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         """Counts a batch of predicted class ids, integers of the shape of `labels`."""
         counts, unknown = confusion_matrix(labels, class_ids, self.num_classes, self.ignore_label)
         try:
-            found = int(unknown)
+            found = operator.index(unknown)  # `int` would become an operation there
         except TypeError:  # inside a compiled function, where the number is not known yet
             found = 0
         if found:

@@ -84,13 +84,13 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
     window = (height, width)
     weights = {}
     for layer in head:
-        if isinstance(layer, layers.Flatten):
+        last = layer is head[-1]
+        if isinstance(layer, layers.Flatten) or (last and _is_only_probability(layer)):
             continue
         if isinstance(layer, layers.GlobalAveragePooling2D):
             x = layers.AveragePooling2D(window, strides=1, name=layer.name)(x)
             window = (1, 1)
         elif isinstance(layer, layers.Dense):
-            last = layer is head[-1]
             conv = layers.Conv2D(
                 layer.units,
                 window,
@@ -103,7 +103,12 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
             kernel, *bias = layer.get_weights()
             weights[conv] = [dense_to_conv(kernel, *window), *bias]
             window = (1, 1)
-        elif not (isinstance(layer, layers.Activation) and _is_probability(layer)):
+        elif isinstance(layer, layers.BatchNormalization):
+            # Its axis is counted on vectors; on maps the channels come last.
+            norm = layers.BatchNormalization.from_config({**layer.get_config(), "axis": -1})
+            x = norm(x)
+            weights[norm] = layer.get_weights()
+        else:
             x = layer(x)
     for conv, values in weights.items():
         conv.set_weights(values)
@@ -111,8 +116,8 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
 
 
 def _head_of(classifier):
-    """The chain of layers from Flatten or GlobalAveragePooling2D to the output."""
-    for start, layer in enumerate(classifier.layers):
+    """The chain of layers from the last Flatten or GlobalAveragePooling2D to the output."""
+    for start, layer in reversed(list(enumerate(classifier.layers))):
         if isinstance(layer, layers.Flatten | layers.GlobalAveragePooling2D):
             head = classifier.layers[start:]
             if any(isinstance(layer, layers.Dense) for layer in head):
@@ -126,6 +131,12 @@ def _head_of(classifier):
 
 def _is_probability(layer):
     return layer.activation in (keras.activations.softmax, keras.activations.sigmoid)
+
+
+def _is_only_probability(layer):
+    return isinstance(layer, layers.Softmax) or (
+        isinstance(layer, layers.Activation) and _is_probability(layer)
+    )
 
 
 def copy_weights(source: keras.Model, target: keras.Model, names: dict[str, str] | None = None):

@@ -156,7 +156,7 @@ def fetch_imagenet() -> Path:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"The ImageNet weights of VGG16 could not be fetched ({reason}). "
-            f"Download that file (md5 {IMAGENET_MD5}) on a machine with network access and put "
-            f"it at {home / 'models' / IMAGENET_FILE}, or give its path as --weights; or train a "
-            "narrow network from random weights with --recipe small."
+            f"Download {IMAGENET_URL} (md5 {IMAGENET_MD5}) on a machine with network access and "
+            f"put it at {home / 'models' / IMAGENET_FILE}, or give its path as --weights; or train "
+            "a narrow network from random weights with --recipe small."
         ) from error

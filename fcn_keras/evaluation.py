@@ -58,7 +58,11 @@ def load_network(path: str | Path) -> Network:
     if len(getattr(model, "outputs", ())) != 1 or len(model.output_shape) != 4:
         raise UserError(f"{file}: holds no segmentation network ({model.name}).")
     num_classes = model.output_shape[-1]
-    config = read_config(file.parent) or {}
+    config = read_config(file.parent)
+    if config is None:
+        if path.is_dir() and (path / "config.json").exists():
+            raise UserError(f"{path / 'config.json'}: is not the config.json of a run.")
+        config = {}
     about = config.get("dataset", {})
     if len(about.get("classes", ())) != num_classes:
         about = {

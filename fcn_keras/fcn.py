@@ -275,8 +275,12 @@ class _Source:
         if self.path is None:
             return
         if self.path.suffix == ".keras":
-            if _scales(self.model) != _scales(model):
-                raise UserError(f"{self.path}: holds {self.model.name}, not {model.name}.")
+            different = _scales(self.model) ^ _scales(model)
+            if different:
+                raise UserError(
+                    f"{self.path}: holds {self.model.name}, not {model.name}: only one of them has "
+                    f"{', '.join(sorted(different))}."
+                )
             copy_weights(self.model, model)
         elif self.path.name.endswith(".weights.h5"):
             try:

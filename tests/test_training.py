@@ -30,6 +30,7 @@ TINY = dict(
     scale_max=1.25,
     dropout=0.3,
     learning_rate=0.01,
+    validate_every=1,
     deterministic=True,
 )
 

@@ -20,7 +20,7 @@ def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
     """Opens a data set that this package builds with TFDS; prepares it the first time.
 
     Args:
-        name: a registered name, see `fcn_keras.data.DATASETS`.
+        name: a registered name, see `fcn_keras.names.DATASETS`.
         data_dir: where prepared sets are kept; TFDS's own default if not given.
 
     Returns:

@@ -11,23 +11,27 @@ from contextlib import contextmanager
 from dataclasses import fields
 
 from fcn_keras.errors import UserError
-from fcn_keras.names import DATASETS, RECIPES
+from fcn_keras.names import DATASETS, RECIPES, VARIANTS, VOC_CLASSES
 from fcn_keras.recipes import resolve
 from fcn_keras.settings import CHOICES, Settings
 
 SETTINGS_HELP = {
     "variant": "network (default: fcn8s)",
     "dataset": f"{', '.join(DATASETS)}, or a folder of images and masks (default: shapes)",
-    "weights": "imagenet, none, or the path of a .keras, .weights.h5 or VGG16 .h5 file",
+    "weights": "imagenet, none, or the path of a .keras, .weights.h5, VGG16 .h5, .caffemodel, "
+    ".pth or .npz file",
     "init_from": "run or .keras file whose layers are copied where name and shape agree",
     "geometry": "paper: padded by 100 pixels as published; same: cheaper",
+    "output_stride": "stride of the coarsest scores; below 32 the trunk is dilated (fcn32s)",
     "width": "factor on the channels; 1 is VGG16",
     "dropout": "rate behind fc6 and fc7",
     "learn_upsampling": "whether the transposed convolutions learn",
+    "input_mean": "what to subtract from blue, green, red: B,G,R (default: as the weights say)",
     "epochs": "how often each image is seen",
     "steps": "train on that many batches, whatever --epochs says",
     "batch_size": "images in a batch, over all devices",
-    "crop_size": "size of training crops: 256, or 256x320 (height x width)",
+    "crop_size": "size of training crops: 256, 256x320 (height x width), or none: whole images",
+    "replacement": "draw each image from the whole set, as the reference does",
     "flip": "whether half of the images are mirrored",
     "scale_min": "lower end of the random zoom",
     "scale_max": "upper end of the random zoom",
@@ -36,8 +40,9 @@ SETTINGS_HELP = {
     "normalization": "what the summed loss is divided by",
     "optimizer": "update rule",
     "learning_rate": "highest learning rate",
-    "momentum": "of sgd",
-    "weight_decay": "of adamw",
+    "momentum": "of sgd and caffe_sgd",
+    "weight_decay": "of adamw and caffe_sgd",
+    "accumulate": "batches whose gradients caffe_sgd averages for a step",
     "schedule": "course of the learning rate",
     "warmup": "share of all steps over which the learning rate rises",
     "precision": "dtype policy",
@@ -87,7 +92,7 @@ def train(args):
     given = {
         field.name: getattr(args, field.name)
         for field in fields(Settings)
-        if field.name != "recipe" and getattr(args, field.name) is not None
+        if field.name != "recipe" and hasattr(args, field.name)
     }
     settings = resolve(args.recipe, **given)
     from fcn_keras.training import train
@@ -96,9 +101,14 @@ def train(args):
 
 
 def evaluate(args):
-    from fcn_keras.data import load_dataset
+    if args.predictions:
+        return _evaluate_predictions(args)
+    if args.model is None or args.labels:
+        raise UserError(
+            "evaluate: needs RUN_OR_MODEL, or --predictions with --labels or --dataset."
+        )
     from fcn_keras.devices import make_strategy
-    from fcn_keras.evaluation import as_json, evaluate, load_network, score_table
+    from fcn_keras.evaluation import evaluate, load_network
 
     strategy = make_strategy(args.devices)
     with strategy.scope():
@@ -106,24 +116,55 @@ def evaluate(args):
     name = args.dataset or network.config.get("settings", {}).get("dataset")
     if name is None:
         raise UserError("--dataset: needed, as the model does not lie in a run that tells it.")
-    dataset = load_dataset(name)
-    if args.split not in dataset.splits:
-        raise UserError(
-            f"--split: must be one of {', '.join(dataset.splits)}. Received: {args.split!r}."
-        )
+    dataset, split = _dataset_and_split(name, args.split)
     if dataset.num_classes != len(network.classes):
         raise UserError(
             f"{args.model} tells {len(network.classes)} classes apart, but {name} has "
             f"{dataset.num_classes}."
         )
     confusion = evaluate(
-        network.model, dataset.splits[args.split], args.batch_size, strategy=strategy
+        network.full, split, args.batch_size, strategy=strategy, heads=tuple(dataset.heads)
     )
-    scores = as_json(confusion, dataset.classes)
-    if args.json:
-        print(json.dumps(scores))
+    classes = dataset.heads or dataset.classes
+    _print_scores(args, confusion, classes, f"{args.model} on {name}, {args.split}")
+
+
+def _evaluate_predictions(args):
+    if args.model or bool(args.labels) == bool(args.dataset):
+        raise UserError(
+            "--predictions: are scored in place of a model's, against either --labels or --dataset."
+        )
+    from fcn_keras.comparison import compare
+    from fcn_keras.palette import voc_palette
+
+    if args.labels:
+        truth, classes = args.labels, VOC_CLASSES
+        if args.num_classes not in (None, len(VOC_CLASSES)):
+            classes = [f"class_{i}" for i in range(args.num_classes)]
+        colors = voc_palette(len(classes))
     else:
-        print(f"{args.model} on {dataset.name}, {args.split}:\n{score_table(scores)}")
+        dataset, truth = _dataset_and_split(args.dataset, args.split)
+        classes, colors = dataset.classes, dataset.colors
+    confusion = compare(args.predictions, truth, colors)
+    _print_scores(args, confusion, classes, args.predictions)
+
+
+def _dataset_and_split(name, split):
+    from fcn_keras.data import load_dataset
+
+    dataset = load_dataset(name)
+    if split not in dataset.splits:
+        raise UserError(
+            f"--split: must be one of {', '.join(dataset.splits)}. Received: {split!r}."
+        )
+    return dataset, dataset.splits[split]
+
+
+def _print_scores(args, confusion, classes, what):
+    from fcn_keras.evaluation import as_json, score_table
+
+    scores = as_json(confusion, classes)
+    print(json.dumps(scores) if args.json else f"{what}:\n{score_table(scores)}")
 
 
 def predict(args):
@@ -159,7 +200,10 @@ def convert(args):
     elif args.output is None:
         raise UserError("OUT: the file to write is missing (or use --list).")
     else:
-        print(convert(args.model, args.output))
+        options = {
+            name: getattr(args, name) for name in ("variant", "num_classes", "width", "input_mean")
+        }
+        print(convert(args.model, args.output, **options))
 
 
 def _parser(only):
@@ -189,8 +233,19 @@ def _parser(only):
     sub.add_argument("--fresh", action="store_true", help="delete an existing run first")
 
     model = dict(metavar="RUN_OR_MODEL", help="run directory or .keras file")
-    sub = command(evaluate, "Score a network on a data set.")
-    sub.add_argument("model", **model)
+    sub = command(evaluate, "Score a network, or label maps on disk, on a data set.")
+    sub.add_argument("model", nargs="?", **model)
+    sub.add_argument(
+        "--predictions",
+        metavar="DIR",
+        help="score these label maps instead: palette or grey PNGs, or pictures in class colours",
+    )
+    sub.add_argument(
+        "--labels", metavar="DIR", help="true label maps of the same names (or give --dataset)"
+    )
+    sub.add_argument(
+        "--num-classes", type=_positive, metavar="N", help="with --labels (default: VOC's 21)"
+    )
     sub.add_argument("--dataset", metavar="NAME_OR_DIR", help="default: the run's own")
     sub.add_argument("--split", default="val", help="default: val")
     sub.add_argument("--batch-size", type=_positive, default=1, metavar="N", help="default: 1")
@@ -213,11 +268,25 @@ def _parser(only):
         help="folder in OUT: a number, or 'next' for one above the highest (default: 1)",
     )
 
-    sub = command(convert, "Turn a network into a .weights.h5 file, or list its weights.")
-    sub.add_argument("model", metavar="IN", help="run directory or .keras file")
-    sub.add_argument("output", metavar="OUT", nargs="?", help=".weights.h5 file to write")
+    sub = command(convert, "Turn weights into a .keras or .weights.h5 file, or list them.")
+    sub.add_argument(
+        "model",
+        metavar="IN",
+        help="run directory or .keras file; or published weights: .caffemodel, .pth, .npz",
+    )
+    sub.add_argument("output", metavar="OUT", nargs="?", help="file to write")
     sub.add_argument("--list", action="store_true", help="list layers and shapes instead")
     sub.add_argument("--json", action="store_true", help="list them as one JSON object")
+    sub.add_argument("--variant", choices=VARIANTS, help="what published weights are for")
+    sub.add_argument(
+        "--num-classes", type=_positive, metavar="N", help="of published weights (default: theirs)"
+    )
+    sub.add_argument(
+        "--width", type=float, metavar="X", help="of published weights (default: theirs)"
+    )
+    sub.add_argument(
+        "--input-mean", type=_numbers, metavar="B,G,R", help=SETTINGS_HELP["input_mean"]
+    )
     if only is None:
         return parser
     sub = commands.choices[only]
@@ -231,15 +300,21 @@ def _add_settings(parser):
         metavar="NAME",
         help=f"settings to start from: {', '.join(RECIPES)} (default: the data set's own)",
     )
-    types = {int: int, float: float, tuple[int, int]: _size}
+    types = {
+        int: int,
+        float: float,
+        tuple[int, int] | None: _size,
+        tuple[float, ...] | None: _numbers,
+    }
     for field in fields(Settings):
         if field.name == "recipe":
             continue
-        options = {"default": None, "help": SETTINGS_HELP[field.name]}
+        options = {"default": argparse.SUPPRESS, "help": SETTINGS_HELP[field.name]}
         if field.type is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif field.name in CHOICES:
             options["choices"] = CHOICES[field.name]
+            options["type"] = field.type
         else:
             options["type"] = types.get(field.type, str)
             options["metavar"] = {int: "N", float: "X"}.get(field.type, field.name.upper())
@@ -252,10 +327,19 @@ def _positive(text):
     return int(text)
 
 
+def _numbers(text):
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be like 104,117,123. Received: {text!r}") from None
+
+
 def _size(text):
+    if text == "none":
+        return None
     sides = text.split("x")
     if len(sides) > 2 or not all(side.isdigit() for side in sides):
-        raise argparse.ArgumentTypeError(f"must be like 256 or 256x320. Received: {text!r}")
+        raise argparse.ArgumentTypeError(f"must be like 256, 256x320 or none. Received: {text!r}")
     return int(sides[0]), int(sides[-1])
 
 

@@ -6,50 +6,112 @@ import h5py
 
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import load_network
-from fcn_keras.fcn import preprocessing_of
+from fcn_keras.fcn import build
 from fcn_keras.files import written_whole
+from fcn_keras.interop import is_foreign, read_weights
+from fcn_keras.names import ALEXNET, VARIANTS
+from fcn_keras.weights import preprocessing_of
 
 
-def convert(source: str | Path, target: str | Path) -> str:
-    """Writes the weights of a network as a `.weights.h5` file.
+def convert(
+    source: str | Path,
+    target: str | Path,
+    variant: str | None = None,
+    num_classes: int | None = None,
+    width: float | None = None,
+    input_mean: tuple[float, ...] | None = None,
+) -> str:
+    """Writes a network as a `.keras` file, or its weights alone as a `.weights.h5` file.
 
-    Such a file holds no network, only numbers: `fcn_keras.build(..., weights=target)` reads it
-    into one of the same variant, classes and width. The preprocessing that the weights were
-    trained with goes along in the file's attributes, and `build` follows it.
+    A `.weights.h5` file holds no network, only numbers: `fcn_keras.build(..., weights=target)`
+    reads it into one of the same variant, classes and width. The preprocessing that the weights
+    were trained with goes along in the file's attributes, and `build` follows it.
 
     Args:
-        source: a run directory or a `.keras` file.
+        source: a run directory or a `.keras` file; or published weights, `.caffemodel` of the
+            reference, `.pth` of pytorch-fcn, `.npz` of Chainer.
         target: the file to write.
+        variant: of published weights: which network they are for, see `fcn_keras.build`.
+        num_classes, width: of published weights; as many as they have if not given.
+        input_mean: of published weights: what they had subtracted from blue, green and red; that
+            of PASCAL VOC's networks if not given. NYUDv2's is 116.190,97.203,92.318, SIFT
+            Flow's 114.578,115.294,108.353.
 
     Returns:
         A line that says what was written.
 
     Raises:
-        UserError: if the source is no network, or the target exists or has another ending.
+        UserError: if the source is no network, does not fit the variant, or the target exists or
+            has another ending.
     """
     target = Path(target)
-    if not target.name.endswith(".weights.h5"):
-        raise UserError(f"{target}: must end in .weights.h5.")
+    endings = (".keras", ".weights.h5") if is_foreign(source) else (".weights.h5",)
+    if not target.name.endswith(endings):
+        raise UserError(f"{target}: must end in {' or '.join(endings)}.")
     if target.exists():
         raise UserError(f"{target}: exists already.")
-    model = load_network(source).model
+    if is_foreign(source):
+        model = _from_published(source, variant, num_classes, width, input_mean)
+    else:
+        if variant is not None:
+            raise UserError(f"--variant: is for published weights; {source} tells it itself.")
+        model = load_network(source).full
     try:
         mean, std = preprocessing_of(model)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     with written_whole(target) as aside:
-        model.save_weights(aside)
-        with h5py.File(aside, "a") as file:
-            file.attrs["fcn_keras_input_mean"] = mean
-            file.attrs["fcn_keras_input_std"] = std
+        if target.suffix == ".keras":
+            model.save(aside)
+        else:
+            model.save_weights(aside)
+            with h5py.File(aside, "a") as file:
+                file.attrs["fcn_keras_input_mean"] = mean
+                file.attrs["fcn_keras_input_std"] = std
     return f"{model.count_params():,} parameters of {model.name} in {target}"
 
 
+def _from_published(source, variant, num_classes, width, input_mean):
+    if variant not in VARIANTS:
+        raise UserError(
+            f"--variant: must say what {source} is: one of {', '.join(VARIANTS)}. "
+            f"Received: {variant}."
+        )
+    blobs = read_weights(source)
+    scores = {name: blob[0].shape for name, blob in blobs.items() if name.startswith("score_fr")}
+    if not scores:
+        raise UserError(
+            f"{source}: scores no classes, so it is no network to convert (it has "
+            f"{', '.join(blobs)}). A classifier to start training from goes to --weights."
+        )
+    if num_classes is None:
+        num_classes = _classes_of(scores)
+    if width is None:
+        first, channels = ("conv1", 96) if variant == ALEXNET else ("conv1_1", 64)
+        shapes = [blob[0].shape for name, blob in blobs.items() if name.startswith(first)]
+        width = shapes[0][0] / channels if shapes else 1
+    return build(
+        variant, num_classes, weights=source, width=width, geometry="paper", input_mean=input_mean
+    )
+
+
+def _classes_of(scores):
+    """How many classes the layers score, by head where their names tell heads apart."""
+    heads = {name.removeprefix("score_fr"): shape[0] for name, shape in scores.items()}
+    if all(name.startswith("_") for name in heads):
+        return {name[1:]: classes for name, classes in heads.items()}
+    return next(iter(heads.values()))
+
+
 def list_weights(source: str | Path) -> dict[str, list[tuple[int, ...]]]:
-    """Returns the shapes of a network's weights, layer by layer."""
-    model = load_network(source).model
+    """Returns the shapes of a file's weights, layer by layer."""
+    if is_foreign(source):
+        return {
+            name: [tuple(blob.shape) for blob in blobs]
+            for name, blobs in read_weights(source).items()
+        }
     return {
         layer.name: [tuple(weight.shape) for weight in layer.weights]
-        for layer in model.layers
+        for layer in load_network(source).full.layers
         if layer.weights
     }

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +13,13 @@ import tensorflow as tf
 from fcn_keras.data.dataset import Split
 from fcn_keras.data.pipeline import evaluation_batches, reading_errors
 from fcn_keras.errors import UserError
-from fcn_keras.fcn import open_model
 from fcn_keras.files import written_whole
 from fcn_keras.metrics import SCORES, scores_of
 from fcn_keras.palette import voc_palette
 from fcn_keras.progress import progress_bar
 from fcn_keras.run import read_config
 from fcn_keras.task import SegmentationTask
+from fcn_keras.weights import open_model
 
 
 class Network(NamedTuple):
@@ -29,12 +30,17 @@ class Network(NamedTuple):
         classes: C names.
         colors: C RGB triples.
         config: the `config.json` of its run; empty for a file on its own.
+        heads: names of the network's outputs if there are several; `model` has the first alone,
+            `full` has all.
+        full: the network with all of its outputs.
     """
 
     model: keras.Model
     classes: list[str]
     colors: list[tuple[int, int, int]]
     config: dict
+    heads: tuple[str, ...]
+    full: keras.Model
 
 
 def load_network(path: str | Path) -> Network:
@@ -55,22 +61,33 @@ def load_network(path: str | Path) -> Network:
             + ("" if path.exists() else " There is nothing of that name.")
         )
     model = open_model(file)
-    if len(getattr(model, "outputs", ())) != 1 or len(model.output_shape) != 4:
+    outputs = getattr(model, "outputs", ())
+    names = getattr(model, "output_names", ())
+    several = len(outputs) > 1
+    if (
+        not outputs
+        or any(len(output.shape) != 4 for output in outputs)
+        or (several and not all(name.startswith("score_") for name in names))
+    ):
         raise UserError(f"{file}: holds no segmentation network ({model.name}).")
-    num_classes = model.output_shape[-1]
     config = read_config(file.parent)
     if config is None:
         if path.is_dir() and (path / "config.json").exists():
             raise UserError(f"{path / 'config.json'}: is not the config.json of a run.")
         config = {}
     about = config.get("dataset", {})
+    full, heads = model, tuple(about.get("heads", ()))
+    if several:
+        heads = heads or tuple(name.removeprefix("score_") for name in names)
+        model = keras.Model(full.input, full.get_layer(f"score_{heads[0]}").output, name=full.name)
+    num_classes = model.output_shape[-1]
     if len(about.get("classes", ())) != num_classes:
         about = {
             "classes": [f"class_{i}" for i in range(num_classes)],
             "colors": voc_palette(num_classes).tolist(),
         }
     colors = [tuple(color) for color in about["colors"]]
-    return Network(model, list(about["classes"]), colors, config)
+    return Network(model, list(about["classes"]), colors, config, heads, full)
 
 
 def evaluate(
@@ -79,7 +96,8 @@ def evaluate(
     batch_size: int = 1,
     progress: bool = True,
     strategy: tf.distribute.Strategy | None = None,
-) -> np.ndarray:
+    heads: Sequence[str] = (),
+) -> np.ndarray | dict[str, np.ndarray]:
     """Counts what a network takes each pixel of a split for, images at their own size.
 
     Args:
@@ -88,21 +106,25 @@ def evaluate(
         batch_size: images in a batch, over all replicas.
         progress: whether to show a progress bar.
         strategy: how to spread the batches over devices.
+        heads: names of the network's outputs if there are several, in the order of the split's
+            label maps.
 
     Returns:
         The confusion matrix, int64 `(C, C)`, rows = truth; see `fcn_keras.metrics.scores_of`.
+        With several heads a dictionary of them.
     """
     strategy = strategy or tf.distribute.get_strategy()
     # Each replica needs its share of every batch, all of one size.
     replicas = strategy.num_replicas_in_sync
     batch_size = -(-batch_size // replicas) * replicas
     with strategy.scope():
-        task = SegmentationTask(model)
+        task = SegmentationTask(model, heads=heads)
         task.compile(jit_compile=False)
     batches = evaluation_batches(split, batch_size)
     with reading_errors():
         task.evaluate(batches, verbose=0, callbacks=[_Bar(len(batches) * batch_size, progress)])
-    return task.score_metric.confusion.numpy()
+    matrices = [metric.confusion.numpy() for metric in task.score_metrics]
+    return dict(zip(heads, matrices, strict=True)) if heads else matrices[0]
 
 
 class _Bar(keras.callbacks.Callback):
@@ -120,8 +142,18 @@ class _Bar(keras.callbacks.Callback):
         self.bar.close()
 
 
-def as_json(confusion: np.ndarray, classes: list[str]) -> dict:
-    """Returns scores as they stand in `metrics.json`: fractions of 1, null where undefined."""
+def as_json(confusion, classes) -> dict:
+    """Returns scores as they stand in `metrics.json`: fractions of 1, null where undefined.
+
+    Args:
+        confusion: what `evaluate` returns.
+        classes: names of the classes; with several heads a dictionary of them. The scores of
+            the first head come first, as those of a network that has no other would; those of
+            all are under `heads`.
+    """
+    if isinstance(confusion, dict):
+        heads = {name: as_json(confusion[name], classes[name]) for name in classes}
+        return {**next(iter(heads.values())), "heads": heads}
     scores = scores_of(confusion)
 
     def number(value):
@@ -145,7 +177,7 @@ def score_table(scores: dict) -> str:
     width = max(len(name) for name in (*SCORES, *scores["per_class_iu"]))
 
     def line(name, value):
-        return f"  {name:{width}}  " + ("   absent" if value is None else f"{value:9.4f}")
+        return f"  {name:{width}}  " + ("   absent" if value is None else f"{value:9.5f}")
 
     lines = [line(name, scores[name]) for name in SCORES]
     lines += ["  IU of each class:"]

@@ -91,6 +91,16 @@ class Pool(Conv):
 
 
 @dataclass(frozen=True)
+class DensePool(Pool):
+    """A pooling whose stride was taken out: a window at every cell, cut at the edge."""
+
+    stride: int = 1
+
+    def size(self, n: int) -> int:
+        return n
+
+
+@dataclass(frozen=True)
 class Deconv:
     """A transposed convolution without padding."""
 

@@ -1,8 +1,39 @@
 """What can be named on the command line, apart from the code behind it: listing takes no time."""
 
-VARIANTS = ("fcn32s", "fcn16s", "fcn8s", "fcn8s-atonce")
+ALEXNET = "fcn-alexnet"
+HHA = "fcn32s-hha"
+COLOR_HHA = "fcn32s-color-hha"
+VARIANTS = ("fcn32s", "fcn16s", "fcn8s", "fcn8s-atonce", ALEXNET, HHA, COLOR_HHA)
 
 # Data set -> the module of its TFDS builder.
 DATASETS = {"shapes": "fcn_keras.data.shapes.shapes_dataset_builder"}
 
-RECIPES = ("shapes", "folder", "small")
+# The embedded set's, anyone's own data, and the reference's experiments.
+RECIPES = (
+    "shapes",
+    "folder",
+    "small",
+    "voc-fcn32s",
+    "voc-fcn16s",
+    "voc-fcn8s",
+    "voc-fcn8s-atonce",
+    "voc-fcn-alexnet",
+    "voc-modern",
+    "siftflow-fcn32s",
+    "siftflow-fcn16s",
+    "siftflow-fcn8s",
+    "siftflow-modern",
+    "nyud-fcn32s-color",
+    "nyud-fcn32s-hha",
+    "nyud-fcn32s-color-hha",
+    "nyud-modern",
+    "pascalcontext-fcn32s",
+    "pascalcontext-fcn16s",
+    "pascalcontext-fcn8s",
+    "pascalcontext-modern",
+)
+
+VOC_CLASSES = tuple(
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
+    "motorbike person pottedplant sheep sofa train tvmonitor".split()
+)

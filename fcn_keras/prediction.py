@@ -35,7 +35,9 @@ def make_segmenter(model: keras.Model):
     """
 
     @tf.function(
-        input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")],
+        input_signature=[
+            tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.uint8, name="image")
+        ],
         autograph=False,
     )
     def segment(image):

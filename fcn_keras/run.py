@@ -137,6 +137,7 @@ def _config(settings, dataset):
             "name": dataset.name,
             "classes": list(dataset.classes),
             "colors": [list(color) for color in dataset.colors],
+            **({"heads": {k: list(v) for k, v in dataset.heads.items()}} if dataset.heads else {}),
             "images": {name: len(split) for name, split in dataset.splits.items()},
         },
     }

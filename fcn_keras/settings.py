@@ -10,7 +10,8 @@ from fcn_keras.names import VARIANTS
 CHOICES = {
     "variant": VARIANTS,
     "geometry": ("paper", "same"),
-    "optimizer": ("adam", "adamw", "sgd"),
+    "output_stride": (32, 16, 8),
+    "optimizer": ("adam", "adamw", "sgd", "caffe_sgd"),
     "schedule": ("constant", "cosine"),
     "normalization": ("sum", "valid_pixels", "image"),
     "class_weights": ("none", "sqrt_median_frequency"),
@@ -23,7 +24,8 @@ _KINDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a finite number",
-    tuple[int, int]: "two whole numbers, height and width",
+    tuple[int, int] | None: "two whole numbers, height and width, or none",
+    tuple[float, ...] | None: "three numbers (blue, green, red), or none",
 }
 
 
@@ -34,7 +36,10 @@ def _is_a(value, kind):
         return isinstance(value, int) and not isinstance(value, bool)
     if kind in (str, bool):
         return isinstance(value, kind)
-    return isinstance(value, tuple) and len(value) == 2 and all(_is_a(v, int) for v in value)
+    if value is None:
+        return True
+    part, length = (float, (3, 6)) if kind == tuple[float, ...] | None else (int, (2,))
+    return isinstance(value, tuple) and len(value) in length and all(_is_a(v, part) for v in value)
 
 
 @dataclass(frozen=True)
@@ -44,21 +49,27 @@ class Settings:
     A recipe gives the values that differ from these; the command line overrides both.
 
     Attributes:
-        variant: which network, see `fcn_keras.build`; so are weights, geometry, width, dropout
-            and learn_upsampling.
+        variant: which network, see `fcn_keras.build`; so are weights, geometry, output_stride,
+            width, dropout, learn_upsampling and input_mean.
         dataset: registered name or folder.
         recipe: which recipe the settings started from.
-        init_from: a run or `.keras` file whose layers are copied where name and shape agree.
+        init_from: a run or `.keras` file whose layers are copied where name and shape agree, and
+            whose preprocessing is taken over; `weights` does not count then.
         epochs: how often every training image is seen.
         steps: how many batches to train on instead of `epochs`; 0 to go by `epochs`.
         batch_size: images in a batch, over all replicas.
-        crop_size: height and width of the training crops.
+        crop_size: height and width of the training crops; None for whole images, one at a time,
+            as the paper has it.
+        replacement: whether images are drawn anew each time, as the reference does, and not
+            each once an epoch.
         flip, scale_min, scale_max, color: see `fcn_keras.data.pipeline.Augmentation`.
         class_weights: "none", or "sqrt_median_frequency": pixels of a class weigh the square
             root of the median class frequency over its own.
         normalization: what the loss is divided by, see `fcn_keras.losses.PixelCrossEntropy`.
-        optimizer, learning_rate, momentum, weight_decay: the update rule; `momentum` is for
-            sgd, `weight_decay` is decoupled from the gradient.
+        optimizer, learning_rate, momentum, weight_decay: the update rule; `momentum` is for sgd
+            and caffe_sgd. `weight_decay` is decoupled from the gradient for adamw, and a part
+            of it for caffe_sgd, see `fcn_keras.CaffeSGD`.
+        accumulate: how many batches caffe_sgd averages the gradients of for one step.
         schedule: "constant", or "cosine": down to zero along half a cosine.
         warmup: share of all steps over which the learning rate rises from zero.
         precision: Keras dtype policy.
@@ -73,13 +84,16 @@ class Settings:
     weights: str = "imagenet"
     init_from: str = ""
     geometry: str = "paper"
+    output_stride: int = 32
     width: float = 1.0
     dropout: float = 0.5
     learn_upsampling: bool = False
+    input_mean: tuple[float, ...] | None = None
     epochs: int = 50
     steps: int = 0
     batch_size: int = 8
-    crop_size: tuple[int, int] = (320, 320)
+    crop_size: tuple[int, int] | None = (320, 320)
+    replacement: bool = False
     flip: bool = True
     scale_min: float = 1.0
     scale_max: float = 1.0
@@ -90,6 +104,7 @@ class Settings:
     learning_rate: float = 1e-4
     momentum: float = 0.9
     weight_decay: float = 0.0
+    accumulate: int = 1
     schedule: str = "cosine"
     warmup: float = 0.02
     precision: str = "float32"
@@ -103,17 +118,26 @@ class Settings:
                 field.name, _is_a(getattr(self, field.name), field.type), _KINDS[field.type]
             )
         for name, allowed in CHOICES.items():
-            self._check(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+            self._check(
+                name, getattr(self, name) in allowed, f"one of {', '.join(map(str, allowed))}"
+            )
         for name in (
             *("epochs", "batch_size", "validate_every", "learning_rate", "width"),
-            *("scale_min", "scale_max"),
+            *("scale_min", "scale_max", "accumulate"),
         ):
             self._check(name, getattr(self, name) > 0, "above 0")
         for name in ("steps", "color", "momentum", "weight_decay", "warmup", "seed", "dropout"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("dropout", "momentum", "warmup"):
             self._check(name, getattr(self, name) < 1, "below 1")
-        self._check("crop_size", min(self.crop_size) > 0, "at least 1 x 1")
+        if self.crop_size:
+            self._check("crop_size", min(self.crop_size) > 0, "at least 1 x 1")
+        else:
+            whole = "1 where whole images are trained on (`crop_size` none)"
+            for name in ("batch_size", "scale_min", "scale_max"):
+                self._check(name, getattr(self, name) == 1, whole)
+        if self.optimizer != "caffe_sgd":
+            self._check("accumulate", self.accumulate == 1, "1 for optimizers but caffe_sgd")
         self._check("seed", self.seed < 2**32, "below 2**32")
         if self.scale_max < self.scale_min:
             raise UserError(

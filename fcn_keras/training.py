@@ -31,10 +31,13 @@ from fcn_keras.evaluation import (
 from fcn_keras.fcn import build
 from fcn_keras.files import written_whole
 from fcn_keras.metrics import confusion_matrix, scores_of
+from fcn_keras.names import ALEXNET, COLOR_HHA
 from fcn_keras.prediction import make_segmenter
 from fcn_keras.run import Run
 from fcn_keras.settings import Settings
+from fcn_keras.solver import CaffeSGD
 from fcn_keras.task import SegmentationTask
+from fcn_keras.weights import preprocessing_of
 
 # Decoded images of a split are kept in memory up to this, so that small sets are decoded once.
 CACHE_BYTES = 1 << 30
@@ -81,7 +84,9 @@ def train(
     for name in ("train", "val"):
         if name not in dataset.splits:
             raise UserError(f"{settings.dataset}: has no split {name!r}, which training needs.")
-    run = Run(run_dir or Path("runs") / f"{dataset.name}-{settings.variant}")
+    if dataset.heads and settings.class_weights != "none":
+        raise UserError("`class_weights` must be none for a data set with several label maps.")
+    run = Run(run_dir or _default_dir(settings, dataset))
     if fresh:
         run.check_deletable()
     else:
@@ -98,7 +103,7 @@ def train(
     epochs, steps = _length(settings, train_split)
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
-        task = _make_task(settings, counts[: dataset.num_classes], epochs * steps)
+        task = _make_task(settings, dataset, counts, epochs * steps)
     if fresh:  # only now that nothing can be wrong any more
         run.delete()
     run.start(settings, dataset)
@@ -119,6 +124,7 @@ def train(
         settings.batch_size,
         settings.seed,
         first_step=first_epoch * steps,
+        replacement=settings.replacement,
     )
     validation = evaluation_batches(val_split, settings.batch_size)
     progress = TrainingBar(epochs, steps, settings.batch_size, first_epoch)
@@ -140,6 +146,10 @@ def train(
     return run.path
 
 
+def _default_dir(settings, dataset):
+    return Path("runs") / f"{dataset.name.replace('/', '-')}-{settings.variant}"
+
+
 def _length(settings, split):
     """How many epochs, and how many steps each."""
     steps = steps_per_epoch(split, settings.batch_size)
@@ -149,24 +159,13 @@ def _length(settings, split):
     return epochs, math.ceil(settings.steps / epochs)
 
 
-def _make_task(settings, counts, total_steps):
+def _make_task(settings, dataset, counts, total_steps):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
-        network = build(
-            settings.variant,
-            len(counts),
-            weights=None if settings.weights == "none" else settings.weights,
-            geometry=settings.geometry,
-            width=settings.width,
-            dropout=settings.dropout,
-            learn_upsampling=settings.learn_upsampling,
-        )
-        if settings.init_from:
-            _copy_matching(settings.init_from, network)
-        task = SegmentationTask(
-            network, settings.normalization, _class_weights(settings.class_weights, counts)
-        )
+        network = make_network(settings, dataset.outputs)
+        weights = _class_weights(settings.class_weights, counts[: dataset.num_classes])
+        task = SegmentationTask(network, settings.normalization, weights, tuple(dataset.heads))
         # XLA compiles neither the counting of pixels nor replicas on several CPUs.
         task.compile(_make_optimizer(settings, total_steps), jit_compile=False)
         task.optimizer.build(network.trainable_variables)
@@ -175,19 +174,51 @@ def _make_task(settings, counts, total_steps):
     return task
 
 
-def _copy_matching(path, network):
+def make_network(settings: Settings, num_classes) -> keras.Model:
+    """Builds the network that a run starts from."""
+    options = {
+        name: getattr(settings, name)
+        for name in (
+            *("geometry", "output_stride", "width", "dropout"),
+            *("learn_upsampling", "input_mean"),
+        )
+    }
+    if not settings.init_from:
+        weights = None if settings.weights == "none" else settings.weights
+        return build(settings.variant, num_classes, weights=weights, **options)
+    # One network, or one for each trunk.
+    suffixes = ("color", "hha") if settings.variant == COLOR_HHA else ("",)
+    paths = settings.init_from.split(",")
+    if len(paths) != len(suffixes):
+        raise UserError(
+            f"`init_from` of {settings.variant} must be {len(suffixes)} runs or .keras files, with "
+            f"commas between. Received: {settings.init_from!r}."
+        )
+    sources = [load_network(path).full for path in paths]
+    means, stds = zip(*map(preprocessing_of, sources), strict=True)
+    options["input_mean"] = settings.input_mean or sum(means, ())
+    network = build(settings.variant, num_classes, weights=None, input_std=stds[0], **options)
+    have = {
+        layer.name + suffix: layer
+        for source, suffix in zip(sources, suffixes, strict=True)
+        for layer in source.layers
+    }
+    print(f"from {settings.init_from}: {_copy_matching(have, network)}")
+    return network
+
+
+def _copy_matching(have, network):
     """Copies the layers that agree in name and shapes, and says which do not."""
-    have = {layer.name: layer for layer in load_network(path).model.layers}
     new = []
     for layer in network.layers:
         if not layer.weights:
             continue
-        source = have.get(layer.name)
-        if source and [w.shape for w in source.weights] == [w.shape for w in layer.weights]:
-            layer.set_weights(source.get_weights())
+        same = have.get(layer.name)
+        if same and [w.shape for w in same.weights] == [w.shape for w in layer.weights]:
+            layer.set_weights(same.get_weights())
         else:
             new.append(layer.name)
-    print(f"from {path}: every layer but {', '.join(new)}" if new else f"from {path}: all layers")
+    return f"every layer but {', '.join(new)}" if new else "all layers"
 
 
 def _class_weights(kind, counts):
@@ -211,6 +242,15 @@ def _make_optimizer(settings, total_steps):
         )
     if settings.optimizer == "sgd":
         return keras.optimizers.SGD(rate, settings.momentum)
+    if settings.optimizer == "caffe_sgd":
+        return CaffeSGD(
+            rate,
+            settings.momentum,
+            settings.weight_decay,
+            # The reference gives AlexNet's trunk Caffe's default factors, which are one.
+            {r"score_fr/bias$": (2.0, 0.0)} if settings.variant == ALEXNET else None,
+            settings.accumulate,
+        )
     if settings.optimizer == "adam":
         return keras.optimizers.Adam(rate)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
@@ -221,8 +261,9 @@ def _make_optimizer(settings, total_steps):
 def _report(run, dataset, val_split, batch_size):
     """Scores `best.keras` as anyone would who opens it, and draws the figures."""
     network = load_network(run.path)
-    confusion = evaluate(network.model, val_split, batch_size)
-    scores = as_json(confusion, network.classes)
+    confusion = evaluate(network.full, val_split, batch_size, heads=network.heads)
+    scores = as_json(confusion, dataset.heads or network.classes)
+    confusion = np.asarray(scores["confusion"])
     folder = run / "report"
     report.plot_curves(run.rows(), folder / "curves.png")
     report.plot_per_class_iu(
@@ -245,6 +286,6 @@ def _samples(model, split):
     for index in np.unique(np.linspace(0, len(split) - 1, SAMPLES).astype(int)):
         image, label, name = split[int(index)]
         class_ids = segment(image[None])[0].numpy()
-        counts, _ = confusion_matrix(label, class_ids[:, :, None], model.output_shape[-1])
+        counts, _ = confusion_matrix(label[:, :, 0], class_ids, model.output_shape[-1])
         mean_iu = scores_of(keras.ops.convert_to_numpy(counts))["mean_iu"]
-        yield image, label[:, :, 0], class_ids, name, mean_iu
+        yield image[..., :3], label[:, :, 0], class_ids, name, mean_iu

@@ -1,26 +1,20 @@
 """The trunk: VGG16 with its dense layers as convolutions (section 4.1 of arXiv 1411.4038)."""
 
+import math
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 from keras import layers
 
 from fcn_keras.errors import UserError
-from fcn_keras.geometry import IMAGE, Conv, Grid, Pool
+from fcn_keras.feature import Feature, Trunk, convolve, pool
+from fcn_keras.geometry import Conv, DensePool, Pool
 from fcn_keras.surgery import convolutionalize, copy_weights
 
 # (channels, convolutions) of each block; a pooling ends the block.
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 FC_CHANNELS = 4096
-
-# What Keras' VGG16 weights expect: BGR on a scale of 0..255 less this mean.
-IMAGENET_MEAN = (103.939, 116.779, 123.68)
-
-# Grey levels of a usual photograph scatter by about this much: dividing by it lets a random
-# start see numbers of order one, which He scaling then carries through all 16 layers.
-RANDOM_START_STD = 64.0
 
 # Padding of conv1_1 and of fc6. The paper pads the image by 100 pixels, which leaves at least
 # one fc6 cell for every image; "same" keeps each map as large as the one it is made from.
@@ -31,83 +25,67 @@ IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vg
 IMAGENET_MD5 = "64373286793e3c8b2b4e3219cbf3544b"
 
 
-class Feature(NamedTuple):
-    """A feature map and where it lies on the image."""
-
-    tensor: keras.KerasTensor
-    grid: Grid
-
-
-class Trunk(NamedTuple):
-    """The maps that the heads read, at strides 1, 8, 16 and 32."""
-
-    image: Feature
-    pool3: Feature
-    pool4: Feature
-    fc7: Feature
-
-
 def vgg16_trunk(
-    image, geometry="paper", width=1.0, dropout=0.5, input_mean=IMAGENET_MEAN, input_std=1.0
+    image: Feature,
+    geometry="paper",
+    output_stride=32,
+    width=1.0,
+    dropout=0.5,
+    suffix="",
+    source: Feature | None = None,
 ) -> Trunk:
     """Builds VGG16 as a fully convolutional trunk, from the image to fc7.
 
-    Layers are named as in the reference (`conv1_1` ... `pool5`, `fc6`, `fc7`) and start from
-    He's scaling, from which a deep net without normalisation layers trains.
+    Layers are named as in the reference (`conv1_1` ... `pool5`, `fc6`, `fc7`).
 
     Args:
-        image: `keras.KerasTensor` of shape `(N, H, W, 3)`, RGB in 0..255.
+        image: the preprocessed image.
         geometry: `"paper"` or `"same"`, see `GEOMETRIES`.
+        output_stride: stride of fc7 on the image: 32, 16 or 8. Below 32 the last poolings move
+            by one cell instead of two, and all that follows them is dilated: the same weights
+            give the same numbers at the places where both look, and those between (the
+            "filter rarefaction" of section 3.2).
         width: factor on the number of channels of every layer.
         dropout: rate of the dropout behind fc6 and fc7.
-        input_mean: BGR mean that is subtracted from the image.
-        input_std: number that the image is divided by.
+        suffix: what the names of layers end in.
+        source: the image as it came in, which scores are cropped to; `image` if not given.
 
     Returns:
         A `Trunk` of the maps that FCN-32s, FCN-16s and FCN-8s score.
     """
     first_pad, fc6_pad = GEOMETRIES[geometry]
-    x = keras.ops.flip(image, axis=-1)
-    # Always float32: bfloat16 would round the mean before it is subtracted.
-    x = layers.Normalization(
-        mean=list(input_mean), variance=[input_std**2] * 3, dtype="float32", name="normalize"
-    )(x)
-    grid = IMAGE
+    x, dilation = image, 1
     pools = {}
     for block, (channels, convs) in enumerate(BLOCKS, start=1):
         for i in range(1, convs + 1):
-            pad = first_pad if (block, i) == (1, 1) else 1
-            x, grid = _conv(x, grid, scaled(channels, width), Conv(3, pad=pad), f"conv{block}_{i}")
-        pool = Pool()
-        # "same" is Caffe's rounding up: for kernel 2 and stride 2 the two are equal.
-        x = layers.MaxPooling2D(pool.kernel, pool.stride, "same", name=f"pool{block}")(x)
-        grid = pool.grid(grid)
-        pools[f"pool{block}"] = Feature(x, grid)
-    fc_channels = scaled(FC_CHANNELS, width)
-    for name, conv in (("fc6", Conv(7, pad=fc6_pad)), ("fc7", Conv(1))):
-        x, grid = _conv(x, grid, fc_channels, conv, name)
-        x = layers.Dropout(dropout, name=f"drop{name[-1]}")(x)
-    return Trunk(Feature(image, IMAGE), pools["pool3"], pools["pool4"], Feature(x, grid))
+            pad = first_pad if (block, i) == (1, 1) else dilation
+            conv = Conv(3, pad=pad, dilation=dilation)
+            x = convolve(x, scaled(channels, width), conv, f"conv{block}_{i}{suffix}")
+        name = f"pool{block}{suffix}"
+        if x.grid.stride < output_stride:
+            x = pool(x, Pool(), name)
+        else:
+            x = pool(x, DensePool(dilation=dilation), name)
+            dilation *= 2
+        pools[block] = x
+    fc6 = Conv(7, pad=fc6_pad * dilation, dilation=dilation)
+    fc6 = Conv(7, pad=fc6.pad + _missing_border(fc6.grid(x.grid)), dilation=dilation)
+    for name, conv in (("fc6", fc6), ("fc7", Conv(1))):
+        x = convolve(x, scaled(FC_CHANNELS, width), conv, f"{name}{suffix}")
+        dropped = layers.Dropout(dropout, name=f"drop{name[-1]}{suffix}")(x.tensor)
+        x = Feature(dropped, x.grid)
+    return Trunk(source or image, x, pool4=pools[4], pool3=pools[3])
+
+
+def _missing_border(grid):
+    """How many cells a map must start earlier for its upsampled scores to reach pixel 0."""
+    reach = (grid.stride * 2 - 1) / 2
+    return max(0, math.ceil((grid.shift - reach) / grid.stride))
 
 
 def scaled(channels: int, width: float) -> int:
     """Returns the number of channels of a layer that is `width` times as wide as VGG16's."""
     return max(1, round(channels * width))
-
-
-def _conv(x, grid, channels, conv, name):
-    same = 2 * conv.pad == conv.kernel - 1
-    if not same and conv.pad:
-        x = layers.ZeroPadding2D(conv.pad, name=f"{name}_pad")(x)
-    x = layers.Conv2D(
-        channels,
-        conv.kernel,
-        padding="same" if same else "valid",
-        activation="relu",
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
-    return x, conv.grid(grid)
 
 
 def load_classifier(model: keras.Model, path: str | Path):

@@ -207,13 +207,13 @@ def test_score_table():
     lines = score_table(as_json(CONFUSION, ["a", "b", "c", "d"])).splitlines()
     found = dict(line.rsplit(maxsplit=1) for line in lines if not line.endswith(":"))
     assert {name.strip(): value for name, value in found.items()} == {
-        "pixel_accuracy": "0.8750",
-        "mean_accuracy": "0.7500",
-        "mean_iu": "0.5000",
-        "frequency_weighted_iu": "0.8750",
-        "a": "1.0000",
-        "b": "0.5000",
-        "c": "0.0000",
+        "pixel_accuracy": "0.87500",
+        "mean_accuracy": "0.75000",
+        "mean_iu": "0.50000",
+        "frequency_weighted_iu": "0.87500",
+        "a": "1.00000",
+        "b": "0.50000",
+        "c": "0.00000",
         "d": "absent",
     }
 

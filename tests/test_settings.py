@@ -185,8 +185,10 @@ def test_json_round_trip(recipe):
     settings = resolve(recipe)
     values = settings.as_json()
     assert values == json.loads(json.dumps(values))
-    assert values["crop_size"] == list(settings.crop_size)
-    values["crop_size"] = tuple(values["crop_size"])
+    for name in ("crop_size", "input_mean"):
+        value = getattr(settings, name)
+        assert values[name] == (value and list(value))
+        values[name] = value
     assert Settings(**values) == settings
 
 

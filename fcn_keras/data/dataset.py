@@ -1,7 +1,7 @@
 """What a data set is here: names, colours, and splits of images with their label maps."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,8 +13,8 @@ class Example(NamedTuple):
     """An image and the class of each of its pixels.
 
     Attributes:
-        image: uint8 `(H, W, 3)`, RGB.
-        label: uint8 `(H, W, 1)`, class ids, or 255 for void.
+        image: uint8 `(H, W, 3)`, RGB; `(H, W, 6)` where an encoding of depth (HHA) comes with it.
+        label: uint8 `(H, W, 1)`, class ids, or 255 for void; one channel for each label map.
         id: what the image is called; a file's stem.
     """
 
@@ -40,10 +40,10 @@ class Split(Protocol):
 
 
 def count_labels(split: Split) -> np.ndarray:
-    """Returns how many pixels of a split have each label, int64 `(256,)`, void at 255."""
+    """Returns how many pixels have each label, int64 `(256,)`, void at 255; of the first maps."""
     counts = np.zeros(256, "int64")
     for index in range(len(split)):
-        counts += np.bincount(split[index].label.ravel(), minlength=256)
+        counts += np.bincount(split[index].label[..., 0].ravel(), minlength=256)
     return counts
 
 
@@ -56,16 +56,26 @@ class Dataset:
         classes: class names; class ids are positions in it.
         colors: an RGB colour for each class.
         splits: `Split`s by name: "train", "val", perhaps "test".
+        heads: where images have several label maps, the class names of each, in their order.
+            `classes` and `colors` are those of the first.
     """
 
     name: str
     classes: Sequence[str]
     colors: Sequence[tuple[int, int, int]]
     splits: dict[str, Split]
+    heads: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def outputs(self) -> int | dict[str, int]:
+        """What a network for this set needs as its `num_classes`."""
+        if not self.heads:
+            return self.num_classes
+        return {name: len(classes) for name, classes in self.heads.items()}
 
 
 class Remembered:

@@ -1,5 +1,6 @@
 """Image and mask files as arrays; whatever cannot be read right is refused by name."""
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,22 +38,26 @@ def read_image(path: str | Path) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def read_mask(path: str | Path) -> np.ndarray:
-    """Reads a label map as it is stored: palette indices or grey values.
+def read_mask(path: str | Path, colors: Sequence[tuple[int, int, int]] = ()) -> np.ndarray:
+    """Reads a label map as it is stored: palette indices, grey values, or colours.
 
     Args:
-        path: a palette or grey PNG.
+        path: a palette or grey PNG, or a coloured one if `colors` are given.
+        colors: RGB colour of each class, for masks that are pictures.
 
     Returns:
         A uint8 array `(H, W)`.
 
     Raises:
-        UserError: if the file is broken, or holds colours instead of labels; names the file.
+        UserError: if the file is broken, or holds colours that stand for no class; names the
+            file.
     """
     with _opened(path) as image:
         # Pillow stretches grey levels of 2 and 4 bits to 0..255, which the ids are not.
         stretch = {"L;2": 85, "L;4": 17}.get(image.tile[0].args if image.tile else None, 1)
         image.load()
+    if len(colors) and image.mode == "RGB":
+        return _classes_of(path, np.asarray(image), colors)
     if image.mode not in ("P", "L", "1", *_DEEP_MODES):
         raise UserError(
             f"{path}: a mask must be a palette or grey PNG of class ids. "
@@ -62,6 +67,23 @@ def read_mask(path: str | Path) -> np.ndarray:
     if mask.max(initial=0) > 255:
         raise UserError(f"{path}: a mask may hold values up to 255. This one holds {mask.max()}.")
     return mask.astype("uint8")
+
+
+def _classes_of(path, picture, colors):
+    """Looks up which class each pixel's colour stands for."""
+    codes = np.dot(colors, (1 << 16, 1 << 8, 1))
+    order = np.argsort(codes, kind="stable")
+    pixels = np.dot(picture.astype("int32"), (1 << 16, 1 << 8, 1))
+    places = np.searchsorted(codes[order], pixels)
+    class_ids = order[np.minimum(places, len(order) - 1)]
+    strange = np.argwhere(codes[class_ids] != pixels)
+    if len(strange):
+        y, x = strange[0]
+        raise UserError(
+            f"{path}: has colours that stand for no class, such as {tuple(picture[y, x].tolist())} "
+            f"at row {y}, column {x}."
+        )
+    return class_ids.astype("uint8")
 
 
 def read_size(path: str | Path) -> tuple[int, int]:

@@ -15,8 +15,9 @@ import tensorflow as tf
 from fcn_keras.data.dataset import IGNORE_LABEL, Split
 from fcn_keras.errors import UserError
 
-# What lies beyond the border of an image: the mean of photographs, which the network sees as 0.
-PADDING_COLOR = (124, 117, 104)
+# What lies beyond the border of an image: the mean of photographs, which the network sees as 0;
+# then the mean of HHA, for images that bring that along.
+PADDING_COLOR = (124, 117, 104, 132, 94, 118)
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,14 @@ class Augmentation:
     """How training images are varied; image and mask always move together.
 
     Attributes:
-        crop_size: height and width of the crops.
+        crop_size: height and width of the crops; None for whole images as they are.
         flip: whether half of the images are mirrored.
         scale: range from which a zoom is drawn (evenly in its logarithm).
         color: how far brightness, contrast, saturation and the tint may move; 0 for not at all,
             0.5 for strongly.
     """
 
-    crop_size: tuple[int, int]
+    crop_size: tuple[int, int] | None
     flip: bool = True
     scale: tuple[float, float] = (1.0, 1.0)
     color: float = 0.0
@@ -43,7 +44,12 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def training_batches(
-    split: Split, augmentation: Augmentation, batch_size: int, seed: int, first_step: int = 0
+    split: Split,
+    augmentation: Augmentation,
+    batch_size: int,
+    seed: int,
+    first_step: int = 0,
+    replacement: bool = False,
 ) -> tf.data.Dataset:
     """Streams training batches, epoch after epoch, each in an order of its own.
 
@@ -53,6 +59,7 @@ def training_batches(
         batch_size: images in a batch, over all replicas.
         seed: of everything drawn.
         first_step: how many batches to leave out: the place to resume at.
+        replacement: whether every image is drawn from the whole set, and not each once an epoch.
 
     Returns:
         An endless `tf.data.Dataset` of pairs: images uint8 `(batch_size, h, w, 3)` and labels
@@ -62,12 +69,20 @@ def training_batches(
     places = steps_per_epoch(split, batch_size) * batch_size
 
     def example(position):
+        if replacement:
+            index = tf.random.stateless_uniform(
+                [], tf.stack([seed, position]), 0, len(split), tf.int64
+            )
+            return read(index, position)
         epoch, place = position // places, position % places
         order = tf.stack([seed, epoch])
         index = tf.random.experimental.index_shuffle(
             tf.minimum(place, len(split) - 1), order, len(split) - 1
         )
-        image, label = _read(split, tf.where(place < len(split), index, -1))
+        return read(tf.where(place < len(split), index, -1), position)
+
+    def read(index, position):
+        image, label = _read(split, index)
         return _augment(image, label, augmentation, tf.stack([seed, position]))
 
     return (
@@ -118,27 +133,31 @@ def _by_size(split, batch_size):
 
 def _read(split, index):
     """Reads an example by its number; for -1, a pixel of void."""
+    depth, maps = (array.shape[-1] for array in split[0][:2])
 
     def read(index):
         if index < 0:
-            return np.zeros((1, 1, 3), "uint8"), np.full((1, 1, 1), IGNORE_LABEL, "uint8")
+            return np.zeros((1, 1, depth), "uint8"), np.full((1, 1, maps), IGNORE_LABEL, "uint8")
         example = split[int(index)]
         return example.image, example.label
 
     # Reading has no side effects, so tf.data may do it in parallel also when deterministic.
     image, label = tf.numpy_function(read, [index], (tf.uint8, tf.uint8), stateful=False)
-    return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(label, (None, None, 1))
+    return tf.ensure_shape(image, (None, None, depth)), tf.ensure_shape(label, (None, None, maps))
 
 
 def _augment(image, label, augmentation, seed):
     draw = tf.unstack(tf.random.stateless_uniform([9], seed))
-    image, label = _crop(image, label, augmentation, draw[:3])
+    if augmentation.crop_size:
+        image, label = _crop(image, label, augmentation, draw[:3])
     if augmentation.flip:
         mirrored = draw[3] < 0.5
         image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
         label = tf.cond(mirrored, lambda: tf.reverse(label, [1]), lambda: label)
     if augmentation.color:
-        image = _recolor(image, augmentation.color, draw[4:])
+        # An encoding of depth behind the three colours stays as it is.
+        recolored = _recolor(image[..., :3], augmentation.color, draw[4:])
+        image = tf.concat([recolored, image[..., 3:]], axis=-1)
     return image, label
 
 
@@ -159,14 +178,15 @@ def _crop(image, label, augmentation, draw):
         pads.append([tf.maximum(-start, 0), tf.maximum(start + window - tf.shape(image)[axis], 0)])
     cut = (slice(begins[0], ends[0]), slice(begins[1], ends[1]))
     pads = [*pads, [0, 0]]
-    color = tf.constant(PADDING_COLOR, tf.uint8)
+    color = tf.constant(PADDING_COLOR[: image.shape[-1]], tf.uint8)
     image = tf.pad(image[cut] - color, pads) + color  # modulo 256, so nothing is lost
     label = tf.pad(label[cut], pads, constant_values=IGNORE_LABEL)
     if low != 1 or high != 1:
         image = tf.image.resize(image, (height, width))
         image = tf.cast(tf.round(image), tf.uint8)
         label = tf.image.resize(label, (height, width), "nearest")
-    return tf.ensure_shape(image, (height, width, 3)), tf.ensure_shape(label, (height, width, 1))
+    image = tf.ensure_shape(image, (height, width, None))
+    return image, tf.ensure_shape(label, (height, width, None))
 
 
 def _recolor(image, strength, draw):

@@ -34,5 +34,5 @@ def resolve(recipe: str | None = None, **overrides) -> Settings:
     recipe = recipe or ("shapes" if dataset == "shapes" else "folder")
     if recipe not in RECIPES:
         raise UserError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {recipe!r}.")
-    values = import_module(f"fcn_keras.recipes.{recipe}").SETTINGS
+    values = import_module(f"fcn_keras.recipes.{recipe.replace('-', '_')}").SETTINGS
     return Settings(**{**values, **overrides, "recipe": recipe})

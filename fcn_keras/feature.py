@@ -1,0 +1,93 @@
+"""Feature maps that know where they lie on the image, and the layers that trunks are made of."""
+
+from typing import NamedTuple
+
+import keras
+from keras import layers
+
+from fcn_keras.geometry import IMAGE, Conv, Grid, Pool
+
+
+class Feature(NamedTuple):
+    """A feature map and where it lies on the image."""
+
+    tensor: keras.KerasTensor
+    grid: Grid
+
+
+class Trunk(NamedTuple):
+    """The maps that heads read; a trunk whose inner ones nobody reads leaves them out.
+
+    In VGG16 they have strides 8, 16 and 32.
+    """
+
+    image: Feature
+    fc7: Feature
+    pool4: Feature | None = None
+    pool3: Feature | None = None
+
+
+def preprocess(image, mean, std=1.0, flip=True, name="normalize") -> Feature:
+    """Makes of an image what the weights expect: BGR, less a mean, divided by a number.
+
+    Args:
+        image: `keras.KerasTensor` of shape `(N, H, W, 3)`, 0..255.
+        mean: what to subtract, in the order of channels behind the flip.
+        std: what to divide by.
+        flip: whether to turn RGB into BGR.
+        name: name of the layer that does it.
+    """
+    if flip:
+        image = keras.ops.flip(image, axis=-1)
+    # Always float32: bfloat16 would round the mean before it is subtracted.
+    normalize = layers.Normalization(
+        mean=list(mean), variance=[std**2] * len(mean), dtype="float32", name=name
+    )
+    return Feature(normalize(image), IMAGE)
+
+
+def convolve(feature: Feature, channels: int, conv: Conv, name: str, groups: int = 1) -> Feature:
+    """A convolution and its ReLU, started with He's scaling.
+
+    A deep net without normalisation layers trains from that.
+    """
+    x = feature.tensor
+    same = 2 * conv.pad == conv.extent - 1 and conv.stride == 1
+    if not same and conv.pad:
+        x = layers.ZeroPadding2D(conv.pad, name=f"{name}_pad")(x)
+    x = layers.Conv2D(
+        channels,
+        conv.kernel,
+        strides=conv.stride,
+        dilation_rate=conv.dilation,
+        groups=groups,
+        padding="same" if same else "valid",
+        activation="relu",
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+    return Feature(x, conv.grid(feature.grid))
+
+
+def pool(feature: Feature, pool: Pool, name: str) -> Feature:
+    """Max pooling as Caffe does it: the size rounds up, windows are cut at the edge.
+
+    For maps behind a ReLU only: zeros stand for what lies beyond the edge, which no maximum of
+    numbers from zero up notices.
+    """
+    x, reach = feature.tensor, pool.extent - pool.stride
+    if pool.kernel == 2 and pool.dilation == 1:
+        # TensorFlow's "same" is Caffe's rounding up here.
+        x = layers.MaxPooling2D(2, pool.stride, "same", name=name)(x)
+    elif pool.dilation == 1:
+        x = layers.ZeroPadding2D(((0, reach), (0, reach)), name=f"{name}_pad")(x)
+        x = layers.MaxPooling2D(pool.kernel, pool.stride, name=name)(x)
+    else:
+        # Keras has no dilated pooling: each cell against the one that lies a dilation further.
+        for axis, last in ((0, f"{name}_rows"), (1, name)):
+            pads, crops = [(0, 0), (0, 0)], [(0, 0), (0, 0)]
+            pads[axis], crops[axis] = (0, pool.dilation), (pool.dilation, 0)
+            further = layers.ZeroPadding2D(pads, name=f"{last}_pad")(x)
+            further = layers.Cropping2D(crops, name=f"{last}_further")(further)
+            x = layers.Maximum(name=last)([x, further])
+    return Feature(x, pool.grid(feature.grid))

@@ -1,0 +1,106 @@
+"""The update rule of the paper's experiments: Caffe's SGD, with its factors for each variable."""
+
+import re
+
+import keras
+from keras import ops
+
+# Pattern of a variable's path -> factors on the learning rate and on the decay. In the reference
+# biases learn twice as fast and do not decay.
+DOUBLED_BIASES = {r"bias$": (2.0, 0.0)}
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class CaffeSGD(keras.optimizers.Optimizer):
+    """SGD with momentum and L2 decay, as Caffe computes it.
+
+        v = momentum * v + rate * rate_factor * (gradient + decay * decay_factor * w)
+        w = w - v
+
+    Unlike Keras' `SGD(weight_decay=...)`, decay is a part of the gradient: it goes through the
+    momentum.
+
+    Args:
+        learning_rate: a number or a schedule.
+        momentum: share of the last step that the next one goes on with.
+        decay: L2 penalty on the variables; half of it times their square is added to the loss.
+        factors: regular expression on a variable's path -> (rate_factor, decay_factor); the
+            first that is found counts, (1, 1) if none is. Biases twice as fast and without
+            decay if not given.
+        accumulate: Caffe's `iter_size`: how many gradients are averaged for one step.
+        name: name of the optimizer.
+
+    Example:
+
+    >>> model.compile(CaffeSGD(1e-10, momentum=0.99, decay=5e-4), PixelCrossEntropy(
+    ...     normalization="sum"))
+
+    Reference:
+        Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
+        section 4.3; Caffe's `sgd_solver.cpp`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-10,
+        momentum=0.99,
+        decay=5e-4,
+        factors=None,
+        accumulate=1,
+        name="caffe_sgd",
+        **options,
+    ):
+        super().__init__(learning_rate, name=name, **options)
+        if accumulate < 1:
+            raise ValueError(f"`accumulate` must be at least 1. Received: {accumulate}.")
+        self.momentum = momentum
+        self.decay = decay
+        self.factors = DOUBLED_BIASES if factors is None else factors
+        self.accumulate = accumulate
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        # By number: on a replica a variable does not know its path.
+        self.each_factors = [self._factors_of(variable) for variable in variables]
+        self.velocities = self.add_optimizer_variables(variables, "velocity")
+        self.sums = self.add_optimizer_variables(variables, "sum") if self.accumulate > 1 else None
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        rate_factor, decay_factor = self.each_factors[index]
+        rate = ops.cast(learning_rate, variable.dtype) * rate_factor
+        velocity = self.velocities[index]
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.sums:
+            total = self.sums[index]
+            gradient = total + gradient / self.accumulate
+            # Every call computes a step; only each `accumulate`-th one counts. Nothing branches,
+            # so this runs on replicas, where a condition around an update does not.
+            last = ops.equal((self.iterations + 1) % self.accumulate, 0)
+            self.assign(total, ops.where(last, ops.zeros_like(gradient), gradient))
+        step = self.momentum * velocity + rate * (
+            gradient + self.decay * decay_factor * ops.convert_to_tensor(variable)
+        )
+        if self.sums:
+            self.assign(velocity, ops.where(last, step, velocity))
+            step = ops.where(last, step, ops.zeros_like(step))
+        else:
+            self.assign(velocity, step)
+        self.assign_sub(variable, step)
+
+    def _factors_of(self, variable):
+        for pattern, factors in self.factors.items():
+            if re.search(pattern, variable.path):
+                return factors
+        return 1.0, 1.0
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "decay": self.decay,
+            "factors": self.factors,
+            "accumulate": self.accumulate,
+        }

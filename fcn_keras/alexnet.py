@@ -12,7 +12,13 @@ NEIGHBOURS, ALPHA, BETA = 5, 1e-4, 0.75
 POOL = Pool(3, 2)
 
 
-def alexnet_trunk(image: Feature, width: float = 1.0, dropout: float = 0.5, source=None) -> Trunk:
+def alexnet_trunk(
+    image: Feature,
+    width: float = 1.0,
+    dropout: float = 0.5,
+    initializer: str = "he_normal",
+    source: Feature | None = None,
+) -> Trunk:
     """Builds CaffeNet as a fully convolutional trunk, from the image to fc7.
 
     Layers are named as in the reference. Each pooling comes before the normalisation.
@@ -21,21 +27,22 @@ def alexnet_trunk(image: Feature, width: float = 1.0, dropout: float = 0.5, sour
         image: the preprocessed image.
         width: factor on the number of channels of every layer.
         dropout: rate of the dropout behind fc6 and fc7.
+        initializer: how kernels start.
         source: the image as it came in, which scores are cropped to; `image` if not given.
 
     Returns:
         A `Trunk` of the map that FCN-AlexNet scores, at stride 32.
     """
-    x = convolve(image, scaled(96, width), Conv(11, 4, 100), "conv1")
+    x = convolve(image, scaled(96, width), Conv(11, 4, 100), "conv1", initializer=initializer)
     x = normalize_responses(pool(x, POOL, "pool1"), "norm1")
-    x = convolve(x, scaled(256, width), Conv(5, pad=2), "conv2", groups=2)
+    x = convolve(x, scaled(256, width), Conv(5, pad=2), "conv2", groups=2, initializer=initializer)
     x = normalize_responses(pool(x, POOL, "pool2"), "norm2")
-    x = convolve(x, scaled(384, width), Conv(3, pad=1), "conv3")
-    x = convolve(x, scaled(384, width), Conv(3, pad=1), "conv4", groups=2)
-    x = convolve(x, scaled(256, width), Conv(3, pad=1), "conv5", groups=2)
+    x = convolve(x, scaled(384, width), Conv(3, pad=1), "conv3", initializer=initializer)
+    x = convolve(x, scaled(384, width), Conv(3, pad=1), "conv4", groups=2, initializer=initializer)
+    x = convolve(x, scaled(256, width), Conv(3, pad=1), "conv5", groups=2, initializer=initializer)
     x = pool(x, POOL, "pool5")
     for name, conv in (("fc6", Conv(6)), ("fc7", Conv(1))):
-        x = convolve(x, scaled(4096, width), conv, name)
+        x = convolve(x, scaled(4096, width), conv, name, initializer=initializer)
         x = Feature(layers.Dropout(dropout, name=f"drop{name[-1]}")(x.tensor), x.grid)
     return Trunk(source or image, x)
 

@@ -210,7 +210,9 @@ def build(
 
     image = keras.Input(input_shape, name="image")
     pixels = Feature(image, IMAGE)
-    options = dict(width=width, dropout=dropout, source=pixels)
+    # A random start of 134 million numbers takes seconds and a gigabyte: not where they are read.
+    initializer = "zeros" if source.whole else "he_normal"
+    options = dict(width=width, dropout=dropout, initializer=initializer, source=pixels)
     if variant == ALEXNET:
         trunk = alexnet_trunk(preprocess(image, mean, std), **options)
     elif variant == COLOR_HHA:

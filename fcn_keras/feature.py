@@ -46,10 +46,17 @@ def preprocess(image, mean, std=1.0, flip=True, name="normalize") -> Feature:
     return Feature(normalize(image), IMAGE)
 
 
-def convolve(feature: Feature, channels: int, conv: Conv, name: str, groups: int = 1) -> Feature:
-    """A convolution and its ReLU, started with He's scaling.
+def convolve(
+    feature: Feature,
+    channels: int,
+    conv: Conv,
+    name: str,
+    groups: int = 1,
+    initializer: str = "he_normal",
+) -> Feature:
+    """A convolution and its ReLU.
 
-    A deep net without normalisation layers trains from that.
+    A deep net without normalisation layers trains from He's scaling.
     """
     x = feature.tensor
     same = 2 * conv.pad == conv.extent - 1 and conv.stride == 1
@@ -63,7 +70,7 @@ def convolve(feature: Feature, channels: int, conv: Conv, name: str, groups: int
         groups=groups,
         padding="same" if same else "valid",
         activation="relu",
-        kernel_initializer="he_normal",
+        kernel_initializer=initializer,
         name=name,
     )(x)
     return Feature(x, conv.grid(feature.grid))

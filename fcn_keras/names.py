@@ -5,8 +5,20 @@ HHA = "fcn32s-hha"
 COLOR_HHA = "fcn32s-color-hha"
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s", "fcn8s-atonce", ALEXNET, HHA, COLOR_HHA)
 
-# Data set -> the module of its TFDS builder.
-DATASETS = {"shapes": "fcn_keras.data.shapes.shapes_dataset_builder"}
+# Data set -> the folder of its TFDS builder in `fcn_keras/data`, and which of its configurations.
+DATASETS = {
+    "shapes": ("shapes", None),
+    "voc2011": ("pascal_voc", "2011"),
+    "voc2012": ("pascal_voc", "2012"),
+    "sbd": ("sbd", None),
+    "voc2011_sbd": ("pascal_voc_sbd", "2011"),
+    "voc2012_sbd": ("pascal_voc_sbd", "2012"),
+    "nyudv2": ("nyudv2", "color"),
+    "nyudv2/hha": ("nyudv2", "hha"),
+    "nyudv2/color_hha": ("nyudv2", "color_hha"),
+    "siftflow": ("sift_flow", None),
+    "pascal_context": ("pascal_context", None),
+}
 
 # The embedded set's, anyone's own data, and the reference's experiments.
 RECIPES = (

@@ -1,7 +1,7 @@
 """Puts weights of the reference implementations into the networks of this package."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import keras
@@ -25,6 +25,7 @@ def transplant(
     model: keras.Model,
     source: str | Path,
     starting: bool = False,
+    keep: Collection[str] = (),
 ):
     """Puts weights in Caffe's layout into the layers of the same names.
 
@@ -39,6 +40,7 @@ def transplant(
             scale is taken to be the network's.
         starting: whether the weights are a classifier's, from which the network is to be
             trained: its scores and upsamplings keep their start, fc8 is left behind.
+        keep: names of layers that stay as they are, whatever the file has for them.
 
     Raises:
         UserError: lists every layer that is missing, has no place, or has another shape or
@@ -53,7 +55,12 @@ def transplant(
     Reference:
         `surgery.py` of shelhamer/fcn.berkeleyvision.org.
     """
-    targets = {layer.name: layer for layer in model.layers if layer.weights or _is_scale(layer)}
+    blobs = {name: arrays for name, arrays in blobs.items() if name not in keep}
+    targets = {
+        layer.name: layer
+        for layer in model.layers
+        if (layer.weights or _is_scale(layer)) and layer.name not in keep
+    }
     for layer in targets.values():
         if not isinstance(layer, layers.Conv2D | layers.Conv2DTranspose | layers.Rescaling):
             raise ValueError(f"`model` must have weights in convolutions alone. Received: {layer}.")
@@ -88,7 +95,18 @@ def transplant(
             ):
                 array = array.reshape(wanted)
                 # A view: the copy that is in the order of Keras ends with the assignment.
-                weight.assign(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array)
+                _assign(weight, array.transpose(2, 3, 1, 0) if array.ndim == 4 else array)
+
+
+def _assign(weight, array):
+    """Assigns row by row where that can be: as a whole, fc6 would be in memory four times."""
+    rows = len(array) if array.ndim == 4 else 0
+    # Variables of TensorFlow alone, and of a single device, have slices that can be assigned.
+    if not rows or not hasattr(weight.value[:1], "assign"):
+        weight.assign(array)
+        return
+    for row in range(rows):
+        weight.value[row].assign(np.ascontiguousarray(array[row]))
 
 
 def _is_scale(layer):

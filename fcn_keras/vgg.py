@@ -32,6 +32,7 @@ def vgg16_trunk(
     width=1.0,
     dropout=0.5,
     suffix="",
+    initializer="he_normal",
     source: Feature | None = None,
 ) -> Trunk:
     """Builds VGG16 as a fully convolutional trunk, from the image to fc7.
@@ -48,6 +49,7 @@ def vgg16_trunk(
         width: factor on the number of channels of every layer.
         dropout: rate of the dropout behind fc6 and fc7.
         suffix: what the names of layers end in.
+        initializer: how kernels start.
         source: the image as it came in, which scores are cropped to; `image` if not given.
 
     Returns:
@@ -60,7 +62,13 @@ def vgg16_trunk(
         for i in range(1, convs + 1):
             pad = first_pad if (block, i) == (1, 1) else dilation
             conv = Conv(3, pad=pad, dilation=dilation)
-            x = convolve(x, scaled(channels, width), conv, f"conv{block}_{i}{suffix}")
+            x = convolve(
+                x,
+                scaled(channels, width),
+                conv,
+                f"conv{block}_{i}{suffix}",
+                initializer=initializer,
+            )
         name = f"pool{block}{suffix}"
         if x.grid.stride < output_stride:
             x = pool(x, Pool(), name)
@@ -71,7 +79,9 @@ def vgg16_trunk(
     fc6 = Conv(7, pad=fc6_pad * dilation, dilation=dilation)
     fc6 = Conv(7, pad=fc6.pad + _missing_border(fc6.grid(x.grid)), dilation=dilation)
     for name, conv in (("fc6", fc6), ("fc7", Conv(1))):
-        x = convolve(x, scaled(FC_CHANNELS, width), conv, f"{name}{suffix}")
+        x = convolve(
+            x, scaled(FC_CHANNELS, width), conv, f"{name}{suffix}", initializer=initializer
+        )
         dropped = layers.Dropout(dropout, name=f"drop{name[-1]}{suffix}")(x.tensor)
         x = Feature(dropped, x.grid)
     return Trunk(source or image, x, pool4=pools[4], pool3=pools[3])

@@ -69,6 +69,7 @@ class Source:
                 )
             if is_foreign(self.path):
                 self.blobs = read_weights(self.path)
+                self.starting = is_classifier(self.blobs)
                 mean = REFERENCE_MEAN
         self.mean = {HHA: HHA_MEAN, COLOR_HHA: (*mean, *HHA_MEAN)}.get(variant, mean)
         if self.path is None or is_foreign(self.path):
@@ -94,6 +95,11 @@ class Source:
         except OSError as error:
             raise UserError(f"{self.path}: is no HDF5 file ({_line(error)}).") from error
 
+    @property
+    def whole(self) -> bool:
+        """Whether every kernel of the trunk will be filled, so that none needs a random start."""
+        return self.path is not None
+
     def fill(self, model, output_stride=32):
         """Puts the weights into a network; nothing where it starts from random ones."""
         if self.path is None:
@@ -101,9 +107,7 @@ class Source:
         # A dilated network upsamples by another factor; its kernel stays bilinear.
         skip = {"upscore"} if output_stride != 32 else set()
         if is_foreign(self.path):
-            blobs = {name: blob for name, blob in self.blobs.items() if name not in skip}
-            starting = is_classifier(blobs)
-            transplant(blobs, model, self.path, starting)
+            transplant(self.blobs, model, self.path, self.starting, skip)
             self.blobs = None
         elif self.path.suffix == ".keras":
             different = _scales(self.model) ^ _scales(model)

@@ -124,7 +124,7 @@ def test_small_images_are_padded(size):
         window = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
         np.testing.assert_array_equal(image[window], split.pairs[0][0])
         np.testing.assert_array_equal(label[window], split.pairs[0][1])
-        image[window] = PADDING_COLOR
+        image[window] = PADDING_COLOR[:3]
         label[window] = IGNORE_LABEL
         assert is_padding(image).all() and (label == IGNORE_LABEL).all()
         places.add((rows.min(), columns.min()))

@@ -68,6 +68,7 @@ def test_overrides_win(recipe):
         "flip": False,
         "learning_rate": 0.1,
         "optimizer": "sgd",
+        "accumulate": 1,  # more are for caffe_sgd alone
     }
     settings = resolve(recipe, **given)
     assert {name: getattr(settings, name) for name in given} == given
@@ -93,6 +94,11 @@ def test_settings_cannot_be_changed():
         {"seed": 2**32 - 1},
         {"crop_size": (1, 1)},
         {"batch_size": 1, "validate_every": 100},
+        {"crop_size": None, "batch_size": 1},
+        {"optimizer": "caffe_sgd", "accumulate": 20},
+        {"input_mean": (1, 2.5, 3)},
+        {"input_mean": (1, 2, 3, 4, 5, 6)},
+        {"output_stride": 8},
     ],
 )
 def test_limits_are_allowed(values):
@@ -121,7 +127,7 @@ def test_values_of_a_choice(name):
     message = str(error.value)
     assert f"`{name}`" in message and "'nonsense'" in message
     for value in CHOICES[name]:
-        assert value in message
+        assert str(value) in message
 
 
 WRONG = [
@@ -165,16 +171,36 @@ WRONG = [
     ("crop_size", (32, 32, 3)),
     ("crop_size", 32),
     ("crop_size", (32.5, 32)),
+    ("crop_size", None),  # whole images differ in size: one at a time
+    ("accumulate", 0),
+    ("accumulate", 1.5),
+    ("accumulate", 2),  # of caffe_sgd alone
+    ("input_mean", 104.0),
+    ("input_mean", (1.0, 2.0)),
+    ("input_mean", (1.0, 2.0, NAN)),
+    ("output_stride", 4),
+    ("replacement", 1),
 ]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_wrong_values(name, value):
-    with pytest.raises(UserError, match=f"`{name}`") as error:
+    field = "batch_size" if (name, value) == ("crop_size", None) else name
+    with pytest.raises(UserError, match=f"`{field}`") as error:
         resolve("small", **{name: value})
     message = str(error.value)
     assert "\n" not in message
-    assert re.search(r"Received: .*" + re.escape(str(value)), message)
+    received = resolve("small").batch_size if field != name else value
+    assert re.search(r"Received: .*" + re.escape(str(received)), message)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "scale_min", "scale_max"])
+def test_whole_images_come_one_at_a_time_and_unscaled(name):
+    values = {"batch_size": 1, "scale_min": 1.0, "scale_max": 1.0}
+    assert resolve("small", crop_size=None, **values).crop_size is None
+    wrong = 0.5 if name == "scale_min" else 2
+    with pytest.raises(UserError, match=f"`{name}` must be 1 where whole images"):
+        resolve("small", crop_size=None, **{**values, name: wrong})
 
 
 # Written and read back

@@ -10,12 +10,18 @@ from fcn_keras.names import DATASETS
 __all__ = ["Dataset", "Example", "Split", "load_dataset"]
 
 
-def load_dataset(name: str | Path) -> Dataset:
+def load_dataset(
+    name: str | Path, data_dir: str | None = None, manual_dir: str | None = None
+) -> Dataset:
     """Opens a data set.
 
     Args:
         name: a registered name (`fcn_keras.names.DATASETS`), or the path of a folder; see
             `fcn_keras.data.folder.load_folder`.
+        data_dir: where prepared sets are kept; TFDS's own default if not given
+            (`~/tensorflow_datasets`, or what the environment's `TFDS_DATA_DIR` says).
+        manual_dir: where files lie that were fetched by hand; `downloads/manual` in `data_dir`
+            if not given.
 
     Returns:
         A `Dataset`.
@@ -33,7 +39,7 @@ def load_dataset(name: str | Path) -> Dataset:
         # TFDS is heavy, and folders do without it.
         from fcn_keras.data.tfds_source import load_tfds
 
-        return load_tfds(str(name))
+        return load_tfds(str(name), data_dir, manual_dir)
     if not Path(name).is_dir():
         raise UserError(
             f"`dataset` must be one of {', '.join(DATASETS)}, or the path of a folder. "

@@ -12,37 +12,46 @@ import tensorflow_datasets as tfds
 from fcn_keras.data.dataset import Dataset, Example, count_labels
 from fcn_keras.names import DATASETS
 
-# TFDS's names of the splits -> ours.
-SPLITS = {"train": "train", "validation": "val", "test": "test"}
+# TFDS's names of splits -> ours, where they differ.
+SPLITS = {"validation": "val"}
 
 
-def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
+def load_tfds(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> Dataset:
     """Opens a data set that this package builds with TFDS; prepares it the first time.
 
     Args:
         name: a registered name, see `fcn_keras.names.DATASETS`.
         data_dir: where prepared sets are kept; TFDS's own default if not given.
+        manual_dir: where files lie that were fetched by hand; `downloads/manual` in `data_dir`
+            if not given.
 
     Returns:
         A `Dataset`.
+
+    Raises:
+        UserError: if it is not prepared yet, and its files cannot be had.
     """
+    folder, config = DATASETS[name]
+    module = import_module(f"fcn_keras.data.{folder}.{folder}_dataset_builder")
     # Array records can be read by number, which shuffling and resuming rest on.
-    builder = import_module(DATASETS[name]).Builder(
-        data_dir=data_dir, file_format=tfds.core.FileFormat.ARRAY_RECORD
+    builder = module.Builder(
+        data_dir=data_dir, config=config, file_format=tfds.core.FileFormat.ARRAY_RECORD
     )
-    _prepare(builder)
+    _prepare(builder, manual_dir)
     about = builder.info.metadata
     return Dataset(
         name=name,
         classes=tuple(about["classes"]),
         colors=tuple(tuple(color) for color in about["colors"]),
         splits={
-            SPLITS[split]: TfdsSplit(builder.as_data_source(split)) for split in builder.info.splits
+            SPLITS.get(split, split): TfdsSplit(builder.as_data_source(split))
+            for split in builder.info.splits
         },
+        heads=dict(about.get("heads", {})),
     )
 
 
-def _prepare(builder):
+def _prepare(builder, manual_dir):
     if builder.is_prepared():
         return
     print(f"preparing the data set {builder.name}, once, in {builder.data_dir}", flush=True)
@@ -50,7 +59,9 @@ def _prepare(builder):
         tfds.disable_progress_bar()
     # TFDS announces a download even where there is none.
     with redirect_stdout(io.StringIO()):
-        builder.download_and_prepare()
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+        )
 
 
 @dataclass(frozen=True)

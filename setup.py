@@ -27,15 +27,20 @@ setup(
         "numpy>=2",
         "pillow>=11",
         "matplotlib>=3.9",
+        "scipy",  # reads .mat label maps
         "h5py",
         "tqdm",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21"],
+        "torch": ["torch>=2.6"],  # reads .pth weights
         "test": [
             "pytest>=8",
             "ruff>=0.14",
             "dill",  # tensorflow-datasets' test case needs it and does not bring it
+            "hypothesis",
+            # Runs Caffe's definitions, to compare networks with; version 5 does so no more.
+            "opencv-python-headless>=4.8,<5",
         ],
     },
     entry_points={"console_scripts": ["fcn-keras = fcn_keras.cli:main"]},

@@ -206,7 +206,12 @@ def build(
     mean = source.mean if input_mean is None else tuple(input_mean)
     std = source.std if input_std is None else input_std
     if len(mean) != channels:
-        raise UserError(f"`input_mean` must be {channels} numbers. Received: {mean}.")
+        raise UserError(
+            f"`input_mean` must be {channels} numbers. Received: {mean}."
+            if input_mean is not None
+            else f"{weights}: was trained on images of {len(mean)} channels, and {variant} takes "
+            f"{channels}."
+        )
 
     image = keras.Input(input_shape, name="image")
     pixels = Feature(image, IMAGE)

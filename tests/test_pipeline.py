@@ -21,7 +21,7 @@ MARK = 200  # blue of the test images; PADDING_COLOR has another
 
 
 class Pictures:
-    """A split of arrays; counts how often each is read."""
+    """A split of arrays, with one label map or several; counts how often each is read."""
 
     def __init__(self, pairs):
         self.pairs = list(pairs)
@@ -33,10 +33,10 @@ class Pictures:
     def __getitem__(self, index):
         self.reads[index] += 1
         image, label = self.pairs[index]
-        return Example(image, label[:, :, None], str(index))
+        return Example(image, label.reshape(*image.shape[:2], -1), str(index))
 
     def size(self, index):
-        return self.pairs[index][1].shape
+        return self.pairs[index][1].shape[:2]
 
 
 def coordinates(height, width, label_of):
@@ -74,7 +74,7 @@ def take(split, augmentation, batches, batch_size=4, seed=0, first_step=0):
 
 
 def is_padding(images):
-    return (images == PADDING_COLOR).all(axis=-1)
+    return (images == PADDING_COLOR[: images.shape[-1]]).all(axis=-1)
 
 
 # Cropping, flipping and zooming
@@ -314,6 +314,161 @@ def test_training_batches_have_known_shapes():
     assert labels == tf.TensorSpec((2, 8, 12, 1), tf.uint8)
 
 
+# Whole images, and images drawn with replacement
+
+
+def test_whole_images_come_as_they_are():
+    sizes = [(5, 7), (40, 3), (1, 1), (16, 20)]
+    split = numbered(4, sizes=sizes)
+    stream = training_batches(split, Augmentation(None, flip=False), 1, seed=0)
+    assert stream.element_spec[0].shape.as_list() == [1, None, None, 3]
+    seen = []
+    for images, labels in stream.take(8):
+        index = int(labels[0, 0, 0, 0])
+        seen.append(index)
+        np.testing.assert_array_equal(images[0], split.pairs[index][0])
+        np.testing.assert_array_equal(labels[0, ..., 0], split.pairs[index][1])
+    assert sorted(seen[:4]) == sorted(seen[4:]) == [0, 1, 2, 3]
+
+
+def test_whole_images_are_mirrored_if_asked():
+    image, label = coordinates(9, 14, cell)
+    stream = training_batches(only((image, label)), Augmentation(None, flip=True), 1, seed=0)
+    mirrored = 0
+    for images, labels in stream.take(40):
+        flipped = images[0, 0, 0, 1] > images[0, 0, 1, 1]
+        step = -1 if flipped else 1
+        np.testing.assert_array_equal(images[0], image[:, ::step])
+        np.testing.assert_array_equal(labels[0, ..., 0], label[:, ::step])
+        mirrored += int(flipped)
+    assert 8 < mirrored < 32
+
+
+def drawn(count, batches, batch_size=4, seed=0, first_step=0):
+    """The numbers of images drawn with replacement."""
+    split, whole = numbered(count), Augmentation(None, flip=False)
+    stream = training_batches(split, whole, batch_size, seed, first_step, replacement=True)
+    return numbers(np.concatenate([labels.numpy() for _, labels in stream.take(batches)])[..., 0])
+
+
+def test_replacement_draws_each_image_as_often():
+    stream = np.array(drawn(5, 250))
+    counts = np.bincount(stream, minlength=5)  # -1, which fills batches up, would raise
+    # Chi squared of four degrees of freedom: above 18.5 once in a thousand.
+    assert ((counts - 200) ** 2 / 200).sum() < 18.5
+    # Each draw is independent of the one before: 25 pairs, 40 of each expected.
+    pairs = np.bincount(5 * stream[:-1] + stream[1:], minlength=25)
+    assert ((pairs - 40) ** 2 / 40).sum() < 52
+
+
+def test_replacement_is_no_shuffling():
+    epochs = np.array(drawn(5, 100, batch_size=5)).reshape(100, 5)
+    complete = sum(len({*epoch}) == 5 for epoch in epochs)
+    assert complete < 15  # 5! / 5^5 of them: four of a hundred
+
+
+def test_replacement_follows_from_the_seed():
+    assert drawn(9, 10) == drawn(9, 10) != drawn(9, 10, seed=1)
+
+
+@pytest.mark.parametrize("first_step", [1, 3, 8])
+def test_replacement_can_start_anywhere(first_step):
+    assert drawn(5, 12)[4 * first_step :] == drawn(5, 12 - first_step, first_step=first_step)
+
+
+def test_replacement_varies_an_image_in_all_ways():
+    """What is drawn for an image does not hang together with which one it is."""
+    pair = coordinates(40, 40, lambda y, x: y)
+    split = Pictures((pair[0], np.full_like(pair[1], i)) for i in range(2))
+    stream = training_batches(split, Augmentation((8, 8), False), 4, 0, replacement=True)
+    tops = {0: [], 1: []}
+    for images, labels in stream.take(100):
+        for image, label in zip(images, labels, strict=True):
+            tops[int(label[0, 0, 0])].append(int(image[0, 0, 0]))
+    for found in tops.values():
+        assert len(found) > 150
+        assert abs(np.mean(found) - 16) < 3 * 9.5 / len(found) ** 0.5
+
+
+# Several label maps, and depth behind the colours
+
+
+def two_maps(height, width):
+    """Labels that tell the row in one map and the column in the other."""
+    image, rows = coordinates(height, width, lambda y, x: y)
+    columns = coordinates(height, width, lambda y, x: x)[1]
+    return image, np.stack([rows, columns], axis=-1)
+
+
+def stream_of(split, augmentation, batches, batch_size=4):
+    stream = training_batches(split, augmentation, batch_size, 0).take(batches)
+    return [np.concatenate([batch[i].numpy() for batch in stream]) for i in (0, 1)]
+
+
+@pytest.mark.parametrize("size", [(30, 50), (12, 50), (12, 10)])
+def test_all_label_maps_follow_the_image(size):
+    images, labels = stream_of(only(two_maps(*size)), Augmentation((16, 20)), 10)
+    assert labels.shape == (40, 16, 20, 2)
+    inside = labels != IGNORE_LABEL
+    np.testing.assert_array_equal(inside[..., 0], inside[..., 1])
+    np.testing.assert_array_equal(~inside[..., 0], is_padding(images))
+    np.testing.assert_array_equal(labels[inside], images[..., :2][inside])
+
+
+def test_all_label_maps_are_zoomed():
+    images, labels = stream_of(only(two_maps(32, 40)), Augmentation((16, 20), False, (0.5, 0.5)), 1)
+    np.testing.assert_array_equal(labels[0], np.moveaxis(2 * np.mgrid[:16, :20] + 1, 0, -1))
+
+
+def test_all_label_maps_of_what_fills_a_batch_up_are_void():
+    split = Pictures([two_maps(8, 8)] * 3)
+    _, labels = stream_of(split, Augmentation((8, 8)), 1)
+    assert (labels[3] == IGNORE_LABEL).all() and (labels[:3] != IGNORE_LABEL).all()
+    for _, labels in evaluation_batches(split, 2):
+        assert labels.shape == (2, 8, 8, 2)
+    labels = labels.numpy()
+    assert (labels[1] == IGNORE_LABEL).all() and (labels[0] != IGNORE_LABEL).all()
+
+
+def with_depth(height, width):
+    """Colours, and behind them three channels that follow from the row and the column."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    colors = rng.integers(64, 192, (height, width, 3))
+    return np.concatenate([colors, np.stack([y, x, y + x], -1)], -1).astype("uint8"), np.ones((height, width), "uint8")
+
+
+def test_colors_move_and_depth_does_not():
+    split = only(with_depth(16, 20))
+    images, _ = stream_of(split, Augmentation((16, 20), flip=False, color=0.5), 5)
+    assert images.shape == (20, 16, 20, 6)
+    depth = split.pairs[0][0][..., 3:]
+    np.testing.assert_array_equal(images[..., 3:], np.broadcast_to(depth, (20, *depth.shape)))
+    assert len({image[..., :3].tobytes() for image in images}) == 20
+
+
+def test_depth_is_cropped_and_padded_with_the_colors():
+    image, label = with_depth(12, 40)
+    images, labels = stream_of(only((image, label)), Augmentation((16, 20), flip=True), 5)
+    for found, label in zip(images, labels[..., 0], strict=True):
+        inside = label != IGNORE_LABEL
+        assert inside.sum() == 12 * 20
+        np.testing.assert_array_equal(~inside, is_padding(found))
+        y, x = found[inside][:, 3].astype(int), found[inside][:, 4].astype(int)
+        np.testing.assert_array_equal(found[inside], image[y, x])
+
+
+def test_evaluation_keeps_depth():
+    split = Pictures([with_depth(5, 7), with_depth(6, 7), with_depth(5, 7)])
+    sizes = []
+    for images, labels in evaluation_batches(split, 2):
+        for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+            if (label != IGNORE_LABEL).all():
+                np.testing.assert_array_equal(image, with_depth(*image.shape[:2])[0])
+                sizes.append(image.shape[:2])
+    assert sorted(sizes) == [(5, 7), (5, 7), (6, 7)]
+
+
 # Evaluation
 
 
@@ -343,6 +498,7 @@ def test_evaluation_sees_every_image_once(batch_size, sizes):
             np.testing.assert_array_equal(image, split.pairs[index][0])
             np.testing.assert_array_equal(label[:, :, 0], split.pairs[index][1])
     assert sorted(seen) == [*range(len(sizes))]
+    split.reads[0] -= 1  # to see how many channels there are
     assert (
         len(batches)
         == count
@@ -409,11 +565,13 @@ def assert_same_message(error, split, path):
 def test_other_errors_stay_what_they_are():
     class Faulty(Pictures):
         def __getitem__(self, index):
-            raise ZeroDivisionError("a fault of the program")
+            if index == 1:
+                raise ZeroDivisionError("a fault of the program")
+            return super().__getitem__(index)
 
     split = Faulty(numbered(2).pairs)
     with pytest.raises(tf.errors.OpError, match="a fault of the program"), reading_errors():
-        next(iter(evaluation_batches(split, 1)))
+        list(evaluation_batches(split, 1))
     with pytest.raises(KeyError), reading_errors():
         raise KeyError
 

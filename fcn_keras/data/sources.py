@@ -104,7 +104,7 @@ def _answers(url):
 
 
 def _unpacked(dl_manager, path):
-    """Unpacks an archive by what it is, not by its name: browsers unpack .tgz, and keep the name."""
+    """Unpacks an archive by what it is; browsers unpack a .tgz and keep its name."""
     with open(path, "rb") as file:
         magic = file.read(4)
     methods = [method for start, method in _MAGIC.items() if magic.startswith(start)]

@@ -2,8 +2,8 @@
 
 from keras import layers, ops
 
-from fcn_keras.feature import Feature, Trunk, convolve, pool
-from fcn_keras.geometry import Conv, Pool
+from fcn_keras.feature import Feature, Trunk, convolve, pool, widen
+from fcn_keras.geometry import Conv, Pool, thin_border
 
 # Local response normalisation over this many channels, with these constants (arXiv 1404.5997
 # and CaffeNet): x / (1 + ALPHA / NEIGHBOURS * sum of squares) ** BETA.
@@ -17,6 +17,7 @@ def alexnet_trunk(
     width: float = 1.0,
     dropout: float = 0.5,
     initializer: str = "he_normal",
+    elide_padding: bool = True,
     source: Feature | None = None,
 ) -> Trunk:
     """Builds CaffeNet as a fully convolutional trunk, from the image to fc7.
@@ -28,13 +29,22 @@ def alexnet_trunk(
         width: factor on the number of channels of every layer.
         dropout: rate of the dropout behind fc6 and fc7.
         initializer: how kernels start.
+        elide_padding: whether to compute what becomes of the image's padding once, and to
+            repeat it behind pool1.
         source: the image as it came in, which scores are cropped to; `image` if not given.
 
     Returns:
         A `Trunk` of the map that FCN-AlexNet scores, at stride 32.
     """
-    x = convolve(image, scaled(96, width), Conv(11, 4, 100), "conv1", initializer=initializer)
-    x = normalize_responses(pool(x, POOL, "pool1"), "norm1")
+    pad, borders = 100, []
+    if elide_padding:
+        pad, borders = thin_border([[Conv(11, 4), POOL]], pad)
+    conv1 = Conv(11, 4, pad)
+    x = convolve(image, scaled(96, width), conv1, "conv1", initializer=initializer)
+    x = pool(x, POOL, "pool1_thin" if borders else "pool1")
+    for border in borders:
+        x = widen(x, border, "pool1")
+    x = normalize_responses(x, "norm1")
     x = convolve(x, scaled(256, width), Conv(5, pad=2), "conv2", groups=2, initializer=initializer)
     x = normalize_responses(pool(x, POOL, "pool2"), "norm2")
     x = convolve(x, scaled(384, width), Conv(3, pad=1), "conv3", initializer=initializer)

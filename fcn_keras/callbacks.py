@@ -6,6 +6,7 @@ import time
 
 import keras
 import tensorflow as tf
+from keras import ops
 from tqdm import tqdm
 
 from fcn_keras.errors import UserError
@@ -68,7 +69,8 @@ class Recorder(keras.callbacks.Callback):
             "epoch": epoch,
             "loss": logs["loss"],
             "train_mean_iu": logs["mean_iu"],
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            # A constant rate is a variable, on replicas one that `float` does not read.
+            "learning_rate": float(ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "images_per_second": self.params["steps"] * self.settings.batch_size / seconds,
             "seconds": seconds,
         }

@@ -7,8 +7,9 @@ import sys
 import tempfile
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields
+from pathlib import Path
 
 from fcn_keras.errors import UserError
 from fcn_keras.names import DATASETS, RECIPES, VARIANTS, VOC_CLASSES
@@ -42,6 +43,7 @@ SETTINGS_HELP = {
     "learning_rate": "highest learning rate",
     "momentum": "of sgd and caffe_sgd",
     "weight_decay": "of adamw and caffe_sgd",
+    "clip_norm": "length to cut the gradient of each variable to; 0 for none",
     "accumulate": "batches whose gradients caffe_sgd averages for a step",
     "schedule": "course of the learning rate",
     "warmup": "share of all steps over which the learning rate rises",
@@ -71,9 +73,8 @@ def main(command: str | None = None) -> int:
     """
     args = _parser(command).parse_args()
     try:
-        with _quiet(args.debug):
-            args.run(args)
-        return 0
+        with _quiet(args.debug, args.tensorflow):
+            return args.run(args) or 0
     except KeyboardInterrupt:
         message, code = args.stopped, 130
     except Exception as error:
@@ -122,6 +123,12 @@ def evaluate(args):
             f"{args.model} tells {len(network.classes)} classes apart, but {name} has "
             f"{dataset.num_classes}."
         )
+    if {*dataset.heads} != {*network.heads}:
+        maps, there = (
+            f"the label maps {', '.join(heads)}" if heads else "one label map"
+            for heads in (network.heads, dataset.heads)
+        )
+        raise UserError(f"{args.model} scores {maps}, and {name} has {there}.")
     confusion = evaluate(
         network.full, split, args.batch_size, strategy=strategy, heads=tuple(dataset.heads)
     )
@@ -154,10 +161,12 @@ def _dataset_and_split(name, split):
 
     dataset = load_dataset(name)
     if split not in dataset.splits:
-        raise UserError(
-            f"--split: must be one of {', '.join(dataset.splits)}. Received: {split!r}."
-        )
+        _no_split(split, dataset)
     return dataset, dataset.splits[split]
+
+
+def _no_split(split, dataset):
+    raise UserError(f"--split: must be one of {', '.join(dataset.splits)}. Received: {split!r}.")
 
 
 def _print_scores(args, confusion, classes, what):
@@ -206,15 +215,77 @@ def convert(args):
         print(convert(args.model, args.output, **options))
 
 
+def data_list(args):
+    from fcn_keras.inspection import list_datasets
+
+    rows = list_datasets(args.data_dir)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, classes, origin, state in rows:
+        print(f"{name:{widths[0]}}  {classes:>{widths[1]}} classes  {origin:{widths[2]}}  {state}")
+
+
+def data_show(args):
+    from fcn_keras.inspection import draw_sheet
+
+    dataset, split = _open_dataset(args), args.split
+    if split not in dataset.splits:
+        _no_split(split, dataset)
+    draw_sheet(dataset, split, args.count, args.output)
+    print(f"{dataset.name}, {split}, in {args.output}")
+
+
+def data_check(args):
+    from fcn_keras.inspection import draw_frequencies, inspect
+
+    # A folder is not opened as a data set, which it might be too broken for.
+    inspection = inspect(_open_dataset(args) if _is_registered(args) else args.dataset)
+    if args.figure:
+        draw_frequencies(inspection, args.figure)
+    print(json.dumps(inspection.as_json()) if args.json else inspection)
+    return 2 if inspection.faults else 0
+
+
+def data_prepare(args):
+    if args.dataset not in DATASETS:
+        raise UserError(
+            f"NAME: must be one of {', '.join(DATASETS)}; a folder needs no preparation. "
+            f"Received: {args.dataset!r}."
+        )
+    dataset = _open_dataset(args)
+    splits = ", ".join(f"{len(split)} to {name}" for name, split in dataset.splits.items())
+    print(f"{dataset.name} is prepared: {splits}")
+
+
+def _is_registered(args):
+    if args.dataset in DATASETS:
+        return True
+    if not Path(args.dataset).is_dir():
+        raise UserError(
+            f"NAME_OR_DIR: must be one of {', '.join(DATASETS)}, or the path of a folder. "
+            f"Received: {args.dataset!r}, which is neither."
+        )
+    return False
+
+
+def _open_dataset(args):
+    from fcn_keras.data import load_dataset
+
+    # A folder needs no TensorFlow.
+    if _is_registered(args) and not args.debug:
+        _import_tensorflow_silently()
+    with redirect_stdout(sys.stderr):  # standard output is for results
+        return load_dataset(args.dataset, args.data_dir, args.manual_dir)
+
+
 def _parser(only):
     parser = Parser(description="Fully Convolutional Networks for semantic segmentation.")
     if sys.argv[0].endswith("__main__.py"):
         parser.prog = "python -m fcn_keras"
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(run, text, stopped="stopped"):
-        sub = commands.add_parser(run.__name__, help=text, description=text)
-        sub.set_defaults(run=run, stopped=stopped)
+    def command(run, text, stopped="stopped", of=commands, tensorflow=True):
+        sub = of.add_parser(run.__name__.rpartition("_")[2], help=text, description=text)
+        sub.set_defaults(run=run, stopped=stopped, tensorflow=tensorflow)
         sub.add_argument("--debug", action="store_true", help="show tracebacks and all messages")
         return sub
 
@@ -287,11 +358,57 @@ def _parser(only):
     sub.add_argument(
         "--input-mean", type=_numbers, metavar="B,G,R", help=SETTINGS_HELP["input_mean"]
     )
+
+    _add_data_commands(commands, command)
     if only is None:
         return parser
     sub = commands.choices[only]
     sub.prog = parser.prog
     return sub
+
+
+def _add_data_commands(commands, command):
+    text = "List, show, check or prepare data sets."
+    parser = commands.add_parser("data", help=text, description=text)
+    jobs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def job(run, text, **dataset):
+        sub = command(run, text, of=jobs, tensorflow=False)
+        if dataset:
+            sub.add_argument("dataset", **dataset)
+            sub.add_argument(
+                "--manual-dir", metavar="DIR", help="where files lie that were fetched by hand"
+            )
+        sub.add_argument(
+            "--data-dir",
+            metavar="DIR",
+            help="where prepared sets are kept (default: ~/tensorflow_datasets)",
+        )
+        return sub
+
+    either = dict(metavar="NAME_OR_DIR", help="registered name, or a folder of images and masks")
+    job(data_list, "List the registered data sets.")
+
+    sub = job(data_show, "Draw photos, their masks and a legend.", **either)
+    sub.add_argument("--split", default="train", help="default: train")
+    sub.add_argument(
+        "--count", type=_positive, default=12, metavar="N", help="how many images (default: 12)"
+    )
+    sub.add_argument(
+        "--output", type=_figure, metavar="FILE", required=True, help=".png, .pdf or .svg"
+    )
+
+    sub = job(data_check, "Read all images and masks, and list all that is wrong.", **either)
+    sub.add_argument("--json", action="store_true", help="print one JSON object")
+    sub.add_argument(
+        "--figure",
+        type=_figure,
+        metavar="FILE",
+        help="draw the class frequencies",
+    )
+
+    names = dict(metavar="NAME", help=f"one of {', '.join(DATASETS)}")
+    job(data_prepare, "Fetch a data set, and bring it into the form that is read.", **names)
 
 
 def _add_settings(parser):
@@ -327,6 +444,12 @@ def _positive(text):
     return int(text)
 
 
+def _figure(text):
+    if not text.endswith((".png", ".pdf", ".svg")):
+        raise argparse.ArgumentTypeError(f"must end in .png, .pdf or .svg. Received: {text!r}")
+    return text
+
+
 def _numbers(text):
     try:
         return tuple(float(number) for number in text.split(","))
@@ -344,7 +467,7 @@ def _size(text):
 
 
 @contextmanager
-def _quiet(debug):
+def _quiet(debug, tensorflow):
     """Keeps TensorFlow from printing banners and warnings that a user can do nothing about."""
     if debug:
         yield
@@ -352,7 +475,8 @@ def _quiet(debug):
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _import_tensorflow_silently()
+        if tensorflow:
+            _import_tensorflow_silently()
         yield
 
 

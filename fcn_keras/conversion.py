@@ -89,7 +89,9 @@ def _from_published(source, variant, num_classes, width, input_mean):
     if width is None:
         first, channels = ("conv1", 96) if variant == ALEXNET else ("conv1_1", 64)
         shapes = [blob[0].shape for name, blob in blobs.items() if name.startswith(first)]
-        width = shapes[0][0] / channels if shapes else 1
+        if not shapes or not shapes[0]:
+            raise UserError(f"{source}: has no layer {first}, with which {variant} begins.")
+        width = shapes[0][0] / channels
     return build(
         variant, num_classes, weights=source, width=width, geometry="paper", input_mean=input_mean
     )

@@ -63,7 +63,7 @@ def load_network(path: str | Path) -> Network:
     model = open_model(file)
     outputs = getattr(model, "outputs", ())
     names = getattr(model, "output_names", ())
-    several = len(outputs) > 1
+    several = isinstance(getattr(model, "output", None), list | tuple | dict)
     if (
         not outputs
         or any(len(output.shape) != 4 for output in outputs)
@@ -76,9 +76,12 @@ def load_network(path: str | Path) -> Network:
             raise UserError(f"{path / 'config.json'}: is not the config.json of a run.")
         config = {}
     about = config.get("dataset", {})
-    full, heads = model, tuple(about.get("heads", ()))
+    full, heads = model, ()
     if several:
-        heads = heads or tuple(name.removeprefix("score_") for name in names)
+        heads = tuple(name.removeprefix("score_") for name in names)
+        # In the order of the run's label maps, which a file on its own does not tell.
+        known = tuple(about.get("heads", ()))
+        heads = known if {*known} == {*heads} else heads
         model = keras.Model(full.input, full.get_layer(f"score_{heads[0]}").output, name=full.name)
     num_classes = model.output_shape[-1]
     if len(about.get("classes", ())) != num_classes:

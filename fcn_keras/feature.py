@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from fcn_keras.geometry import IMAGE, Conv, Grid, Pool
+from fcn_keras.geometry import IMAGE, Conv, Grid, Pool, Widen
 
 
 class Feature(NamedTuple):
@@ -98,3 +98,19 @@ def pool(feature: Feature, pool: Pool, name: str) -> Feature:
             further = layers.Cropping2D(crops, name=f"{last}_further")(further)
             x = layers.Maximum(name=last)([x, further])
     return Feature(x, pool.grid(feature.grid))
+
+
+def widen(feature: Feature, border: Widen, name: str) -> Feature:
+    """Repeats a row and a column on either side of a map, where a border was left out before."""
+    x = feature.tensor
+    rows, columns = ops.sum(x[:, :, 0, 0], axis=0), ops.sum(x[:, 0, :, 0], axis=0)
+    for axis, line in ((1, rows), (2, columns)):
+        ones = ops.ones_like(line, dtype="int32")
+        last = ops.sum(ones) - 1
+        place = ops.cumsum(ops.pad(ones, [[border.copies] * 2], constant_values=1)) - 1
+        # Up to the row that stands for the border; that row; the inside; the same at the far end.
+        near = ops.minimum(place, border.row)
+        inside = ops.minimum(place - border.copies, last - border.row)
+        far = place - 2 * border.copies
+        x = ops.take(x, ops.maximum(ops.maximum(near, inside), far), axis=axis)
+    return Feature(layers.Identity(name=name)(x), border.grid(feature.grid))

@@ -11,8 +11,8 @@ from fcn_keras.errors import UserError
 def expand_classes(model: keras.Model, num_classes: int, name: str | None = None) -> keras.Model:
     """Makes a network that tells more classes apart out of a trained one.
 
-    The old classes come first and keep their scores to the last bit; the new ones start with
-    scores of zero. Layers are copied, so the old network stays as it is.
+    The old classes come first and keep their weights to the last bit, and so their scores; the
+    new ones start with scores of zero. Layers are copied, so the old network stays as it is.
 
     Args:
         model: a network of this package with one head.

@@ -1,4 +1,4 @@
-"""The figures of a training run.
+"""The figures of a training run, and of a data set.
 
 Each figure comes as a pair: `*_figure` builds it, `plot_*` writes it to a file. Matplotlib is used
 through its objects alone, so that drawing needs no display and leaves a caller's own plots alone.
@@ -373,27 +373,25 @@ def samples_figure(samples, classes, colors):
     width, gap, margin, head, title = 2.7, 0.12, 0.25, 0.4, 0.3
     heights = [min(1.6 * width, max(0.3, width * len(s[1]) / s[1].shape[1])) for s in samples]
     total_width = 4 * width + 3 * gap + 2 * margin
-    legend = _sample_legend(samples, classes, palette, total_width - 2 * margin)
-    line = 0.26
-    legend_height = line * (1 + max(y for _, y, _, _ in legend))
+    seen = set()
+    for _, label, class_ids, _, _ in samples:
+        seen.update(np.unique(label).tolist(), np.unique(class_ids).tolist())
+    legend = _legend(seen, classes, total_width - 2 * margin)
+    legend_height = _LINE * (1 + max(y for _, y, _, _ in legend))
     total_height = (
         head + sum(heights) + len(samples) * (title + gap) + legend_height + 1.75 * margin
     )
     figure = Figure(figsize=(total_width, total_height))
 
-    def text(x, y, words, **style):
-        style = {"fontsize": 10, "color": _INK, "va": "center", "parse_math": False, **style}
-        figure.text(x / total_width, 1 - y / total_height, words, **style)
-
     top = margin / 2
     for column, words in enumerate(("image", "truth", "prediction", "errors")):
         x = margin + column * (width + gap) + width / 2
-        text(x, top + head / 2, words, ha="center", fontsize=12, fontweight="bold")
+        _write(figure, x, top + head / 2, words, ha="center", fontsize=12, fontweight="bold")
     top += head
     for (image, label, class_ids, name, mean_iu), height in zip(samples, heights, strict=True):
         iu = _number(mean_iu)
         score = f"mean IU {100 * iu:.1f} %" if math.isfinite(iu) else "mean IU unknown"
-        text(margin, top + title / 2, f"{_short(name, 90)}   {score}")
+        _write(figure, margin, top + title / 2, f"{_short(name, 90)}   {score}")
         top += title
         # More pixels than the figure has would only cost time and memory.
         step = 1 + max(label.shape) // 1000
@@ -406,25 +404,193 @@ def samples_figure(samples, classes, colors):
         )
         for column, panel in enumerate(panels):
             left = margin + column * (width + gap)
-            axes = figure.add_axes(
-                (
-                    left / total_width,
-                    1 - (top + height) / total_height,
-                    width / total_width,
-                    height / total_height,
-                )
-            )
-            axes.imshow(panel)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            # A rim, for images as white as the page.
-            axes.spines[:].set(color="#bbbbbb", linewidth=0.6)
+            _picture(figure, panel, left, top, width, height)
         top += height + gap
+    _draw_legend(figure, legend, palette, margin, top + margin / 2)
+    return figure
 
-    top += margin / 2
+
+def plot_contact_sheet(examples, classes, colors, title, path):
+    """Writes images of a data set with their label maps and a legend to a file.
+
+    Void pixels are hatched.
+
+    Example:
+
+    >>> plot_contact_sheet([(image, label, "img_1")], classes, colors, "cats, train", "sheet.png")
+
+    Args:
+        examples: List of `(image, label, id)`: uint8 arrays `(H, W, 3)` and `(H, W)`, string.
+            Sizes may differ.
+        classes: Sequence of strings, the classes' names.
+        colors: Sequence of RGB triples 0..255, one per class.
+        title: String, what is shown.
+        path: String or `Path`. The file appears whole or not at all.
+    """
+    _save(contact_sheet_figure(examples, classes, colors, title), path)
+
+
+def contact_sheet_figure(examples, classes, colors, title):
+    """The figure that `plot_contact_sheet` writes.
+
+    Args:
+        examples: As for `plot_contact_sheet`.
+        classes: As for `plot_contact_sheet`.
+        colors: As for `plot_contact_sheet`.
+        title: As for `plot_contact_sheet`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    if not examples:
+        raise ValueError("There is no example to show")
+    palette = palette_for(colors)
+    # In inches. An example is a cell of two pictures side by side, below what it is called.
+    width, gap, space, margin, head, name_height = 2.2, 0.06, 0.3, 0.25, 0.55, 0.28
+    columns = min(3, len(examples))
+    cell = 2 * width + gap
+    total_width = columns * cell + (columns - 1) * space + 2 * margin
+    rows = [examples[i : i + columns] for i in range(0, len(examples), columns)]
+    # As high as the highest in it; very high ones are made narrower instead.
+    sizes = [[_fitted(label.shape, width, 1.5 * width) for _, label, _ in row] for row in rows]
+    row_heights = [max(height for height, _ in row) for row in sizes]
+    seen = set().union(*(np.unique(label).tolist() for _, label, _ in examples))
+    legend = _legend(seen, classes, total_width - 2 * margin)
+    total_height = (
+        head
+        + sum(row_heights)
+        + len(rows) * (name_height + space / 2)
+        + _LINE * (1 + max(y for _, y, _, _ in legend))
+        + margin
+    )
+    figure = Figure(figsize=(total_width, total_height))
+    _write(figure, margin, head / 2, _short(title, 90), fontsize=12, fontweight="bold")
+    top = head
+    for row, row_sizes, row_height in zip(rows, sizes, row_heights, strict=True):
+        for column, ((image, label, name), (height, shown)) in enumerate(
+            zip(row, row_sizes, strict=True)
+        ):
+            left = margin + column * (cell + space)
+            _write(figure, left, top + name_height / 2, _short(name, 44), fontsize=9)
+            step = 1 + max(label.shape) // 1000
+            panels = image[::step, ::step], _truth_picture(label[::step, ::step], palette)
+            for i, panel in enumerate(panels):
+                _picture(figure, panel, left + i * (shown + gap), top + name_height, shown, height)
+        top += name_height + row_height + space / 2
+    _draw_legend(figure, legend, palette, margin, top)
+    return figure
+
+
+def _fitted(shape, width, height):
+    """Height and width in inches of a picture that is to fit into a box, at least a line high."""
+    scale = min(width / shape[1], height / shape[0])
+    return max(0.1, scale * shape[0]), max(0.1, scale * shape[1])
+
+
+def plot_frequencies(frequencies, classes, colors, void, title, path):
+    """Writes a bar chart of how frequent the classes of a data set are to a file.
+
+    Example:
+
+    >>> plot_frequencies({"train": [0.9, 0.1]}, ["wall", "door"], colors, {"train": 0.02}, "", path)
+
+    Args:
+        frequencies: Dict from a split's name to the share of each class in its labelled pixels,
+            floats from 0 to 1.
+        classes: Sequence of strings, the classes' names.
+        colors: Sequence of RGB triples 0..255, one per class.
+        void: Dict from a split's name to the share of void in all its pixels.
+        title: String, what is shown.
+        path: String or `Path`. The file appears whole or not at all.
+    """
+    _save(frequencies_figure(frequencies, classes, colors, void, title), path)
+
+
+def frequencies_figure(frequencies, classes, colors, void, title):
+    """The figure that `plot_frequencies` writes.
+
+    Args:
+        frequencies: As for `plot_frequencies`.
+        classes: As for `plot_frequencies`.
+        colors: As for `plot_frequencies`.
+        void: As for `plot_frequencies`.
+        title: As for `plot_frequencies`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    palette = palette_for(colors)
+    splits = list(frequencies)
+    figure = Figure(
+        figsize=(2 + 4.2 * len(splits), 1.5 + 0.28 * len(classes)), layout="constrained"
+    )
+    panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+    # The most frequent of the first split on top; the same order in all, to compare them.
+    order = np.argsort(-np.asarray(frequencies[splits[0]]), kind="stable")
+    shares = 100 * np.array([frequencies[split] for split in splits])
+    lowest = shares[shares > 0].min(initial=1)
+    left = 10.0 ** min(-1, math.floor(math.log10(lowest)))
+    for axes, split, share in zip(panels, splits, shares, strict=True):
+        _calm(axes, grid="x")
+        # Frequencies differ by orders of magnitude, and the rare classes matter as much.
+        axes.set_xscale("log")
+        axes.set_xlim(left, 600)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        for row, class_id in enumerate(order):
+            value = share[class_id]
+            style = {"va": "center_baseline", "fontsize": 9}
+            if value == 0:
+                axes.text(1.25 * left, row, "absent", color=_FAINT, style="italic", **style)
+                continue
+            color = palette[class_id] / 255
+            axes.barh(row, value, 0.72, color=color, edgecolor="#00000060", linewidth=0.6)
+            axes.text(1.15 * value, row, f"{value:#.2g}".rstrip("."), color=_INK, **style)
+        axes.set_title(f"{split}, void {100 * void[split]:.2g} %", color=_INK, fontsize=10)
+        axes.set_xlabel("labelled pixels, %", color=_INK)
+    names = [_short(classes[class_id]) for class_id in order]
+    panels[0].set_yticks(range(len(names)), names, fontsize=9.5)
+    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    _plain_text(panels[0].get_yticklabels())
+    heading = figure.suptitle(_short(title, 60), color=_INK, fontsize=12, fontweight="bold")
+    _plain_text([heading])
+    return figure
+
+
+_LINE = 0.26  # inches from one row of a legend to the next
+
+
+def _write(figure, x, y, words, **style):
+    """Text at a place in inches from the upper left corner."""
+    width, height = figure.get_size_inches()
+    style = {"fontsize": 10, "color": _INK, "va": "center", "parse_math": False, **style}
+    figure.text(x / width, 1 - y / height, words, **style)
+
+
+def _picture(figure, pixels, left, top, width, height):
+    """A picture at a place in inches from the upper left corner."""
+    total_width, total_height = figure.get_size_inches()
+    axes = figure.add_axes(
+        (
+            left / total_width,
+            1 - (top + height) / total_height,
+            width / total_width,
+            height / total_height,
+        )
+    )
+    axes.imshow(pixels)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    # A rim, for images as white as the page.
+    axes.spines[:].set(color="#bbbbbb", linewidth=0.6)
+
+
+def _draw_legend(figure, legend, palette, left, top):
+    total_width, total_height = figure.get_size_inches()
     for x, y, name, label in legend:
         chip = Rectangle(
-            ((margin + x) / total_width, 1 - (top + y * line + 0.2) / total_height),
+            ((left + x) / total_width, 1 - (top + y * _LINE + 0.2) / total_height),
             0.15 / total_width,
             0.15 / total_height,
             transform=figure.transFigure,
@@ -434,16 +600,12 @@ def samples_figure(samples, classes, colors):
             linewidth=0.6,
         )
         figure.add_artist(chip)
-        text(margin + x + 0.22, top + y * line + 0.125, name)
-    return figure
+        _write(figure, left + x + 0.22, top + y * _LINE + 0.125, name)
 
 
-def _sample_legend(samples, classes, palette, width):
-    """`(x in inches, row, name, label)` for each label in truth or prediction."""
-    seen = set()
-    for _, label, class_ids, _, _ in samples:
-        seen.update(np.unique(label).tolist(), np.unique(class_ids).tolist())
-    names = {k: _short(label_name(k, classes)) for k in sorted(seen)}
+def _legend(labels, classes, width):
+    """`(x in inches, row, name, label)` for each label."""
+    names = {k: _short(label_name(k, classes)) for k in sorted(labels)}
     column = max(_text_width(name, 10) for name in names.values()) + 0.45
     columns = max(1, int(width // column))
     rows = -(-len(names) // columns)

@@ -1,10 +1,13 @@
 """A run directory: its files, and whether a run may start, go on, or has finished."""
 
 import csv
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -62,6 +65,29 @@ class Run:
             )
         return config
 
+    @contextmanager
+    def held(self):
+        """Keeps other processes from training in the directory meanwhile.
+
+        Raises:
+            UserError: if another process does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        # The directory itself is locked: no file stays behind, however the process ends.
+        lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise UserError(
+                f"{self.path}: another process is training there. Wait for it, or choose another "
+                "directory with --run-dir."
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(lock)
+
     def start(self, settings: Settings, dataset: Dataset):
         """Makes the directory with its `config.json`, unless it is there already."""
         file = self / "config.json"
@@ -94,8 +120,9 @@ class Run:
         self._existing()
 
     def delete(self):
-        """Deletes the run, if there is one."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Deletes what is in the directory, which stays, and stays held."""
+        for path in self.path.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def rows(self) -> list[dict]:
         """Returns the rows of `log.csv`; empty cells are None."""

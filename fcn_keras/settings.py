@@ -69,6 +69,8 @@ class Settings:
         optimizer, learning_rate, momentum, weight_decay: the update rule; `momentum` is for sgd
             and caffe_sgd. `weight_decay` is decoupled from the gradient for adamw, and a part
             of it for caffe_sgd, see `fcn_keras.CaffeSGD`.
+        clip_norm: length to which the gradient of each variable is cut where it is longer; 0 for
+            none. Not for caffe_sgd.
         accumulate: how many batches caffe_sgd averages the gradients of for one step.
         schedule: "constant", or "cosine": down to zero along half a cosine.
         warmup: share of all steps over which the learning rate rises from zero.
@@ -104,6 +106,7 @@ class Settings:
     learning_rate: float = 1e-4
     momentum: float = 0.9
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
     accumulate: int = 1
     schedule: str = "cosine"
     warmup: float = 0.02
@@ -126,7 +129,16 @@ class Settings:
             *("scale_min", "scale_max", "accumulate"),
         ):
             self._check(name, getattr(self, name) > 0, "above 0")
-        for name in ("steps", "color", "momentum", "weight_decay", "warmup", "seed", "dropout"):
+        for name in (
+            "steps",
+            "color",
+            "momentum",
+            "weight_decay",
+            "warmup",
+            "seed",
+            "dropout",
+            "clip_norm",
+        ):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("dropout", "momentum", "warmup"):
             self._check(name, getattr(self, name) < 1, "below 1")
@@ -138,6 +150,8 @@ class Settings:
                 self._check(name, getattr(self, name) == 1, whole)
         if self.optimizer != "caffe_sgd":
             self._check("accumulate", self.accumulate == 1, "1 for optimizers but caffe_sgd")
+        else:
+            self._check("clip_norm", self.clip_norm == 0, "0 for caffe_sgd")
         self._check("seed", self.seed < 2**32, "below 2**32")
         if self.scale_max < self.scale_min:
             raise UserError(

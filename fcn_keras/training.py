@@ -104,8 +104,15 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = _make_task(settings, dataset, counts, epochs * steps)
-    if fresh:  # only now that nothing can be wrong any more
-        run.delete()
+    with run.held():
+        if fresh:  # only now that nothing can be wrong any more
+            run.delete()
+        _fit(run, settings, dataset, (train_split, val_split), task, epochs, steps)
+    return run.path
+
+
+def _fit(run, settings, dataset, splits, task, epochs, steps):
+    train_split, val_split = splits
     run.start(settings, dataset)
     print(f"settings (recipe {settings.recipe}):\n{settings}", *settings.narrowed(), sep="\n")
     print(f"run directory: {run.path}", flush=True)
@@ -143,7 +150,6 @@ def train(
         task.network.save(aside)
     _report(run, dataset, val_split, settings.batch_size)
     shutil.rmtree(run / "backup", ignore_errors=True)
-    return run.path
 
 
 def _default_dir(settings, dataset):
@@ -196,6 +202,11 @@ def make_network(settings: Settings, num_classes) -> keras.Model:
         )
     sources = [load_network(path).full for path in paths]
     means, stds = zip(*map(preprocessing_of, sources), strict=True)
+    if len(set(stds)) > 1:
+        raise UserError(
+            "`init_from` must be networks that divide their images by one number. "
+            f"Received: {' and '.join(map(str, stds))} in {settings.init_from}."
+        )
     options["input_mean"] = settings.input_mean or sum(means, ())
     network = build(settings.variant, num_classes, weights=None, input_std=stds[0], **options)
     have = {
@@ -240,20 +251,21 @@ def _make_optimizer(settings, total_steps):
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
+    clip = {"clipnorm": settings.clip_norm or None}
     if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, settings.momentum)
+        return keras.optimizers.SGD(rate, settings.momentum, **clip)
     if settings.optimizer == "caffe_sgd":
         return CaffeSGD(
             rate,
             settings.momentum,
             settings.weight_decay,
             # The reference gives AlexNet's trunk Caffe's default factors, which are one.
-            {r"score_fr/bias$": (2.0, 0.0)} if settings.variant == ALEXNET else None,
+            {r"score_fr[^/]*/bias$": (2.0, 0.0)} if settings.variant == ALEXNET else None,
             settings.accumulate,
         )
     if settings.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+        return keras.optimizers.Adam(rate, **clip)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **clip)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
 

@@ -8,8 +8,8 @@ import keras
 from keras import layers
 
 from fcn_keras.errors import UserError
-from fcn_keras.feature import Feature, Trunk, convolve, pool
-from fcn_keras.geometry import Conv, DensePool, Pool
+from fcn_keras.feature import Feature, Trunk, convolve, pool, widen
+from fcn_keras.geometry import Conv, DensePool, Pool, thin_border
 from fcn_keras.surgery import convolutionalize, copy_weights
 
 # (channels, convolutions) of each block; a pooling ends the block.
@@ -19,6 +19,11 @@ FC_CHANNELS = 4096
 # Padding of conv1_1 and of fc6. The paper pads the image by 100 pixels, which leaves at least
 # one fc6 cell for every image; "same" keeps each map as large as the one it is made from.
 GEOMETRIES = {"paper": (100, 0), "same": (1, 3)}
+
+# The blocks up to pool3, for leaving out what they would compute of the padding alone; behind
+# them the border is too thin to gain anything.
+_STAGES = [[Conv(3, pad=1)] * convs + [Pool()] for _, convs in BLOCKS[:3]]
+_STAGES[0][0] = Conv(3)
 
 IMAGENET_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
 IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{IMAGENET_FILE}"
@@ -33,6 +38,7 @@ def vgg16_trunk(
     dropout=0.5,
     suffix="",
     initializer="he_normal",
+    elide_padding=True,
     source: Feature | None = None,
 ) -> Trunk:
     """Builds VGG16 as a fully convolutional trunk, from the image to fc7.
@@ -50,12 +56,17 @@ def vgg16_trunk(
         dropout: rate of the dropout behind fc6 and fc7.
         suffix: what the names of layers end in.
         initializer: how kernels start.
+        elide_padding: whether to compute what becomes of the image's padding once, and to
+            repeat it, where it is the same in every row: the same maps from pool3 on.
         source: the image as it came in, which scores are cropped to; `image` if not given.
 
     Returns:
         A `Trunk` of the maps that FCN-32s, FCN-16s and FCN-8s score.
     """
     first_pad, fc6_pad = GEOMETRIES[geometry]
+    borders = []
+    if elide_padding:
+        first_pad, borders = thin_border(_STAGES, first_pad)
     x, dilation = image, 1
     pools = {}
     for block, (channels, convs) in enumerate(BLOCKS, start=1):
@@ -70,7 +81,9 @@ def vgg16_trunk(
                 initializer=initializer,
             )
         name = f"pool{block}{suffix}"
-        if x.grid.stride < output_stride:
+        if block <= len(borders):
+            x = widen(pool(x, Pool(), f"{name}_thin"), borders[block - 1], name)
+        elif x.grid.stride < output_stride:
             x = pool(x, Pool(), name)
         else:
             x = pool(x, DensePool(dilation=dilation), name)

@@ -6,7 +6,7 @@ from fcn_keras import Bilinear
 from fcn_keras.bilinear import bilinear_kernel
 
 # (kernel, stride) of upsampling layers: 2s for even and 2s - 1 for odd kernels.
-UPSAMPLINGS = [(3, 2), (4, 2), (6, 3), (16, 8), (32, 16), (63, 32), (64, 32)]
+UPSAMPLINGS = [(3, 2), (4, 2), (6, 3), (10, 5), (16, 8), (32, 16), (63, 32), (64, 32)]
 
 
 def kernel_by_formula(size):

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ import pytest
 from PIL import Image
 
 from fcn_keras import build, cli, load_dataset, resolve
+from fcn_keras.names import DATASETS
 from fcn_keras.run import Run
 from fcn_keras.settings import Settings
 
@@ -149,8 +151,9 @@ def trained(tmp_path_factory, make_folder):
         ["-m", "fcn_keras"],
         *(
             ["-m", "fcn_keras", name]
-            for name in ("train", "evaluate", "predict", "export", "convert")
+            for name in ("train", "evaluate", "predict", "export", "convert", "data")
         ),
+        *(["-m", "fcn_keras", "data", name] for name in ("list", "show", "check", "prepare")),
     ],
     ids=" ".join,
 )
@@ -184,6 +187,13 @@ def test_help_of_train_tells_every_setting():
         ("-m fcn_keras fly", ["'fly'"]),
         ("-m fcn_keras predict a.keras a.png", ["--output"]),
         ("-m fcn_keras evaluate a.keras --batch-size 0", ["--batch-size", "'0'"]),
+        ("-m fcn_keras data", ["COMMAND"]),
+        ("-m fcn_keras data delete", ["'delete'"]),
+        ("-m fcn_keras data show shapes", ["--output"]),
+        ("-m fcn_keras data show shapes --output sheet", ["--output", ".png", "'sheet'"]),
+        ("-m fcn_keras data show shapes --output a.png --count 0", ["--count", "'0'"]),
+        ("-m fcn_keras data check", ["NAME_OR_DIR"]),
+        ("-m fcn_keras data check photos --figure a.jpeg", ["--figure", ".png", "'a.jpeg'"]),
     ],
 )
 def test_parser_errors(command, words):
@@ -300,6 +310,48 @@ def test_truncated_image(make_folder, tmp_path):
     assert contents(tmp_path) == before
 
 
+def huge(path):
+    """The header of a picture that would not fit into memory, and little behind it."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+    header = b"IHDR" + (30000).to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
+    data = path.read_bytes()
+    path.write_bytes(data[:12] + header + zlib.crc32(header).to_bytes(4) + data[33:])
+
+
+BROKEN = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("<html>404 not found</html>"),
+    "header only": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "truncated": truncate,
+    "huge": huge,
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nowhere.png")),
+}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_training_does_not_start_with_a_broken_image(mistake, make_folder, tmp_path, kind, split):
+    root = make_folder(tmp_path / "photos", train=3, val=3, size=(80, 100), about=ABC)
+    path = root / split / f"{split}_1.png"
+    BROKEN[kind](path)
+    mistake("train", *TINY, "--dataset", root, words=[f"{path}: cannot be read as an image"])
+
+
+def test_training_stops_at_an_image_that_seemed_right(make_folder, tmp_path):
+    """Whose end is there, but not all before it: found when it is read, and said."""
+    root = make_folder(tmp_path / "photos", size=(80, 100), about=ABC)
+    path = root / "train" / "train_1.png"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(60) + data[len(data) // 2 + 60 :])
+    command = ("train.py", *TINY, "--dataset", root, "--run-dir", tmp_path / "run")
+    result = process(*command, "--epochs", 1, "--batch-size", 2, "--crop-size", 32)
+    assert result.code == 2
+    assert re.search(rf"^error: {re.escape(str(path))}: cannot be read", result.stderr, re.M)
+    assert "Traceback" not in result.stderr
+
+
 def test_folder_without_masks(mistake, tmp_path):
     write_image(tmp_path / "photos" / "train" / "a.png")
     options = (*TINY, "--dataset", tmp_path / "photos")
@@ -337,6 +389,128 @@ def test_label_outside_the_classes(mistake, make_folder, tmp_path, split):
             Image.new("L", (28, 20)).save(path)
     Image.new("L", (28, 20), 7).save(mask)
     mistake("train", *TINY, "--dataset", root, words=[mask, "holds 7", "0..2, 255"])
+
+
+def test_folder_of_masks_that_is_missing(mistake, make_folder, tmp_path):
+    root = make_folder(tmp_path / "photos")
+    shutil.rmtree(root / "trainannot")
+    words = [root / "train" / "train_0.png", root / "trainannot" / "train_0.png", "1 more"]
+    mistake("train", *TINY, "--dataset", root, words=words)
+
+
+# Data sets
+
+
+def test_list_of_data_sets_without_tensorflow(tmp_path):
+    result = process("-X", "importtime", "-m", "fcn_keras", "data", "list", "--data-dir", tmp_path)
+    assert result.code == 0
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "fcn_keras.inspection" in imported
+    assert not imported & {"tensorflow", "tensorflow_datasets", "keras", "matplotlib"}
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*DATASETS]
+    assert re.fullmatch(r"voc2012 +21 classes  host\.robots\.ox\.ac\.uk +not prepared", lines[2])
+
+
+@pytest.fixture
+def faulty(make_folder, tmp_path):
+    """A folder with two faults, and the files they are in."""
+    root = make_folder(tmp_path / "photos", train=4, size=(80, 100), about=ABC)
+    truncate(root / "train" / "train_1.png")
+    Image.new("L", (100, 80), 9).save(root / "valannot" / "val_0.png")
+    return root, [root / "train" / "train_1.png", root / "valannot" / "val_0.png"]
+
+
+def test_check_of_a_good_folder(make_folder, tmp_path):
+    """A process of its own: TensorFlow is not imported, and nothing but the report printed."""
+    root = make_folder(tmp_path / "photos", about=ABC)
+    figure = tmp_path / "figures" / "classes.png"
+    command = ("-m", "fcn_keras", "data", "check", root)
+    result = process(*command, "--figure", figure)
+    assert (result.code, result.stderr) == (0, "")
+    assert "no faults in 3 images" in result.stdout
+    assert re.search(r"^  a  +\d+\.\d{4} ", result.stdout, re.MULTILINE)
+    with Image.open(figure) as picture:
+        assert picture.format == "PNG"
+    result = process("-X", "importtime", *command)
+    assert not re.search(r"\| +(tensorflow|keras|matplotlib)$", result.stderr, re.MULTILINE)
+
+
+def test_check_of_a_faulty_folder(fcn, faulty, tmp_path):
+    root, files = faulty
+    result = fcn("data", "check", root, "--figure", tmp_path / "classes.pdf")
+    assert (result.code, result.stderr) == (2, "")
+    for path in files:
+        assert re.search(rf"^  {re.escape(str(path))}: ", result.stdout, re.MULTILINE)
+    assert "2 faults in 5 images" in result.stdout
+    assert (tmp_path / "classes.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_check_for_machines(fcn, faulty):
+    root, files = faulty
+    result = fcn("data", "check", root, "--json")
+    assert (result.code, result.stderr) == (2, "")
+    about = json.loads(result.stdout)
+    assert [fault["file"] for fault in about["faults"]] == [*map(str, files)]
+    assert [fault["kind"] for fault in about["faults"]] == ["unreadable", "label"]
+
+
+@pytest.mark.parametrize("job", ["show", "check"])
+def test_data_of_no_such_name(mistake, job):
+    options = ["--output", "a.png"] * (job == "show")
+    mistake("data", job, "nowhere", *options, words=["NAME_OR_DIR", "shapes", "'nowhere'"])
+
+
+def test_check_of_a_folder_without_data(mistake, tmp_path):
+    (tmp_path / "empty").mkdir()
+    mistake("data", "check", tmp_path / "empty", words=[tmp_path / "empty", "trainannot"])
+
+
+def test_show(fcn, make_folder, tmp_path):
+    root = make_folder(tmp_path / "photos", about=ABC)
+    output = tmp_path / "sheets" / "val.png"
+    result = fcn("data", "show", root, "--split", "val", "--count", 3, "--output", output)
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout == f"photos, val, in {output}\n"
+    with Image.open(output) as picture:
+        assert picture.format == "PNG" and picture.width > 400
+
+
+def test_show_unknown_split(mistake, make_folder, tmp_path):
+    root = make_folder(tmp_path / "photos", about=ABC)
+    options = ("--split", "test", "--output", tmp_path / "a.png")
+    mistake("data", "show", root, *options, words=["--split", "train, val", "'test'"])
+
+
+def test_show_broken_image(mistake, faulty, tmp_path):
+    root, files = faulty
+    mistake("data", "show", root, "--output", tmp_path / "a.png", words=[files[0]])
+
+
+def test_registered_data_sets_are_opened_where_asked(fcn, make_folder, tmp_path, monkeypatch):
+    """What preparing a set prints does not get into the JSON."""
+    calls = []
+
+    def load(*args):
+        calls.append(args)
+        print("preparing the data set")
+        return load_dataset(make_folder(tmp_path / "photos", about=ABC))
+
+    monkeypatch.setattr("fcn_keras.data.load_dataset", load)
+    where = ("--data-dir", "sets", "--manual-dir", "fetched")
+    result = fcn("data", "prepare", "voc2012", *where)
+    assert (result.code, result.stdout) == (0, "photos is prepared: 2 to train, 1 to val\n")
+    result = fcn("data", "check", "voc2012", *where, "--json")
+    assert result.code == 0 and json.loads(result.stdout)["faults"] == []
+    assert fcn("data", "show", "voc2012", *where, "--output", "sheet.png").code == 0
+    assert fcn("data", "check", "voc2012").code == 0
+    assert calls == [("voc2012", "sets", "fetched")] * 3 + [("voc2012", None, None)]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "photos"])
+def test_prepare_what_is_not_registered(mistake, make_folder, tmp_path, name):
+    make_folder(tmp_path / "work" / "photos")
+    mistake("data", "prepare", name, words=["NAME", "voc2012", f"{name!r}"])
 
 
 # Mistakes about the run directory

@@ -2,14 +2,18 @@ import json
 import re
 import shutil
 
+import h5py
 import numpy as np
 import pytest
-from PIL import Image
+import scipy.io
+import voc_files
+from PIL import Image, ImageOps
 
 from fcn_keras.data import load_dataset
 from fcn_keras.data.dataset import count_labels
 from fcn_keras.data.folder import load_folder
 from fcn_keras.errors import UserError
+from fcn_keras.names import VOC_CLASSES
 from fcn_keras.palette import voc_palette
 
 LAYOUTS = ("annot", "annotations")
@@ -216,6 +220,122 @@ def test_as_many_classes_as_there_can_be(tmp_path):
     assert dataset.splits["train"][0].label.ravel().tolist() == [*range(256)]
 
 
+def test_as_many_classes_as_there_can_be_beside_a_void_label(tmp_path):
+    """254: there is no value left for another."""
+    about = {"classes": [f"c{i}" for i in range(254)], "ignore_label": 7}
+    dataset = load_folder(folder_of_mask(tmp_path, np.arange(256), about))
+    labels = [*range(7), 255, *range(7, 254), 255]
+    assert dataset.splits["train"][0].label.ravel().tolist() == labels
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("more", [{}, {"ignore_label": 255}, {"ignore_label": 0}])
+def test_reduce_zero_label(tmp_path, named, more):
+    """As ADE20K has it: 0 is void, and the classes count from 1."""
+    about = {"reduce_zero_label": True} | more | (ABC if named else {})
+    dataset = load_folder(folder_of_mask(tmp_path, [0, 1, 2, 3, 255], about))
+    assert dataset.num_classes == 3
+    assert dataset.splits["train"][0].label.ravel().tolist() == [255, 0, 1, 2, 255]
+
+
+def test_zero_label_is_a_class_unless_said_otherwise(tmp_path):
+    about = {"reduce_zero_label": False} | ABC
+    dataset = load_folder(folder_of_mask(tmp_path, [0, 1, 2, 255], about))
+    assert dataset.splits["train"][0].label.ravel().tolist() == [0, 1, 2, 255]
+
+
+# Masks in colours and in MATLAB files
+
+PAINTED = ABC | {"colors": [[10, 0, 0], [0, 20, 0], [0, 0, 30]]}
+
+
+@pytest.mark.parametrize("about", [{}, {"ignore_label": 1}, {"reduce_zero_label": True}])
+def test_colored_masks(tmp_path, about):
+    """A colour says which class it is, whatever number that has in other masks."""
+    root = folder_of_mask(tmp_path, [0, 0, 0, 0], PAINTED | {"ignore_color": [9, 9, 9]} | about)
+    colors = [[0, 0, 30], [9, 9, 9], [10, 0, 0], [0, 20, 0]]
+    write_mask(root / "trainannot" / "x.png", [colors])
+    split = load_folder(root).splits["train"]
+    assert split[0].label.ravel().tolist() == [2, 255, 0, 1]
+    assert split.scan()[[0, 1, 2, 255]].tolist() == [1, 1, 1, 1]
+
+
+def test_colored_and_grey_masks_in_one_folder(tmp_path, make_folder):
+    root = make_folder(tmp_path, about=PAINTED)
+    path = root / "trainannot" / "train_1.png"
+    ids = pixels(path)
+    write_mask(path, np.array(PAINTED["colors"])[ids])
+    split = load_folder(root).splits["train"]
+    np.testing.assert_array_equal(split[1].label[..., 0], ids)
+    np.testing.assert_array_equal(split[0].label[..., 0], pixels(split.files[0][1]))
+
+
+def test_color_that_no_class_has(tmp_path):
+    root = folder_of_mask(tmp_path, [0], PAINTED)
+    write_mask(root / "trainannot" / "x.png", [[[10, 0, 1]]])
+    with pytest.raises(UserError, match=r"x\.png: has colours.*\(10, 0, 1\)"):
+        load_folder(root).splits["train"].scan()
+
+
+@pytest.mark.parametrize("key", [None, "S"])
+@pytest.mark.parametrize("named", [True, False])
+def test_matrices(tmp_path, make_folder, key, named):
+    """Masks of both kinds of MATLAB files, with the rules of `dataset.json`."""
+    about = {"ignore_label": 0} | (ABC if named else {}) | ({"mask_key": key} if key else {})
+    root = make_folder(tmp_path, values=4, about=about)
+    stored = []
+    for i, path in enumerate(sorted((root / "trainannot").iterdir())):
+        stored.append(pixels(path))
+        more = {"T": stored[-1] + 1} if key else {}
+        if i == 0:
+            scipy.io.savemat(path.with_suffix(".mat"), {"S": stored[-1]} | more)
+        else:
+            with h5py.File(path.with_suffix(".mat"), "w") as file:
+                for name, value in ({"S": stored[-1]} | more).items():
+                    file[name] = value.T
+        path.unlink()
+    split = load_folder(root).splits["train"]
+    assert len(split) == 2
+    for i in range(2):
+        np.testing.assert_array_equal(split[i].label[..., 0], stored[i] - np.uint8(1))
+    split.scan()
+
+
+def test_image_without_mask_beside_matrices(tmp_path, make_folder):
+    root = make_folder(tmp_path, train=2)
+    (root / "trainannot" / "train_0.png").rename(root / "trainannot" / "other.mat")
+    with pytest.raises(UserError, match="train_0.png: has no mask"):
+        load_folder(root)
+
+
+# Other people's layouts
+
+
+@pytest.mark.parametrize("folders", [("images", "annotations"), ("img_dir", "ann_dir")])
+@pytest.mark.parametrize("splits", [("training", "validation"), ("train", "val")])
+def test_ade20k(tmp_path, make_folder, folders, splits):
+    root = make_folder(tmp_path, layout="annotations", about=ABC)
+    for old, new in zip(("images", "annotations"), folders, strict=True):
+        for split, name in zip(("train", "val"), splits, strict=True):
+            (root / old / split).rename(root / old / "moved")
+            (root / old / "moved").rename(root / old / name)
+        (root / old).rename(root / new)
+    dataset = load_folder(root)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 2, "val": 1}
+    assert dataset.splits["val"].files == [
+        tuple(root / folder / splits[1] / "val_0.png" for folder in folders)
+    ]
+
+
+def test_two_folders_of_one_split(tmp_path, make_folder):
+    root = make_folder(tmp_path, layout="annotations")
+    for folder in ("images", "annotations"):
+        shutil.copytree(root / folder / "val", root / folder / "validation")
+    with pytest.raises(UserError, match="both are the split 'val'") as error:
+        load_folder(root)
+    assert str(root / "images" / "validation") in one_line(error)
+
+
 # Folders that are no data set
 
 
@@ -276,6 +396,24 @@ def test_split_whose_masks_folder_is_missing(tmp_path, make_folder):
     shutil.rmtree(root / "annotations" / "val")
     with pytest.raises(UserError, match="val_0.png: has no mask"):
         load_folder(root)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_folder_of_masks_that_is_missing_beside_a_good_one(tmp_path, make_folder, layout, split):
+    root = make_folder(tmp_path, layout=layout)
+    masks = root / f"{split}annot" if layout == "annot" else root / "annotations" / split
+    shutil.rmtree(masks)
+    with pytest.raises(UserError, match=f"{split}_0.png: has no mask") as error:
+        load_folder(root)
+    assert str(masks / f"{split}_0.png") in one_line(error)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_masks_alone_are_no_split(tmp_path, make_folder, layout):
+    root = make_folder(tmp_path, layout=layout)
+    shutil.rmtree(root / "val" if layout == "annot" else root / "images" / "val")
+    assert [*load_folder(root).splits] == ["train"]
 
 
 def test_two_images_of_one_name(tmp_path, make_folder):
@@ -389,6 +527,18 @@ def test_no_image_at_all(tmp_path, make_folder):
         ('{"ignore_label": 1.5}', "`ignore_label`"),
         ('{"ignore_label": "void"}', "`ignore_label`"),
         ('{"name": 5}', "`name`"),
+        ('{"name": ""}', "`name`"),
+        # True is a number to Python.
+        ('{"ignore_label": true}', "`ignore_label`"),
+        ('{"classes": ["a"], "colors": [[0, 0, true]]}', "`colors`"),
+        ('{"ignore_color": [0, 0, 0]}', "`ignore_color`"),
+        ('{"classes": ["a"], "colors": [[0, 0, 1]], "ignore_color": 0}', "`ignore_color`"),
+        ('{"classes": ["a"], "colors": [[0, 0, 1]], "ignore_color": null}', "`ignore_color`"),
+        ('{"classes": ["a"], "colors": [[0, 0, 1]], "ignore_color": [0, 0, 1]}', "another"),
+        ('{"reduce_zero_label": 1}', "`reduce_zero_label`"),
+        ('{"reduce_zero_label": true, "ignore_label": 3}', "give one"),
+        ('{"mask_key": 5}', "`mask_key`"),
+        ('{"mask_key": ""}', "`mask_key`"),
     ],
 )
 def test_wrong_dataset_json(tmp_path, make_folder, text, what):
@@ -403,6 +553,77 @@ def test_too_many_classes(tmp_path, make_folder):
     root = make_folder(tmp_path, about={"classes": [f"c{i}" for i in range(256)]})
     with pytest.raises(UserError, match="1 to 255 classes"):
         load_folder(root)
+
+
+@pytest.mark.parametrize("void", [{"ignore_label": 0}, {"reduce_zero_label": True}])
+def test_a_class_without_a_value(tmp_path, make_folder, void):
+    """255 classes take the values 0..254, so that no other than 255 can be void."""
+    root = make_folder(tmp_path, about={"classes": [f"c{i}" for i in range(255)]} | void)
+    with pytest.raises(UserError, match="254 at most"):
+        load_folder(root)
+
+
+def test_dataset_json_of_a_windows_editor(tmp_path, make_folder):
+    root = make_folder(tmp_path)
+    (root / "dataset.json").write_text(json.dumps(ABC), encoding="utf-8-sig")
+    assert load_folder(root).classes == ("a", "b", "c")
+
+
+# A zoo of files: what can be read is right, and what cannot is named before work starts
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def zoo():
+    """File name -> a picture and how to save it."""
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (20, 28, 3), dtype=np.uint8))
+    grey = photo.convert("L")
+    deep = Image.fromarray(rng.integers(0, 1 << 16, (20, 28), dtype=np.uint16))
+    frames = {"save_all": True, "append_images": [Image.new("RGB", (28, 20), "red")]}
+    yield "rgb.jpg", photo, {}
+    yield "rgb.png", photo, {}
+    yield "rgb.bmp", photo, {}
+    yield "rgb.webp", photo, {}
+    yield "bits.bmp", photo.convert("1"), {}
+    yield "palette.png", photo.quantize(16), {}
+    yield "deep.png", deep, {}
+    yield "cmyk.jpg", photo.convert("CMYK"), {}
+    yield "grey.jpg", grey, {}
+    yield "grey.png", grey, {}
+    yield "alpha.png", photo.convert("RGBA"), {}
+    yield "alpha.webp", photo.convert("RGBA"), {}
+    yield "grey_alpha.png", photo.convert("LA"), {}
+    for orientation in range(1, 9):
+        yield f"exif_{orientation}.jpg", photo, {"exif": exif(orientation)}
+        yield f"exif_{orientation}.png", photo, {"exif": exif(orientation)}
+    yield "animated.gif", photo, frames
+    yield "animated.webp", photo, frames
+    yield "pixel.png", photo.crop((0, 0, 1, 1)), {}
+
+
+@pytest.mark.parametrize("name, picture, options", [pytest.param(*x, id=x[0]) for x in zoo()])
+def test_zoo(tmp_path, name, picture, options):
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    picture.save(tmp_path / "train" / name, **options)
+    with Image.open(tmp_path / "train" / name) as opened:
+        upright = ImageOps.exif_transpose(opened)
+        if upright.mode == "I;16":
+            upright = Image.fromarray((np.asarray(upright) >> 8).astype("uint8"))
+        expected = np.asarray(upright.convert("RGBA").convert("RGB"))
+    mask = np.arange(expected[..., 0].size).reshape(expected.shape[:2]) % 3
+    write_mask((tmp_path / "trainannot" / name).with_suffix(".png"), mask)
+    split = load_folder(tmp_path).splits["train"]
+    assert split.scan().sum() == mask.size
+    image, label, id = split[0]
+    np.testing.assert_array_equal(image, expected)
+    np.testing.assert_array_equal(label[..., 0], mask)
+    assert split.size(0) == image.shape[:2]
 
 
 # Real data
@@ -455,3 +676,89 @@ def test_voc_palette_masks(tmp_path, voc):
         seen |= {*np.unique(indices).tolist()}
     assert {0, 255} < seen <= {*range(21), 255}
     assert dataset.num_classes == max(seen - {255}) + 1
+
+
+# PASCAL VOC's devkit
+
+VOC_SPLITS = {"train": ["2008_000002", "2007_000001"], "val": ["2009_000003"]}
+
+
+@pytest.fixture
+def devkit(tmp_path):
+    return voc_files.write_voc(tmp_path / "VOCdevkit" / "VOC2012", **VOC_SPLITS)
+
+
+@pytest.mark.parametrize("inside", ["VOCdevkit", "VOCdevkit/VOC2012"])
+def test_devkit(tmp_path, devkit, inside):
+    dataset = load_dataset(tmp_path / inside)
+    assert dataset.name == "VOC2012"
+    assert dataset.classes == VOC_CLASSES
+    assert dataset.colors == tuple(map(tuple, voc_palette(21).tolist()))
+    assert {*dataset.splits} == {"train", "val"}
+    for name, ids in VOC_SPLITS.items():
+        split = dataset.splits[name]
+        assert [split[i].id for i in range(len(split))] == ids
+        for i, id in enumerate(ids):
+            np.testing.assert_array_equal(split[i].label[:, :, 0], voc_files.voc_mask(id))
+            np.testing.assert_array_equal(
+                split[i].image, pixels(devkit / "JPEGImages" / f"{id}.jpg")
+            )
+    assert dataset.splits["val"].scan()[255] > 0
+
+
+def test_devkit_here(devkit, monkeypatch):
+    monkeypatch.chdir(devkit)
+    assert load_folder(".").name == "VOC2012"
+
+
+def test_devkit_of_several_years(tmp_path, devkit):
+    shutil.copytree(devkit, devkit.with_name("VOC2007"))
+    with pytest.raises(UserError, match="several years of VOC; name one of .*VOC2007, .*VOC2012"):
+        load_folder(tmp_path / "VOCdevkit")
+    assert load_folder(devkit).name == "VOC2012"
+
+
+def test_devkit_with_a_test_split(devkit):
+    lists = devkit / "ImageSets" / "Segmentation"
+    # The label maps of VOC's own are not published.
+    (lists / "test.txt").write_text("2012_000001\n2012_000002\n")
+    assert {*load_folder(devkit).splits} == {"train", "val"}
+    shutil.copy(lists / "val.txt", lists / "test.txt")
+    assert len(load_folder(devkit).splits["test"]) == 1
+
+
+def test_devkit_with_classes_of_its_own(devkit):
+    classes = [f"c{i}" for i in range(21)]
+    (devkit / "dataset.json").write_text(json.dumps({"classes": classes}))
+    dataset = load_folder(devkit)
+    assert dataset.classes == tuple(classes) and dataset.name == "VOC2012"
+    (devkit / "dataset.json").write_text(json.dumps({"name": "mine"}))
+    dataset = load_folder(devkit)
+    assert dataset.classes == VOC_CLASSES and dataset.name == "mine"
+
+
+@pytest.mark.parametrize(
+    "place, message",
+    [
+        ("JPEGImages/2007_000001.jpg", "{}: is missing, but the list of the split names it"),
+        ("SegmentationClass/2007_000001.png", "2007_000001.jpg: has no mask; {} is missing"),
+    ],
+)
+def test_devkit_with_a_missing_file(devkit, place, message):
+    (devkit / place).unlink()
+    with pytest.raises(UserError, match=message.format(devkit / place)):
+        load_folder(devkit)
+
+
+def test_devkit_without_lists(devkit):
+    for path in (devkit / "ImageSets" / "Segmentation").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="Segmentation: holds neither train.txt nor val.txt"):
+        load_folder(devkit)
+
+
+def test_devkit_with_a_strange_class(devkit):
+    path = devkit / "SegmentationClass" / "2009_000003.png"
+    voc_files.write_palette_png(path, np.full(voc_files.size_of("2009_000003"), 21, "uint8"))
+    with pytest.raises(UserError, match=f"{path}: a mask may hold 0..20, 255. This one holds 21"):
+        load_folder(devkit).splits["val"].scan()

@@ -4,12 +4,15 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fcn_keras.data.dataset import IGNORE_LABEL, Example, Remembered
 from fcn_keras.data.folder import load_folder
 from fcn_keras.data.pipeline import (
     PADDING_COLOR,
     Augmentation,
+    augment,
     evaluation_batches,
     reading_errors,
     steps_per_epoch,
@@ -314,6 +317,160 @@ def test_training_batches_have_known_shapes():
     assert labels == tf.TensorSpec((2, 8, 12, 1), tf.uint8)
 
 
+# Several workers, each with its share of every batch
+
+
+def shares(split, augmentation, batches, batch_size, workers, **options):
+    """The batches of each worker: arrays `(worker, step, image, ...)` of images and of labels."""
+    found = []
+    for worker in range(workers):
+        stream = training_batches(
+            split, augmentation, batch_size, 3, worker=worker, workers=workers, **options
+        )
+        assert stream.element_spec[0].shape[0] == batch_size // workers
+        found.append([batch for batch in stream.take(batches).as_numpy_iterator()])
+    return [np.array([[batch[i] for batch in worker] for worker in found]) for i in (0, 1)]
+
+
+def joined(array):
+    """Batches of all workers as one would have seen them: those of the first worker first."""
+    return np.concatenate([*array], axis=1)
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+@pytest.mark.parametrize(("workers", "batch_size"), [(2, 2), (2, 4), (3, 3), (2, 6), (4, 4)])
+def test_workers_share_what_one_would_see(workers, batch_size, replacement):
+    split = Pictures(coordinates(20 + i, 30, cell) for i in range(7))
+    options = {"replacement": replacement}
+    alone = shares(split, EVERYTHING, 6, batch_size, 1, **options)
+    together = shares(split, EVERYTHING, 6, batch_size, workers, **options)
+    resumed = shares(split, EVERYTHING, 4, batch_size, workers, first_step=2, **options)
+    for one, all, rest in zip(alone, together, resumed, strict=True):
+        assert len(all) == workers
+        np.testing.assert_array_equal(joined(all), one[0])
+        np.testing.assert_array_equal(rest, all[:, 2:])
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (8, 4), (7, 2), (1, 2)])
+def test_two_workers_see_every_image_once_an_epoch(count, batch_size):
+    split = numbered(count)
+    steps = steps_per_epoch(split, batch_size)
+    _, labels = shares(split, Augmentation((8, 8)), 3 * steps, batch_size, 2)
+    for epoch in range(3):
+        seen = labels[:, epoch * steps : (epoch + 1) * steps].reshape(-1, 8, 8)
+        fill = steps * batch_size - count
+        assert sorted(numbers(seen)) == [-1] * fill + [*range(count)]
+
+
+def test_a_worker_reads_only_its_own_images():
+    """The half of them, and one to see how many channels there are."""
+    split = numbered(16)
+    stream = training_batches(split, Augmentation((8, 8)), 4, 0, worker=1, workers=2)
+    for _ in stream.take(4):
+        pass
+    epoch = {*split.reads} - {0}
+    assert 7 <= len(epoch) <= 15  # and what was fetched ahead, of the next epoch
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "worker", "workers", "what"),
+    [
+        (4, 0, 3, "multiple of the 3 workers.*4"),
+        (1, 0, 2, "multiple"),
+        (4, 0, 0, "workers"),
+        (4, 2, 2, "`worker` must be from 0 to 1.*2"),
+        (4, -1, 2, "`worker`.*-1"),
+    ],
+)
+def test_workers_that_cannot_be(batch_size, worker, workers, what):
+    with pytest.raises(UserError, match=what):
+        training_batches(
+            numbered(4), Augmentation((8, 8)), batch_size, 0, worker=worker, workers=workers
+        )
+
+
+# What holds whatever is asked for
+
+
+def properties(examples):
+    """The same cases in every run, so that a failure is no accident."""
+    return settings(max_examples=examples, deadline=None, derandomize=True, database=None)
+
+
+sides = st.integers(1, 40)
+zooms = st.sampled_from([(1.0, 1.0), (0.25, 4.0), (0.5, 0.5), (3.0, 3.0), (0.9, 1.1)])
+
+
+@properties(150)
+@given(
+    size=st.tuples(sides, sides),
+    crop=st.none() | st.tuples(sides, sides),
+    flip=st.booleans(),
+    zoom=zooms,
+    color=st.sampled_from([0.0, 0.4]),
+    seed=st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**40)),
+)
+def test_a_label_stays_on_its_pixel(size, crop, flip, zoom, color, seed):
+    """An image that is its own label: each pixel's row and column, in colours and in labels.
+
+    A third map has no order at all, so that a label between two others would show.
+    """
+    y, x = np.mgrid[: size[0], : size[1]]
+    scattered = np.random.default_rng(0).choice([3, 77, 201, IGNORE_LABEL], size)
+    image = np.stack([y, x, np.full(size, MARK)], -1).astype("uint8")
+    label = np.stack([y, x, scattered], -1).astype("uint8")
+    start = [tf.constant(array) for array in (image, label)]
+    pair = augment(*start, Augmentation(crop, flip, zoom), tf.constant(seed, tf.int64))
+    image, label = (array.numpy().astype(int) for array in pair)
+    assert image.shape == label.shape == (*(crop or size), 3)
+
+    rows, columns = label[..., 0], label[..., 1]
+    inside = rows != IGNORE_LABEL
+    # No label is invented, and those of one pixel stay together.
+    assert rows[inside].max(initial=0) < size[0] and columns[inside].max(initial=0) < size[1]
+    np.testing.assert_array_equal(label[inside][:, 2], scattered[rows[inside], columns[inside]])
+    # Beyond the image there is void, in every map; and nowhere else.
+    assert (label[~inside] == IGNORE_LABEL).all()
+    pure = image[..., 2] == MARK  # along its border an image is blended with the padding
+    assert inside[pure].all() and not inside[is_padding(image)].any()
+    if zoom == (1, 1) or not crop:
+        np.testing.assert_array_equal(pure, inside)
+        np.testing.assert_array_equal(is_padding(image), ~inside)
+        np.testing.assert_array_equal(image[inside][:, :2], label[inside][:, :2])
+    else:
+        # A colour lies between those of two pixels, and the label is that of the nearer one.
+        assert np.abs(image[pure][:, :2] - label[pure][:, :2]).max(initial=0) <= 1
+    if not crop:
+        assert inside.all()
+    if color:
+        recolored = augment(
+            *start, Augmentation(crop, flip, zoom, color), tf.constant(seed, tf.int64)
+        )
+        np.testing.assert_array_equal(recolored[1], label)
+
+
+@properties(12)
+@given(data=st.data())
+def test_a_stream_goes_on_where_it_was_stopped(data):
+    """Whatever the step, and whatever the shares of the workers."""
+    workers = data.draw(st.integers(1, 3), "workers")
+    batch_size = workers * data.draw(st.integers(1, 2), "share")
+    count = data.draw(st.integers(1, 9), "count")
+    split = Pictures(coordinates(9 + i, 12, cell) for i in range(count))
+    steps = 2 * steps_per_epoch(split, batch_size) + 1
+    stop = data.draw(st.integers(0, steps - 1), "stop")
+    options = {"replacement": data.draw(st.booleans(), "replacement")}
+    whole = shares(split, EVERYTHING, steps, batch_size, workers, **options)
+    rest = shares(split, EVERYTHING, steps - stop, batch_size, workers, first_step=stop, **options)
+    for all, some in zip(whole, rest, strict=True):
+        np.testing.assert_array_equal(all[:, stop:], some)
+    if not options["replacement"]:
+        # As many as an epoch has are not void from end to end.
+        labels = joined(whole[1])[: steps // 2].reshape(-1, 8 * 12)
+        assert (labels != IGNORE_LABEL).any(axis=1).sum() <= count
+        assert split.reads.keys() == {*range(count)}
+
+
 # Whole images, and images drawn with replacement
 
 
@@ -435,7 +592,9 @@ def with_depth(height, width):
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     colors = rng.integers(64, 192, (height, width, 3))
-    return np.concatenate([colors, np.stack([y, x, y + x], -1)], -1).astype("uint8"), np.ones((height, width), "uint8")
+    return np.concatenate([colors, np.stack([y, x, y + x], -1)], -1).astype("uint8"), np.ones(
+        (height, width), "uint8"
+    )
 
 
 def test_colors_move_and_depth_does_not():

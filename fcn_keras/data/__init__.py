@@ -16,7 +16,8 @@ def load_dataset(
     """Opens a data set.
 
     Args:
-        name: a registered name (`fcn_keras.names.DATASETS`), or the path of a folder; see
+        name: a registered name (`fcn_keras.names.DATASETS`); "tfds:" and the name of a set of
+            TFDS, see `fcn_keras.data.adapters.load_adapted`; or the path of a folder, see
             `fcn_keras.data.folder.load_folder`.
         data_dir: where prepared sets are kept; TFDS's own default if not given
             (`~/tensorflow_datasets`, or what the environment's `TFDS_DATA_DIR` says).
@@ -40,9 +41,13 @@ def load_dataset(
         from fcn_keras.data.tfds_source import load_tfds
 
         return load_tfds(str(name), data_dir, manual_dir)
+    if str(name).startswith("tfds:"):
+        from fcn_keras.data.adapters import load_adapted
+
+        return load_adapted(str(name), data_dir, manual_dir)
     if not Path(name).is_dir():
         raise UserError(
-            f"`dataset` must be one of {', '.join(DATASETS)}, or the path of a folder. "
+            f"`dataset` must be one of {', '.join(DATASETS)}, tfds:NAME, or the path of a folder. "
             f"Received: {str(name)!r}, which is neither."
         )
     return load_folder(name)

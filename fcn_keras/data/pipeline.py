@@ -5,7 +5,9 @@ the image's place in the stream alone. So a stream can start at any step and go 
 if it had run up to there, and no state has to be saved.
 """
 
+import gc
 import re
+import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,25 +52,44 @@ def training_batches(
     seed: int,
     first_step: int = 0,
     replacement: bool = False,
+    worker: int = 0,
+    workers: int = 1,
 ) -> tf.data.Dataset:
     """Streams training batches, epoch after epoch, each in an order of its own.
+
+    Where several workers train together, each one's batches are its share of those that a
+    single one would see, in the order of the workers; no image is read by two of them.
 
     Args:
         split: what to read from.
         augmentation: how to vary it.
-        batch_size: images in a batch, over all replicas.
+        batch_size: images in a batch, over all replicas and workers.
         seed: of everything drawn.
         first_step: how many batches to leave out: the place to resume at.
         replacement: whether every image is drawn from the whole set, and not each once an epoch.
+        worker: which one this is, counted from 0.
+        workers: how many there are.
 
     Returns:
-        An endless `tf.data.Dataset` of pairs: images uint8 `(batch_size, h, w, 3)` and labels
-        uint8 `(batch_size, h, w, 1)`. Every batch is full: the last one of an epoch has
-        images that are all void at its end.
+        An endless `tf.data.Dataset` of pairs: images uint8 `(batch_size / workers, h, w, 3)` and
+        labels uint8 `(batch_size / workers, h, w, 1)`. Every batch is full: the last one of an
+        epoch has images that are all void at its end.
+
+    Raises:
+        UserError: if the workers cannot share a batch evenly, or there is no such worker.
     """
+    if workers < 1 or batch_size % workers:
+        raise UserError(
+            f"`batch_size` must be a multiple of the {workers} workers. Received: {batch_size}."
+        )
+    if not 0 <= worker < workers:
+        raise UserError(f"`worker` must be from 0 to {workers - 1}. Received: {worker}.")
+    share = batch_size // workers
     places = steps_per_epoch(split, batch_size) * batch_size
 
-    def example(position):
+    def example(number):
+        # Of this worker's images; the position is that among all workers'.
+        position = number // share * batch_size + worker * share + number % share
         if replacement:
             index = tf.random.stateless_uniform(
                 [], tf.stack([seed, position]), 0, len(split), tf.int64
@@ -83,12 +104,12 @@ def training_batches(
 
     def read(index, position):
         image, label = _read(split, index)
-        return _augment(image, label, augmentation, tf.stack([seed, position]))
+        return augment(image, label, augmentation, tf.stack([seed, position]))
 
     return (
-        tf.data.Dataset.range(first_step * batch_size, np.iinfo("int64").max)
+        tf.data.Dataset.range(first_step * share, np.iinfo("int64").max)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size, drop_remainder=True)
+        .batch(share, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -146,7 +167,18 @@ def _read(split, index):
     return tf.ensure_shape(image, (None, None, depth)), tf.ensure_shape(label, (None, None, maps))
 
 
-def _augment(image, label, augmentation, seed):
+def augment(image, label, augmentation: Augmentation, seed):
+    """Varies one image and its labels alike.
+
+    Args:
+        image: uint8 tensor `(H, W, 3)`, or `(H, W, 6)` with an encoding of depth.
+        label: uint8 tensor `(H, W, maps)`.
+        augmentation: how far.
+        seed: two integers, from which all that is drawn follows.
+
+    Returns:
+        Both, of the crop's size.
+    """
     draw = tf.unstack(tf.random.stateless_uniform([9], seed))
     if augmentation.crop_size:
         image, label = _crop(image, label, augmentation, draw[:3])
@@ -214,4 +246,8 @@ def reading_errors():
         match = re.search(r"UserError: (.+)", error.message)
         if match is None:
             raise
+        # The stream reads ahead, in threads that a process that ends would wait for in vain.
+        # So it must go now, and not when the last frame that knows it does.
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
         raise UserError(match[1]) from error

@@ -1,22 +1,26 @@
 """The files that a data set is made of: found on disk, or fetched, or asked for in one line."""
 
-import urllib.error
-import urllib.request
+import hashlib
+import json
+import queue
+import shutil
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import download_manager, extractor
 
 from fcn_keras.errors import UserError
 
 # A mirror that does not answer by then is passed over; TFDS itself would try for minutes.
-PATIENCE = 4  # seconds
+PATIENCE = 3  # seconds
 
-_MAGIC = {
-    b"PK\x03\x04": tfds.download.ExtractMethod.ZIP,
-    b"\x1f\x8b": tfds.download.ExtractMethod.TAR,
-}
+# Browsers and servers unpack a .tgz and keep its name, or rename it.
+_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,22 @@ class Source:
         folder: what lies in the manual folder if someone has unpacked the archive there, such
             as "VOCdevkit/VOC2012"; empty for a file that is no archive.
         origin: for files that have to be fetched by hand: where from.
+        digests: MD5 or SHA-256 digests in hexadecimal, one of which a fetched file must have.
+            Files whose size is known too are entered in `checksums.tsv` instead, where TFDS
+            looks.
     """
 
     name: str
     urls: Sequence[str] = ()
     folder: str = ""
     origin: str = ""
+    digests: Sequence[str] = ()
 
 
 def locate(dl_manager, sources: Sequence[Source]) -> list[Path]:
     """Finds the files of a data set: in the manual folder, or by fetching them.
+
+    Nothing is fetched or unpacked unless everything is there or can be had.
 
     Args:
         dl_manager: the `tfds.download.DownloadManager` that `_split_generators` gets. The
@@ -46,31 +56,37 @@ def locate(dl_manager, sources: Sequence[Source]) -> list[Path]:
         sources: what is needed.
 
     Returns:
-        For each source the file, or the folder that holds what the archive holds: the
-        archive's root, in which `folder` lies.
+        For each source the file, or the folder in which `folder` lies. That is the root of the
+        archive, or a folder in it if the archive has one around everything.
 
     Raises:
         UserError: if one is neither there nor to be had; lists all that are missing, where they
-            come from and where to put them.
+            come from and where to put them. If a file is not what it should be; names it.
     """
     manual = _manual_dir(dl_manager)
-    found, missing = [], []
-    for source in sources:
-        path = _in(manual, source) or _fetched(dl_manager, source)
-        if path is None:
-            missing.append(source)
-        elif path.is_file() and source.folder:
-            path = _unpacked(dl_manager, path)
-        found.append(path)
+    found = [_in(manual, source) or _kept(dl_manager, source) for source in sources]
+    wanted = [source for source, path in zip(sources, found, strict=True) if path is None]
+    faults = _faults([url for source in wanted for url in source.urls])
+    missing = [source for source in wanted if all(faults[url] for url in source.urls)]
+    if not missing:
+        for place, path in enumerate(found):
+            found[place] = path or _fetched(dl_manager, sources[place], faults)
+        missing = [source for source, path in zip(sources, found, strict=True) if path is None]
     if missing:
-        wanted = "; ".join(
-            f"{source.name} from {' or '.join(source.urls) or source.origin}" for source in missing
-        )
         raise UserError(
-            f"{len(missing)} of {len(sources)} files of this data set could not be fetched. "
-            f"Put into {manual}: {wanted}."
+            f"{len(missing)} of {len(sources)} files of this data set could not be fetched. Put "
+            f"into {manual}: {'; '.join(_description(source, faults) for source in missing)}."
         )
-    return found
+    return [
+        _unpacked(dl_manager, source, path) if source.folder and path.is_file() else path
+        for source, path in zip(sources, found, strict=True)
+    ]
+
+
+def _description(source, faults):
+    places = " or ".join(f"{url} ({faults[url]})" for url in source.urls) or source.origin
+    unpacked = f", or {source.folder} that it holds" if source.folder else ""
+    return f"{source.name}{unpacked}, from {places}"
 
 
 def _manual_dir(dl_manager):
@@ -81,33 +97,105 @@ def _manual_dir(dl_manager):
 
 
 def _in(manual, source):
-    if source.folder and (manual / source.folder).is_dir():
-        return manual
-    path = manual / source.name
-    return path if path.is_file() else None
+    if not source.folder:
+        return manual / source.name if (manual / source.name).is_file() else None
+    root = _root(manual, source.folder, deep="/" in source.folder)
+    if root:
+        return root
+    stems = [source.name.removesuffix(suffix) for suffix in _SUFFIXES]
+    names = [source.name, *(min(stems, key=len) + suffix for suffix in _SUFFIXES)]
+    return next((manual / name for name in names if (manual / name).is_file()), None)
 
 
-def _fetched(dl_manager, source):
-    for url in source.urls:
-        if _answers(url):
-            return Path(dl_manager.download(url))
+def _root(place, folder, deep=True):
+    """Where `folder` lies: in `place`, above it, or (`deep`) in a folder of it; None if nowhere."""
+    parts = Path(folder).parts
+    place = Path(place).absolute()
+    # `place` may be itself a part of `folder`, such as VOCdevkit.
+    above = [
+        place.parents[i - 1] for i in range(1, len(parts) + 1) if place.parts[-i:] == parts[:i]
+    ]
+    inside = sorted(place.iterdir()) if deep and place.is_dir() else []
+    return next((root for root in (place, *above, *inside) if (root / folder).is_dir()), None)
+
+
+def _kept(dl_manager, source):
+    """A file that was fetched before, perhaps for another data set; TFDS notes its address."""
+    for info in sorted(Path(dl_manager.download_dir).glob("*/*.INFO")):
+        path = info.with_suffix("")
+        if path.is_file() and {*source.urls} & {*json.loads(info.read_text()).get("urls", ())}:
+            return path
     return None
 
 
-def _answers(url):
-    request = urllib.request.Request(url, method="HEAD")
+def _faults(urls):
+    """Asks all addresses at once; returns for each what is wrong with it, empty if nothing is."""
+    answers = queue.SimpleQueue()
+
+    def ask(url):
+        try:
+            with requests.get(url, stream=True, timeout=PATIENCE) as response:
+                answers.put((url, "" if response.ok else f"HTTP {response.status_code}"))
+        except Exception:
+            answers.put((url, "no connection"))
+
+    # Looking up a name has no time limit, so whoever is late is left behind.
+    for url in urls:
+        threading.Thread(target=ask, args=[url], daemon=True).start()
+    until = time.monotonic() + PATIENCE
+    faults = dict.fromkeys(urls, "no answer")
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE):
-            return True
-    except (urllib.error.URLError, TimeoutError, ValueError):
-        return False
+        for _ in urls:
+            url, fault = answers.get(timeout=max(0, until - time.monotonic()))
+            faults[url] = fault
+    except queue.Empty:
+        pass
+    return faults
 
 
-def _unpacked(dl_manager, path):
-    """Unpacks an archive by what it is; browsers unpack a .tgz and keep its name."""
+def _fetched(dl_manager, source, faults):
+    """Fetches from the first address that keeps its promise; enters what is wrong with others."""
+    for url in source.urls:
+        if faults[url]:
+            continue
+        try:
+            path = Path(dl_manager.download(url))
+        except download_manager.NonMatchingChecksumError:
+            faults[url] = "not the published file"
+        except Exception as error:  # Whatever is wrong with a mirror, the next may do.
+            faults[url] = str(error).splitlines()[0]
+        else:
+            if not source.digests or _digests(path) & {*source.digests}:
+                return path
+            faults[url] = "not the published file"
+            for file in (path, path.with_name(f"{path.name}.INFO")):
+                file.unlink()
+    return None
+
+
+def _digests(path):
+    digests = set()
+    for method in ("md5", "sha256"):
+        with open(path, "rb") as file:
+            digests.add(hashlib.file_digest(file, method).hexdigest())
+    return digests
+
+
+def _unpacked(dl_manager, source, path):
+    """Unpacks an archive by what it is, not by its name."""
     with open(path, "rb") as file:
-        magic = file.read(4)
-    methods = [method for start, method in _MAGIC.items() if magic.startswith(start)]
-    method = methods[0] if methods else tfds.download.ExtractMethod.TAR
+        zipped = file.read(4) == b"PK\x03\x04"
+    method = tfds.download.ExtractMethod.ZIP if zipped else tfds.download.ExtractMethod.TAR
+    target = Path(dl_manager._extract_dir) / f"{method.name}.{path.name}"
+    # TFDS goes by the name: it would take what it once unpacked for what is in a newer file.
+    if target.exists() and target.stat().st_mtime < path.stat().st_ctime:
+        shutil.rmtree(target)
     resource = tfds.download.Resource(path=path, extract_method=method)
-    return Path(dl_manager.extract(resource))
+    try:
+        root = _root(dl_manager.extract(resource), source.folder)
+    except (extractor.ExtractError, OSError) as error:
+        reason = str(error.__cause__ or error).partition("\n")[0].rstrip(":")
+        raise UserError(f"{path}: cannot be unpacked ({reason}).") from error
+    if root is None:
+        raise UserError(f"{path}: holds no {source.folder}.")
+    return root

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.dataset import Dataset, Example, count_labels
+from fcn_keras.data.images import read_image
 from fcn_keras.names import DATASETS
 
 # TFDS's names of splits -> ours, where they differ.
@@ -37,21 +38,24 @@ def load_tfds(name: str, data_dir: str | None = None, manual_dir: str | None = N
     builder = module.Builder(
         data_dir=data_dir, config=config, file_format=tfds.core.FileFormat.ARRAY_RECORD
     )
-    _prepare(builder, manual_dir)
+    prepare(builder, manual_dir)
     about = builder.info.metadata
     return Dataset(
         name=name,
         classes=tuple(about["classes"]),
         colors=tuple(tuple(color) for color in about["colors"]),
         splits={
-            SPLITS.get(split, split): TfdsSplit(builder.as_data_source(split))
+            SPLITS.get(split, split): TfdsSplit(
+                builder.as_data_source(split, decoders=_decoders(builder))
+            )
             for split in builder.info.splits
         },
         heads=dict(about.get("heads", {})),
     )
 
 
-def _prepare(builder, manual_dir):
+def prepare(builder: tfds.core.DatasetBuilder, manual_dir: str | None) -> None:
+    """Writes the records of a data set, unless that was done before."""
     if builder.is_prepared():
         return
     print(f"preparing the data set {builder.name}, once, in {builder.data_dir}", flush=True)
@@ -60,13 +64,33 @@ def _prepare(builder, manual_dir):
     # TFDS announces a download even where there is none.
     with redirect_stdout(io.StringIO()):
         builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=manual_dir, try_download_gcs=False
+            )
         )
+
+
+def _decoders(builder):
+    """Leaves JPEG to `read_image`: what TFDS makes of it depends on what else is installed."""
+    if getattr(builder.info.features["image"], "encoding_format", None) != "jpeg":
+        return None
+    return {"image": tfds.decode.SkipDecoding()}
+
+
+class _NamedFile(io.BytesIO):
+    """The contents of a file, which error messages call by its name."""
+
+    def __init__(self, contents, name):
+        super().__init__(contents)
+        self.name = name
+
+    def __str__(self):
+        return self.name
 
 
 @dataclass(frozen=True)
 class TfdsSplit:
-    """A split of a TFDS data set with the features image, label and id."""
+    """A split of a TFDS data set with the features image, label and id, and perhaps hha."""
 
     source: object = field(repr=False)
 
@@ -75,7 +99,12 @@ class TfdsSplit:
 
     def __getitem__(self, index):
         example = self.source[index]
-        return Example(example["image"], example["label"], example["id"].decode())
+        image, id = example["image"], example["id"].decode()
+        if isinstance(image, bytes):
+            image = read_image(_NamedFile(image, id))
+        if "hha" in example:
+            image = np.concatenate([image, example["hha"]], axis=-1)
+        return Example(image, example["label"], id)
 
     def size(self, index):
         return self.source[index]["label"].shape[:2]

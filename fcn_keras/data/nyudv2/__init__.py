@@ -1,0 +1,1 @@
+"""NYUDv2: rooms in colour and depth, 40 classes."""

@@ -22,6 +22,7 @@ setup(
         "tensorflow>=2.21",
         "keras>=3.15",
         "tensorflow-datasets>=4.9.10",
+        "requests",  # asks whether a mirror answers; tensorflow-datasets brings it
         "importlib_resources",  # tensorflow-datasets 4.9.10 needs it and does not bring it
         "array_record",  # reading by number, which shuffling and resuming rest on
         "tensorboard",  # writes the events of a run

@@ -1,6 +1,7 @@
 """The command line: arguments in, a job done. Nothing heavy is imported before a job starts."""
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -85,7 +86,10 @@ def main(command: str | None = None) -> int:
         else:
             message = f"fault: {type(error).__name__}: {error} (--debug shows where)"
             code = 1
-    print(message, file=sys.stderr)
+    print(message, file=sys.stderr, flush=True)
+    # What failed may have left a stream of images behind, which reads ahead in threads. They end
+    # with it now; a process that ends before them waits for them for ever.
+    gc.collect()
     return code
 
 
@@ -215,6 +219,19 @@ def convert(args):
         print(convert(args.model, args.output, **options))
 
 
+def bench(args):
+    from fcn_keras.bench import bench_input
+    from fcn_keras.data import load_dataset
+
+    settings = resolve(args.recipe, dataset=args.dataset)
+    rates = bench_input(load_dataset(args.dataset), settings, args.seconds)
+    if args.json:
+        print(json.dumps(rates))
+    else:
+        for name, rate in rates.items():
+            print(f"{name:16} {rate:9.1f} images/s")
+
+
 def data_list(args):
     from fcn_keras.inspection import list_datasets
 
@@ -257,7 +274,7 @@ def data_prepare(args):
 
 
 def _is_registered(args):
-    if args.dataset in DATASETS:
+    if args.dataset in DATASETS or args.dataset.startswith("tfds:"):
         return True
     if not Path(args.dataset).is_dir():
         raise UserError(
@@ -360,6 +377,15 @@ def _parser(only):
     )
 
     _add_data_commands(commands, command)
+
+    sub = command(bench, "Measure how fast parts of a training are here.")
+    sub.add_argument("part", choices=("input",), help="input: decoding, augmenting, batching")
+    sub.add_argument("--dataset", default="shapes", metavar="NAME_OR_DIR", help="default: shapes")
+    sub.add_argument("--recipe", default="small", metavar="NAME", help="default: small")
+    sub.add_argument(
+        "--seconds", type=float, default=5, metavar="X", help="for each figure (default: 5)"
+    )
+    sub.add_argument("--json", action="store_true", help="print one JSON object")
     if only is None:
         return parser
     sub = commands.choices[only]

@@ -23,7 +23,7 @@ ARRAY_RECORD = tfds.core.FileFormat.ARRAY_RECORD
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    monkeypatch.setattr(sources, "_faults", lambda urls: dict.fromkeys(urls, "no connection"))
+    monkeypatch.setattr(sources, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
 
 
 def encoded(array, format="PNG"):

@@ -23,7 +23,7 @@ SIZES = {1: (4, 6), 3: (5, 7), 10: (4, 6), 1449: (6, 4)}
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(Builder, "SPLITS", SPLITS)
-    monkeypatch.setattr(sources, "_faults", lambda urls: dict.fromkeys(urls, "no connection"))
+    monkeypatch.setattr(sources, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
 
 
 def picture(number, seed, size=None):

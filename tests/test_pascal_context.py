@@ -81,7 +81,7 @@ IDS = {"train": ["2008_000008", "2010_000001"], "val": ["2008_000002", "2010_000
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    monkeypatch.setattr(sources, "_faults", lambda urls: dict.fromkeys(urls, "no connection"))
+    monkeypatch.setattr(sources, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
 
 
 def label_of(id):

@@ -338,7 +338,7 @@ def joined(array):
 
 
 @pytest.mark.parametrize("replacement", [False, True])
-@pytest.mark.parametrize(("workers", "batch_size"), [(2, 2), (2, 4), (3, 3), (2, 6), (4, 4)])
+@pytest.mark.parametrize(("workers", "batch_size"), [(2, 4), (3, 3)])
 def test_workers_share_what_one_would_see(workers, batch_size, replacement):
     split = Pictures(coordinates(20 + i, 30, cell) for i in range(7))
     options = {"replacement": replacement}
@@ -360,16 +360,6 @@ def test_two_workers_see_every_image_once_an_epoch(count, batch_size):
         seen = labels[:, epoch * steps : (epoch + 1) * steps].reshape(-1, 8, 8)
         fill = steps * batch_size - count
         assert sorted(numbers(seen)) == [-1] * fill + [*range(count)]
-
-
-def test_a_worker_reads_only_its_own_images():
-    """The half of them, and one to see how many channels there are."""
-    split = numbered(16)
-    stream = training_batches(split, Augmentation((8, 8)), 4, 0, worker=1, workers=2)
-    for _ in stream.take(4):
-        pass
-    epoch = {*split.reads} - {0}
-    assert 7 <= len(epoch) <= 15  # and what was fetched ahead, of the next epoch
 
 
 @pytest.mark.parametrize(
@@ -449,7 +439,7 @@ def test_a_label_stays_on_its_pixel(size, crop, flip, zoom, color, seed):
         np.testing.assert_array_equal(recolored[1], label)
 
 
-@properties(12)
+@properties(8)
 @given(data=st.data())
 def test_a_stream_goes_on_where_it_was_stopped(data):
     """Whatever the step, and whatever the shares of the workers."""

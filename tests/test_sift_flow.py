@@ -25,7 +25,7 @@ TRAIN = ("coast_bea1", "forest_bost100", "tallbuilding_urban98")
 def small(monkeypatch):
     monkeypatch.setattr(Builder, "TEST", TEST)
     monkeypatch.setattr(Builder, "TRAIN_SIZE", len(TRAIN))
-    monkeypatch.setattr(sources, "_faults", lambda urls: dict.fromkeys(urls, "no connection"))
+    monkeypatch.setattr(sources, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
 
 
 def maps(stem):

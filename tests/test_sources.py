@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -278,7 +279,7 @@ def test_unpacked_folder(tmp_path, manager, files):
     (place / "set" / "files" / "a.txt").write_text("mine")
     assert find(manager, ARCHIVE) == [place]
     assert text_in(manager) == "mine"
-    assert not [*(tmp_path / "downloads" / "extracted").iterdir()]
+    assert not kept_files(tmp_path)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -335,11 +336,25 @@ def test_broken_archive(tmp_path, manager, files, kind, fault):
     path = pack(files, tmp_path / "manual" / "archive.tgz", kind)
     make_fault = {**FAULTS, "early": break_off_early}[fault]
     make_fault(path)
-    with pytest.raises(UserError, match=f"^{path}: cannot be unpacked") as error:
+    message = "holds no set/files" if fault == "early" else "cannot be unpacked"
+    with pytest.raises(UserError, match=f"^{path}: {message}") as error:
         find(manager, ARCHIVE)
     assert "\n" not in str(error.value)
     pack(files, path, kind)
     assert text_in(manager) == "hello"
+    # Nor is anything half unpacked left beside what was unpacked now.
+    assert len([*(tmp_path / "downloads" / "extracted").iterdir()]) == (
+        2 if fault == "early" else 1
+    )
+
+
+def test_an_archive_that_writes_elsewhere(tmp_path, manager):
+    path = put(tmp_path, "archive.tgz")
+    with tarfile.open(path, "w") as archive:
+        archive.add(__file__, "../../elsewhere.txt")
+    with pytest.raises(UserError, match=f"^{path}: cannot be unpacked .*outside"):
+        find(manager, ARCHIVE)
+    assert not [*tmp_path.rglob("elsewhere.txt")]
 
 
 def test_archive_of_something_else(tmp_path, manager, files):
@@ -352,14 +367,15 @@ def test_archive_of_something_else(tmp_path, manager, files):
 
 
 def test_archives_are_unpacked_once(tmp_path, manager, files):
-    path = pack(files, tmp_path / "manual" / "archive.tgz", "tgz")
+    path = pack(files, tmp_path / "manual" / "archive.tgz", "tar")
+    os.utime(path, (0, 0))
     (root,) = find(manager, ARCHIVE)
     (root / "set" / "files" / "a.txt").write_text("unpacked before")
     assert text_in(manager) == "unpacked before"
     (files / "set" / "files" / "a.txt").write_text("newer")
-    # Times of files have steps, and a copy may bring its old ones along.
+    # A file of the same name, size and time. Times have steps, therefore the wait.
     time.sleep(0.05)
-    pack(files, path, "tgz")
+    pack(files, path, "tar")
     os.utime(path, (0, 0))
     assert text_in(manager) == "newer"
 

@@ -366,7 +366,7 @@ def _ask_before_fetching(name, builder):
         fetch = manager._download
 
         def download(resource):
-            fault = sources._faults([resource.url])[resource.url]
+            fault = sources.faults_of([resource.url])[resource.url]
             if fault:
                 files = {url: info.filename for url, info in (builder.url_infos or {}).items()}
                 wanted = "; ".join(f"{files[url]} from {url}" for url in files)

@@ -5,9 +5,7 @@ the image's place in the stream alone. So a stream can start at any step and go 
 if it had run up to there, and no state has to be saved.
 """
 
-import gc
 import re
-import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -246,8 +244,4 @@ def reading_errors():
         match = re.search(r"UserError: (.+)", error.message)
         if match is None:
             raise
-        # The stream reads ahead, in threads that a process that ends would wait for in vain.
-        # So it must go now, and not when the last frame that knows it does.
-        traceback.clear_frames(error.__traceback__)
-        gc.collect()
         raise UserError(match[1]) from error

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import os
 import queue
-import shutil
+import tarfile
+import tempfile
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.download import download_manager, extractor
+from tensorflow_datasets.core.download import download_manager
 
 from fcn_keras.errors import UserError
 
@@ -21,6 +24,9 @@ PATIENCE = 3  # seconds
 
 # Browsers and servers unpack a .tgz and keep its name, or rename it.
 _SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
+
+# What a broken archive raises.
+_FAULTS = (OSError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def locate(dl_manager, sources: Sequence[Source]) -> list[Path]:
     manual = _manual_dir(dl_manager)
     found = [_in(manual, source) or _kept(dl_manager, source) for source in sources]
     wanted = [source for source, path in zip(sources, found, strict=True) if path is None]
-    faults = _faults([url for source in wanted for url in source.urls])
+    faults = faults_of([url for source in wanted for url in source.urls])
     missing = [source for source in wanted if all(faults[url] for url in source.urls)]
     if not missing:
         for place, path in enumerate(found):
@@ -128,7 +134,7 @@ def _kept(dl_manager, source):
     return None
 
 
-def _faults(urls):
+def faults_of(urls):
     """Asks all addresses at once; returns for each what is wrong with it, empty if nothing is."""
     answers = queue.SimpleQueue()
 
@@ -163,7 +169,7 @@ def _fetched(dl_manager, source, faults):
         except download_manager.NonMatchingChecksumError:
             faults[url] = "not the published file"
         except Exception as error:  # Whatever is wrong with a mirror, the next may do.
-            faults[url] = str(error).splitlines()[0]
+            faults[url] = (str(error).splitlines() or [type(error).__name__])[0]
         else:
             if not source.digests or _digests(path) & {*source.digests}:
                 return path
@@ -182,20 +188,33 @@ def _digests(path):
 
 
 def _unpacked(dl_manager, source, path):
-    """Unpacks an archive by what it is, not by its name."""
-    with open(path, "rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"
-    method = tfds.download.ExtractMethod.ZIP if zipped else tfds.download.ExtractMethod.TAR
-    target = Path(dl_manager._extract_dir) / f"{method.name}.{path.name}"
-    # TFDS goes by the name: it would take what it once unpacked for what is in a newer file.
-    if target.exists() and target.stat().st_mtime < path.stat().st_ctime:
-        shutil.rmtree(target)
-    resource = tfds.download.Resource(path=path, extract_method=method)
-    try:
-        root = _root(dl_manager.extract(resource), source.folder)
-    except (extractor.ExtractError, OSError) as error:
-        reason = str(error.__cause__ or error).partition("\n")[0].rstrip(":")
-        raise UserError(f"{path}: cannot be unpacked ({reason}).") from error
+    """Unpacks an archive by what it is, once, not by its name as TFDS does."""
+    state = path.stat()
+    # Another file of that name is another folder. A copy may bring its old time along, but not
+    # the one at which its entry changed.
+    name = f"{path.name}.{state.st_size:x}.{state.st_ctime_ns:x}"
+    target = Path(dl_manager.download_dir) / "extracted" / name
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as aside:
+            inside = Path(aside) / name
+            inside.mkdir()
+            try:
+                with _archive(path) as archive:
+                    archive.extractall(inside)
+            except _FAULTS as error:
+                reason = str(error).partition("\n")[0].rstrip(":")
+                raise UserError(f"{path}: cannot be unpacked ({reason}).") from error
+            os.rename(inside, target)
+    root = _root(target, source.folder)
     if root is None:
         raise UserError(f"{path}: holds no {source.folder}.")
     return root
+
+
+def _archive(path):
+    if zipfile.is_zipfile(path):
+        return zipfile.ZipFile(path)
+    archive = tarfile.open(path)
+    archive.extraction_filter = tarfile.data_filter  # nothing outside of the folder
+    return archive

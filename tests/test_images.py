@@ -515,19 +515,19 @@ def test_deep_mask_of_too_large_values(tmp_path):
     assert_one_line_about(error, path)
 
 
-COLORS = [(0, 0, 0), (128, 64, 0), (255, 255, 255), (0, 64, 128), (1, 0, 0)]
+COLORS = [(0, 0, 0), (128, 64, 0), (255, 255, 255), (0, 64, 128), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_colored_mask(tmp_path, mode):
     """Colours that differ in one channel only, or in their order, are told apart."""
-    ids = noise(channels=0) % 5
+    ids = noise(channels=0) % 7
     picture = Image.fromarray(np.array(COLORS, "uint8")[ids]).convert(mode)
     path = save(tmp_path / "a.png", picture)
     mask = read_mask(path, COLORS)
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, ids)
-    values = [7, 255, 0, 9, 255]
+    values = [7, 255, 0, 9, 255, 3, 4]
     np.testing.assert_array_equal(read_mask(path, COLORS, values), np.array(values)[ids])
 
 

@@ -319,9 +319,10 @@ def test_counts_are_of_classes_not_of_values(tmp_path, ignore_label):
     root = write_folder(tmp_path / "photos", values=values, about=about)
     found = inspect(root, progress=False)
     assert found.faults == []
-    np.testing.assert_array_equal(
-        found.splits["train"].pixels[0], load_folder(root).splits["train"].scan()
-    )
+    pixels = load_folder(root).splits["train"].scan()
+    np.testing.assert_array_equal(found.splits["train"].pixels[0], pixels)
+    # Each value occurs in each of the two masks.
+    np.testing.assert_array_equal(found.splits["train"].occurrences[0], 2 * (pixels > 0))
 
 
 def test_without_dataset_json(root):

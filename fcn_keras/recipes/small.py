@@ -10,7 +10,7 @@ SETTINGS = dict(
     geometry="same",
     width=0.25,
     dropout=0.0,
-    epochs=36,
+    epochs=30,
     batch_size=4,
     crop_size=(256, 256),
     scale_min=0.75,
@@ -21,5 +21,5 @@ SETTINGS = dict(
     learning_rate=1e-3,
     clip_norm=1.0,
     warmup=0.05,
-    validate_every=4,
+    validate_every=5,
 )

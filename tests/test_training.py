@@ -16,7 +16,8 @@ from PIL import Image
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import as_json, evaluate, load_network
 from fcn_keras.recipes import resolve
-from fcn_keras.training import _class_weights, _length, train
+from fcn_keras.run import Run
+from fcn_keras.training import _class_weights, _length, _make_optimizer, train
 
 ROOT = Path(__file__).parents[1]
 
@@ -174,6 +175,45 @@ def test_fresh_deletes_runs_and_nothing_else(folder, tmp_path):
     with pytest.raises(UserError, match="is no run"):
         train(resolve("small", dataset=str(folder), **TINY), tmp_path, fresh=True)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_directory_that_another_process_trains_in_is_refused(folder, tmp_path):
+    script = (
+        "import sys, time; from fcn_keras.run import Run\n"
+        "with Run(sys.argv[1]).held():\n"
+        "    print('held', flush=True); time.sleep(600)"
+    )
+    run = tmp_path / "run"
+    other = subprocess.Popen([sys.executable, "-c", script, run], stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another process is training there"):
+            train(resolve("small", dataset=str(folder), **TINY), run)
+        assert not list(run.iterdir())
+    finally:
+        other.kill()  # nothing is left that would have to be taken back
+        other.communicate()
+    with Run(run).held():
+        pass
+
+
+def test_gradients_are_clipped_where_settings_say_so():
+    """A step of plain SGD is as long as the gradient, here 5, or as it is cut to."""
+    for clip_norm, length in ((0.0, 5.0), (2.0, 2.0)):
+        settings = resolve(
+            "small",
+            optimizer="sgd",
+            momentum=0.0,
+            schedule="constant",
+            learning_rate=1.0,
+            warmup=0.0,
+            clip_norm=clip_norm,
+        )
+        variable = keras.Variable([0.0, 0.0])
+        _make_optimizer(settings, 10).apply([np.array([3.0, 4.0], "float32")], [variable])
+        np.testing.assert_allclose(np.linalg.norm(variable), length, rtol=1e-6)
+    with pytest.raises(UserError, match="clip_norm"):
+        resolve("voc-fcn32s", clip_norm=1.0)
 
 
 def test_devices_must_share_a_batch_evenly(folder, tmp_path):

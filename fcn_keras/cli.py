@@ -118,7 +118,11 @@ def evaluate(args):
     strategy = make_strategy(args.devices)
     with strategy.scope():
         network = load_network(args.model)
-    name = args.dataset or network.config.get("settings", {}).get("dataset")
+    settings = network.config.get("settings", {})
+    name = args.dataset or settings.get("dataset")
+    # In batches of another size sums are rounded otherwise, and a pixel in a million changes
+    # sides: the run's own size gives its own figures again.
+    batch_size = args.batch_size or settings.get("batch_size", 1)
     if name is None:
         raise UserError("--dataset: needed, as the model does not lie in a run that tells it.")
     dataset, split = _dataset_and_split(name, args.split)
@@ -134,7 +138,7 @@ def evaluate(args):
         )
         raise UserError(f"{args.model} scores {maps}, and {name} has {there}.")
     confusion = evaluate(
-        network.full, split, args.batch_size, strategy=strategy, heads=tuple(dataset.heads)
+        network.full, split, batch_size, strategy=strategy, heads=tuple(dataset.heads)
     )
     classes = dataset.heads or dataset.classes
     _print_scores(args, confusion, classes, f"{args.model} on {name}, {args.split}")
@@ -336,7 +340,9 @@ def _parser(only):
     )
     sub.add_argument("--dataset", metavar="NAME_OR_DIR", help="default: the run's own")
     sub.add_argument("--split", default="val", help="default: val")
-    sub.add_argument("--batch-size", type=_positive, default=1, metavar="N", help="default: 1")
+    sub.add_argument(
+        "--batch-size", type=_positive, metavar="N", help="default: the run's own, else 1"
+    )
     sub.add_argument("--devices", metavar="LIST", help="as for train")
     sub.add_argument("--json", action="store_true", help="print one JSON object")
 

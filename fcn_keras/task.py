@@ -45,14 +45,24 @@ class SegmentationTask(keras.Model):
         heads: names of the network's outputs if there are several, in the order of the label
             maps in the channels of a label. Their losses are added; the scores that are logged
             are the first one's.
+        clip_norm: length to which the gradient of each variable is cut where it is longer; 0
+            for none.
     """
 
-    def __init__(self, network, normalization="valid_pixels", class_weights=None, heads=()):
+    def __init__(
+        self,
+        network,
+        normalization="valid_pixels",
+        class_weights=None,
+        heads=(),
+        clip_norm=0.0,
+    ):
         super().__init__(name="segmentation")
         self.network = network
         self.normalization = normalization
         self.class_weights = class_weights
         self.heads = tuple(heads)
+        self.clip_norm = clip_norm
         self.loss_metric = MeanLoss(max(1, len(heads)))
         classes = {head: network.get_layer(f"score_{head}").output.shape[-1] for head in heads}
         self.score_metrics = [
@@ -101,8 +111,21 @@ class SegmentationTask(keras.Model):
                 totals /= tf.maximum(replica.all_reduce("sum", counts), 1.0)
             loss = self.optimizer.scale_loss(tf.reduce_sum(totals))
         variables = self.network.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        if self.clip_norm:
+            gradients = self._clipped(gradients, replica)
+        self.optimizer.apply(gradients, variables)
         return self.get_metrics_result()
+
+    def _clipped(self, gradients, replica):
+        """Cuts the gradients of the global batch, which Keras' optimizers would cut by replicas.
+
+        The optimizer adds up what the replicas give it, so each gives its share of the result.
+        """
+        longest = self.optimizer.scale_loss(tf.constant(self.clip_norm))
+        whole = replica.all_reduce("sum", gradients)
+        share = 1 / replica.num_replicas_in_sync
+        return [tf.clip_by_norm(gradient, longest) * share for gradient in whole]
 
     def test_step(self, data):
         images, labels = data

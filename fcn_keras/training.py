@@ -171,7 +171,9 @@ def _make_task(settings, dataset, counts, total_steps):
     try:
         network = make_network(settings, dataset.outputs)
         weights = _class_weights(settings.class_weights, counts[: dataset.num_classes])
-        task = SegmentationTask(network, settings.normalization, weights, tuple(dataset.heads))
+        task = SegmentationTask(
+            network, settings.normalization, weights, tuple(dataset.heads), settings.clip_norm
+        )
         # XLA compiles neither the counting of pixels nor replicas on several CPUs.
         task.compile(_make_optimizer(settings, total_steps), jit_compile=False)
         task.optimizer.build(network.trainable_variables)
@@ -251,9 +253,8 @@ def _make_optimizer(settings, total_steps):
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
-    clip = {"clipnorm": settings.clip_norm or None}
     if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, settings.momentum, **clip)
+        return keras.optimizers.SGD(rate, settings.momentum)
     if settings.optimizer == "caffe_sgd":
         return CaffeSGD(
             rate,
@@ -264,8 +265,8 @@ def _make_optimizer(settings, total_steps):
             settings.accumulate,
         )
     if settings.optimizer == "adam":
-        return keras.optimizers.Adam(rate, **clip)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **clip)
+        return keras.optimizers.Adam(rate)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
 

@@ -211,7 +211,7 @@ def test_gradients_are_clipped_to_a_length(clip_norm):
     task = SegmentationTask(network, clip_norm=clip_norm)
     task.compile(keras.optimizers.SGD(1.0), jit_compile=False)
     images = rng.randint(0, 256, (2, 32, 32, 3)).astype("uint8")
-    task.train_on_batch(images, rng.randint(0, 3, (2, 32, 32, 1)).astype("uint8"))
+    task.train_step((images, rng.randint(0, 3, (2, 32, 32, 1)).astype("uint8")))
     steps = [
         np.linalg.norm(new - old) for new, old in zip(network.get_weights(), before, strict=True)
     ]

@@ -1,13 +1,33 @@
 """What several test files use: real data that lies beside the repository, small data sets."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fcn_keras import cli
+
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """Calls a command in this process; returns its exit code and what it printed."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # `main` sets it; this takes it back
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["fcn-keras", *map(str, args)])
+        try:
+            code = cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
 
 
 def _shared(folder):

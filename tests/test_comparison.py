@@ -1,14 +1,14 @@
 """Scores of label maps on disk."""
 
+import functools
 import json
-import sys
 
 import numpy as np
 import pytest
 from conftest import SHARED
 from PIL import Image
 
-from fcn_keras import UserError, cli
+from fcn_keras import UserError
 from fcn_keras.comparison import compare
 from fcn_keras.data.folder import load_folder
 from fcn_keras.metrics import scores_of
@@ -50,20 +50,9 @@ def folders(tmp_path):
 
 
 @pytest.fixture
-def fcn(monkeypatch, capsys, tmp_path):
+def fcn(run_command):
     """Calls `evaluate`; returns its exit code and what it printed."""
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["fcn-keras", "evaluate", *map(str, args)])
-        try:
-            code = cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return functools.partial(run_command, "evaluate")
 
 
 def test_all_ways_of_writing_class_ids(folders):

@@ -1,7 +1,7 @@
 """Published weights through `convert`, as a user calls it."""
 
+import functools
 import re
-import sys
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from caffe_files import write_caffemodel
 from caffe_nets import NETS, random_blobs
 from test_network import photo, photo_for, small
 
-from fcn_keras import build, cli
+from fcn_keras import build
 from fcn_keras.weights import preprocessing_of
 
 CLASSES, SEED = 5, 3
@@ -18,20 +18,9 @@ WIDTHS = {variant: 1 / 16 if variant == "fcn-alexnet" else 1 / 32 for variant in
 
 
 @pytest.fixture
-def convert(monkeypatch, capsys):
+def convert(run_command):
     """Calls the command; returns its exit code and what it printed."""
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["fcn-keras", "convert", *map(str, args)])
-        try:
-            code = cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return functools.partial(run_command, "convert")
 
 
 @pytest.fixture

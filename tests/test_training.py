@@ -119,6 +119,20 @@ def test_metrics_are_those_of_the_best_network(finished, folder):
     assert metrics["mean_iu"] == pytest.approx(max(scores), abs=1e-9)
 
 
+def test_evaluate_batches_as_the_run_did(finished, run_command, monkeypatch):
+    """Other batches round sums otherwise, and a pixel may change sides."""
+    sizes = []
+
+    def counted(model, split, batch_size, **_):
+        sizes.append(batch_size)
+        return np.eye(model.output_shape[-1], dtype=int)
+
+    monkeypatch.setattr("fcn_keras.evaluation.evaluate", counted)
+    for options in ([], ["--batch-size", "3"]):
+        assert run_command("evaluate", finished, "--json", *options)[0] == 0
+    assert sizes == [TINY["batch_size"], 3]
+
+
 def test_a_killed_run_ends_as_if_it_had_not_been(finished, folder, tmp_path):
     run = tmp_path / "killed"
     for rows in (1, 2):  # once in the second epoch, once in the third or in what follows

@@ -29,18 +29,10 @@ def transplant(
 ):
     """Puts weights in Caffe's layout into the layers of the same names.
 
-    Nothing is written unless all of it fits. Dense layers become convolutions: their weights
-    are those of the convolution as large as the map that they read, in the same order (section
-    3.1 of arXiv 1411.4038). Scales, which hold no weights here, are compared.
+    Nothing is written unless all of it fits.
 
     Args:
-        blobs: layer name -> weight and bias, see `fcn_keras.interop.read_weights`.
-        model: a network of this package.
-        source: the file they are from. Only Caffe's files hold scales; from others, a missing
-            scale is taken to be the network's.
-        starting: whether the weights are a classifier's, from which the network is to be
-            trained: its scores and upsamplings keep their start, fc8 is left behind.
-        keep: names of layers that stay as they are, whatever the file has for them.
+        blobs, model, source, starting, keep: see `matched`.
 
     Raises:
         UserError: lists every layer that is missing, has no place, or has another shape or
@@ -54,6 +46,41 @@ def transplant(
 
     Reference:
         `surgery.py` of shelhamer/fcn.berkeleyvision.org.
+    """
+    for layer, arrays in matched(blobs, model, source, starting, keep):
+        for weight, array in zip(layer.weights, arrays, strict=True):
+            _assign(weight, array)
+
+
+def matched(
+    blobs: Mapping[str, list[np.ndarray]],
+    model: keras.Model,
+    source: str | Path,
+    starting: bool = False,
+    keep: Collection[str] = (),
+) -> list[tuple[keras.Layer, list[np.ndarray]]]:
+    """Finds the layers that weights in Caffe's layout belong to.
+
+    Dense layers become convolutions: their weights are those of the convolution as large as the
+    map that they read, in the same order (section 3.1 of arXiv 1411.4038). Scales, which hold no
+    weights here, are compared.
+
+    Args:
+        blobs: layer name -> weight and bias, see `fcn_keras.interop.read_weights`.
+        model: a network of this package.
+        source: the file they are from. Only Caffe's files hold scales; from others, a missing
+            scale is taken to be the network's.
+        starting: whether the weights are a classifier's, from which the network is to be
+            trained: its scores and upsamplings keep their start, fc8 is left behind.
+        keep: names of layers that stay as they are, whatever the file has for them.
+
+    Returns:
+        `(layer, arrays)` pairs; the arrays are views of the blobs in the shapes of the layer's
+        weights.
+
+    Raises:
+        UserError: lists every layer that is missing, has no place, or has another shape or
+            scale.
     """
     blobs = {name: arrays for name, arrays in blobs.items() if name not in keep}
     targets = {
@@ -88,14 +115,22 @@ def transplant(
             f"{source}: does not fit {model.name}: {listed}. "
             "Build the variant, the classes and the width that the file is of."
         )
-    for _, layer, arrays in both:
-        if not _is_scale(layer):
-            for weight, wanted, array in zip(
-                layer.weights, _caffe_shapes(layer), arrays, strict=True
-            ):
-                array = array.reshape(wanted)
-                # A view: the copy that is in the order of Keras ends with the assignment.
-                _assign(weight, array.transpose(2, 3, 1, 0) if array.ndim == 4 else array)
+    return [
+        (
+            layer,
+            [
+                _in_keras_order(array.reshape(wanted))
+                for array, wanted in zip(arrays, _caffe_shapes(layer), strict=True)
+            ],
+        )
+        for _, layer, arrays in both
+        if not _is_scale(layer)
+    ]
+
+
+def _in_keras_order(array):
+    """A view: the copy that is in this order ends with the assignment."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
 def _assign(weight, array):

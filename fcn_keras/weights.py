@@ -43,7 +43,7 @@ def open_model(path: str | Path) -> keras.Model:
 class Source:
     """Where weights come from, and the preprocessing they were trained with."""
 
-    def __init__(self, weights, variant, width):
+    def __init__(self, weights, variant, width=1.0):
         self.path = None
         mean, self.std = IMAGENET_MEAN, 1.0
         if weights is None:

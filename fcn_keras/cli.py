@@ -12,8 +12,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 
-from fcn_keras.errors import UserError
-from fcn_keras.names import DATASETS, RECIPES, VARIANTS, VOC_CLASSES
+from fcn_keras.errors import MachineLost, UserError, WriteError
+from fcn_keras.names import CLUSTERS, DATASETS, RECIPES, VARIANTS, VOC_CLASSES
 from fcn_keras.recipes import resolve
 from fcn_keras.settings import CHOICES, Settings
 
@@ -45,7 +45,8 @@ SETTINGS_HELP = {
     "momentum": "of sgd and caffe_sgd",
     "weight_decay": "of adamw and caffe_sgd",
     "clip_norm": "length to cut the gradient of each variable to; 0 for none",
-    "accumulate": "batches whose gradients caffe_sgd averages for a step",
+    "accumulate": "batches that make one step",
+    "remat": "compute the first blocks' activations twice, to save memory",
     "schedule": "course of the learning rate",
     "warmup": "share of all steps over which the learning rate rises",
     "precision": "dtype policy",
@@ -81,8 +82,12 @@ def main(command: str | None = None) -> int:
     except Exception as error:
         if args.debug:
             traceback.print_exc()
+        if isinstance(error, MachineLost):
+            _start_again(error)
         if isinstance(error, UserError):
             message, code = f"error: {error}", 2
+        elif isinstance(error, WriteError):
+            message, code = f"error: {error}", 1
         else:
             message = f"fault: {type(error).__name__}: {error} (--debug shows where)"
             code = 1
@@ -91,6 +96,15 @@ def main(command: str | None = None) -> int:
     # with it now; a process that ends before them waits for them for ever.
     gc.collect()
     return code
+
+
+def _start_again(error):
+    """Replaces this process by one with the same command, which waits for the other machines."""
+    print(f"{error} Starting again from the last backup.", file=sys.stderr, flush=True)
+    # Under `python -m` the first argument is the module's file, which does not run on its own.
+    # What has been trained since the start must not be deleted.
+    started = [word for word in sys.orig_argv[1:] if not word.startswith("--fr")]
+    os.execv(sys.executable, [sys.executable, *started])
 
 
 def train(args):
@@ -102,7 +116,7 @@ def train(args):
     settings = resolve(args.recipe, **given)
     from fcn_keras.training import train
 
-    train(settings, args.run_dir, args.devices, args.fresh)
+    train(settings, args.run_dir, args.devices, args.fresh, args.cluster, args.backup_steps)
 
 
 def evaluate(args):
@@ -313,7 +327,7 @@ def _parser(only):
     sub = command(
         train,
         "Train a network; the same command goes on where it was stopped.",
-        "stopped; the same command goes on after the last complete epoch",
+        "stopped; the same command goes on from the last backup",
     )
     _add_settings(sub)
     sub.add_argument(
@@ -323,6 +337,19 @@ def _parser(only):
         "--devices", metavar="LIST", help="gpu:0,gpu:1 or cpu:2 (default: all GPUs, else one CPU)"
     )
     sub.add_argument("--fresh", action="store_true", help="delete an existing run first")
+    sub.add_argument(
+        "--cluster",
+        choices=CLUSTERS,
+        help="train on several machines, found by TF_CONFIG or Slurm (default: by TF_CONFIG if it "
+        "is set)",
+    )
+    sub.add_argument(
+        "--backup-steps",
+        type=_positive,
+        metavar="N",
+        help="steps from one backup to the next within an epoch (default: ten minutes; on several "
+        "machines at the end of epochs alone)",
+    )
 
     model = dict(metavar="RUN_OR_MODEL", help="run directory or .keras file")
     sub = command(evaluate, "Score a network, or label maps on disk, on a data set.")

@@ -1,22 +1,46 @@
-"""Which devices a job runs on, as a `tf.distribute` strategy."""
+"""Which devices and machines a job runs on, as a `tf.distribute` strategy."""
 
+import os
 import re
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import tensorflow as tf
 
-from fcn_keras.errors import UserError
+from fcn_keras.data.pipeline import Shards
+from fcn_keras.errors import MachineLost, UserError
 
 
-def make_strategy(devices: str | None = None) -> tf.distribute.Strategy:
+def make_strategy(devices: str | None = None, cluster: str | None = None) -> tf.distribute.Strategy:
     """Makes a `MirroredStrategy`: one replica of the network on every device.
 
     Args:
         devices: a list such as `"gpu:0,gpu:1"`, or `"cpu:2"` for two logical CPUs; if not
             given, all GPUs, else one CPU.
+        cluster: how to find the other machines of a training on several: `"tf_config"` by the
+            environment variable `TF_CONFIG`, as Kubernetes' training operators set it, `"slurm"`
+            by those of Slurm, `"none"` for one machine. If not given, by `TF_CONFIG` where it is
+            set. Each machine uses all its GPUs, else one CPU.
+
+    Returns:
+        The strategy; a `MultiWorkerMirroredStrategy` on several machines, which waits for them
+        and must be made before anything else of TensorFlow.
 
     Raises:
-        UserError: if there is no such device.
+        UserError: if there is no such device, or the machines are not described rightly.
     """
+    if cluster is None:
+        cluster = "tf_config" if os.environ.get("TF_CONFIG") else "none"
+    if cluster != "none":
+        if devices is not None:
+            raise UserError(
+                "`devices` must be left out on several machines: each uses all that it has "
+                f"(CUDA_VISIBLE_DEVICES says otherwise). Received: {devices!r}."
+            )
+        return tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster))
     if devices is None:
         gpus = len(tf.config.list_logical_devices("GPU"))
         names = [f"GPU:{i}" for i in range(gpus)] or ["CPU:0"]
@@ -37,6 +61,100 @@ def make_strategy(devices: str | None = None) -> tf.distribute.Strategy:
             f"Received: {devices!r}."
         )
     return tf.distribute.MirroredStrategy(names)
+
+
+def sharded(
+    strategy: tf.distribute.Strategy, make: Callable[[Shards], tf.data.Dataset], multiple: int = 1
+):
+    """Gives every replica its own shards of the batches, which each machine reads for itself.
+
+    Args:
+        strategy: see `make_strategy`.
+        make: gives the stream of the shards that it is asked for.
+        multiple: what the number of images in a shard must be a multiple of.
+
+    Returns:
+        A distributed data set, for `fit` and `evaluate`; a step takes a shard for each replica.
+    """
+
+    def here(context):
+        mine = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * mine
+        return make(Shards(context.num_replicas_in_sync, first, mine, multiple))
+
+    return strategy.distribute_datasets_from_function(here)
+
+
+def is_alone(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this is the only machine."""
+    return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes, of those on all machines."""
+    return strategy.extended.should_checkpoint
+
+
+def wait_for_all(strategy: tf.distribute.Strategy):
+    """Waits until every machine has come to this point."""
+    if not is_alone(strategy):
+
+        def meet():
+            tf.distribute.get_replica_context().all_reduce("sum", tf.ones(()))
+
+        strategy.run(tf.function(meet))
+
+
+@contextmanager
+def reaching(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Says in one line that another machine was lost.
+
+    Raises:
+        MachineLost: instead of what TensorFlow raises on the others.
+    """
+    try:
+        yield
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    ) as error:
+        if is_alone(strategy):
+            raise
+        raise MachineLost("Another machine cannot be reached any more.") from error
+
+
+def _resolver(cluster):
+    """Says who the other machines are, and which one this is."""
+    resolvers = tf.distribute.cluster_resolver
+    try:
+        if cluster == "slurm":
+            # Asked for no GPUs it does not look for them, which it does by a tool of NVIDIA's.
+            gpus = None if shutil.which("nvidia-smi") else 0
+            resolver = resolvers.SlurmClusterResolver(gpus_per_node=gpus, gpus_per_task=gpus)
+        else:
+            resolver = resolvers.TFConfigClusterResolver()
+        workers = resolver.cluster_spec().as_dict()
+        place = (resolver.task_type, resolver.task_id)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"`cluster='{cluster}'`: {str(error).splitlines()[0]}") from error
+    machines = [*workers.get("chief", []), *workers.get("worker", [])]
+    if set(workers) - {"chief", "worker"} or place[0] not in workers:
+        raise UserError(
+            f"`cluster='{cluster}'` must describe workers, perhaps with a chief, and which one "
+            f"this is. Received: {workers} and {place}."
+        )
+    print(f"machine {place[0]} {place[1]} of {', '.join(map(str, machines))}", flush=True)
+    return resolver
+
+
+def peak_memory() -> int:
+    """Returns the bytes that were in use at most: of the first GPU, else of this process."""
+    if tf.config.list_logical_devices("GPU"):
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _logical_cpus(count):

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that the caller can mend."""
+"""The exceptions that end a job with one clear line."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,11 @@ class UserError(ValueError):
     The message names what was wrong, what is allowed, what came, and what to do.
     Everything else that is raised counts as a fault of this package.
     """
+
+
+class WriteError(OSError):
+    """A file could not be written: one clear line, and exit code 1 on the command line."""
+
+
+class MachineLost(ConnectionError):
+    """Another machine of the same training could not be reached any more."""

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.data.dataset import Split
-from fcn_keras.data.pipeline import evaluation_batches, reading_errors
+from fcn_keras.data.pipeline import evaluation_batches, evaluation_steps, reading_errors
+from fcn_keras.devices import sharded
 from fcn_keras.errors import UserError
 from fcn_keras.files import written_whole
 from fcn_keras.metrics import SCORES, scores_of
@@ -117,29 +118,37 @@ def evaluate(
         With several heads a dictionary of them.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    # Each replica needs its share of every batch, all of one size.
-    replicas = strategy.num_replicas_in_sync
-    batch_size = -(-batch_size // replicas) * replicas
     with strategy.scope():
         task = SegmentationTask(model, heads=heads)
         task.compile(jit_compile=False)
-    batches = evaluation_batches(split, batch_size)
+    batches, steps = distributed_batches(split, batch_size, strategy)
+    bar = _Bar(len(split), steps, progress)
     with reading_errors():
-        task.evaluate(batches, verbose=0, callbacks=[_Bar(len(batches) * batch_size, progress)])
+        task.evaluate(batches, steps=steps, verbose=0, callbacks=[bar])
     matrices = [metric.confusion.numpy() for metric in task.score_metrics]
     return dict(zip(heads, matrices, strict=True)) if heads else matrices[0]
+
+
+def distributed_batches(split: Split, batch_size: int, strategy: tf.distribute.Strategy):
+    """Gives every replica its part of the batches of `evaluation_batches`.
+
+    Returns:
+        A pair: the distributed data set, and how many batches it has.
+    """
+    batches = sharded(strategy, lambda shards: evaluation_batches(split, batch_size, shards))
+    return batches, evaluation_steps(split, batch_size, strategy.num_replicas_in_sync)
 
 
 class _Bar(keras.callbacks.Callback):
     """Shows how many images have been scored, and the time left."""
 
-    def __init__(self, images, shown):
+    def __init__(self, images, steps, shown):
         super().__init__()
-        self.images = images
+        self.share = images / steps
         self.bar = progress_bar("evaluating", images, disable=not shown)
 
     def on_test_batch_end(self, batch, logs=None):
-        self.bar.update(self.images // self.params["steps"])
+        self.bar.update(round((batch + 1) * self.share) - self.bar.n)
 
     def on_test_end(self, logs=None):
         self.bar.close()

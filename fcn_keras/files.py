@@ -1,9 +1,50 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from fcn_keras.errors import WriteError
+
+# What the disk refuses, whoever tells it: the system, or HDF5 and TensorFlow in words.
+_REFUSALS = {
+    os.strerror(number).lower(): number
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES)
+}
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Says in one line that the disk refuses what is written meanwhile.
+
+    Raises:
+        WriteError: instead of what the system, HDF5 or TensorFlow raise then.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except Exception as error:
+        why = _refusal(error)
+        if why is None:
+            raise
+        raise WriteError(
+            f"{path}: could not be written: {why}. What was there before is whole; mend that, and "
+            "give the same command again."
+        ) from error
+
+
+def _refusal(error):
+    while error is not None:
+        text = str(error).lower()
+        for why, number in _REFUSALS.items():
+            if why in text or f"errno = {number}," in text:
+                return why
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextmanager
@@ -19,6 +60,9 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Yields:
         A path in the same folder, with the same suffixes.
 
+    Raises:
+        WriteError: if the disk refuses it.
+
     Example:
 
     >>> with written_whole("scores.json") as path:
@@ -28,7 +72,15 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        yield aside
-        os.replace(aside, path)
+        with writing(path):
+            yield aside
+            os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | Path):
+    """Deletes what processes that were killed while they wrote have left in a folder."""
+    for path in Path(folder).rglob(".*"):
+        if re.match(r"\.\d+\.", path.name) and path.is_file():
+            path.unlink()

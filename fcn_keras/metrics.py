@@ -67,16 +67,18 @@ def confusion_matrix(labels, class_ids, num_classes, ignore_label=255):
     # Two more bins: one for void, one for labels that should not be.
     other = ops.where(void, cells, cells + 1)
     cell = ops.where(known, labels * num_classes + class_ids, other)
-    counts = ops.bincount(cell, minlength=cells + 2)
+    # Not `bincount`: the length of its result depends on the numbers, which XLA cannot compile.
+    counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 2)
     return ops.reshape(counts[:cells], (num_classes, num_classes)), counts[cells + 1]
 
 
 class ConfusionMatrix(keras.metrics.Metric):
     """The base of the metrics: one confusion matrix, summed over all batches and replicas.
 
-    The counts are 64-bit integers, so they are exact for any number of pixels. Void is left
-    out. A label that is neither void nor a class raises in eager mode; inside a compiled
-    function, which cannot raise, the scores turn into NaN.
+    The counts are 64-bit integers, so they are exact for any number of pixels; JAX has 32 bits
+    unless `jax_enable_x64` is set, and from 2^31 pixels on the scores are NaN. Void is left out.
+    A label that is neither void nor a class raises in eager mode; inside a compiled function,
+    which cannot raise, the scores turn into NaN.
 
     Args:
         num_classes: number of classes.
@@ -88,10 +90,13 @@ class ConfusionMatrix(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.num_classes = num_classes
         self.ignore_label = ignore_label
+        # What 64-bit integers become on this backend; to ask for more makes JAX warn.
+        integer = ops.convert_to_tensor(np.zeros((), "int64")).dtype
+        integer = keras.backend.standardize_dtype(integer)
         self.confusion = self.add_variable(
-            (num_classes, num_classes), "zeros", dtype="int64", name="confusion"
+            (num_classes, num_classes), "zeros", dtype=integer, name="confusion"
         )
-        self.unknown_labels = self.add_variable((), "zeros", dtype="int64", name="unknown_labels")
+        self.unknown_labels = self.add_variable((), "zeros", dtype=integer, name="unknown_labels")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Counts a batch.
@@ -142,7 +147,11 @@ class ConfusionMatrix(keras.metrics.Metric):
             "mean_iu": ops.sum(iu) / ops.sum(counted),
             "frequency_weighted_iu": ops.sum(truth * iu) / total,
         }
-        spoilt = self.unknown_labels > 0
+        # Integers turn negative past their largest one, which JAX's 32 bits can reach.
+        counts = ops.cast(self.confusion, "float32")
+        largest = float(np.iinfo(self.confusion.dtype).max)
+        overflown = ops.any(counts < 0) | (ops.sum(counts) >= largest)
+        spoilt = (self.unknown_labels > 0) | overflown
         return {name: ops.where(spoilt, np.nan, score) for name, score in scores.items()}
 
     def get_config(self):

@@ -45,6 +45,9 @@ RECIPES = (
     "pascalcontext-modern",
 )
 
+# How a training finds the other machines that take part.
+CLUSTERS = ("none", "tf_config", "slurm")
+
 VOC_CLASSES = tuple(
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
     "motorbike person pottedplant sheep sofa train tvmonitor".split()

@@ -26,6 +26,9 @@ LOG_COLUMNS = (
     "learning_rate",
     "images_per_second",
     "seconds",
+    "step_seconds",
+    "data_wait",
+    "memory_mb",
 )
 
 

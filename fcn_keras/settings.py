@@ -71,7 +71,11 @@ class Settings:
             of it for caffe_sgd, see `fcn_keras.CaffeSGD`.
         clip_norm: length to which the gradient of each variable is cut where it is longer; 0 for
             none. Not for caffe_sgd.
-        accumulate: how many batches caffe_sgd averages the gradients of for one step.
+        accumulate: how many batches make one step. Their images count as one large batch, but
+            only a batch at a time is in memory. caffe_sgd averages their gradients, as Caffe's
+            `iter_size` does, and counts each as a step.
+        remat: whether to compute the activations of the first blocks twice instead of keeping
+            them for the gradient, see `fcn_keras.recomputation`.
         schedule: "constant", or "cosine": down to zero along half a cosine.
         warmup: share of all steps over which the learning rate rises from zero.
         precision: Keras dtype policy.
@@ -108,6 +112,7 @@ class Settings:
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     accumulate: int = 1
+    remat: bool = False
     schedule: str = "cosine"
     warmup: float = 0.02
     precision: str = "float32"
@@ -148,10 +153,11 @@ class Settings:
             whole = "1 where whole images are trained on (`crop_size` none)"
             for name in ("batch_size", "scale_min", "scale_max"):
                 self._check(name, getattr(self, name) == 1, whole)
-        if self.optimizer != "caffe_sgd":
-            self._check("accumulate", self.accumulate == 1, "1 for optimizers but caffe_sgd")
-        else:
+        if self.optimizer == "caffe_sgd":
             self._check("clip_norm", self.clip_norm == 0, "0 for caffe_sgd")
+        elif not self.crop_size:
+            whole = "1 where whole images, which differ in size, are trained on but by caffe_sgd"
+            self._check("accumulate", self.accumulate == 1, whole)
         self._check("seed", self.seed < 2**32, "below 2**32")
         if self.scale_max < self.scale_min:
             raise UserError(
@@ -170,6 +176,11 @@ class Settings:
     def as_json(self) -> dict:
         """Returns the settings as JSON would give them back, to compare them with a file's."""
         return json.loads(json.dumps(asdict(self)))
+
+    @property
+    def images_per_step(self) -> int:
+        """How many images a step of the optimizer is made of."""
+        return self.batch_size * (1 if self.optimizer == "caffe_sgd" else self.accumulate)
 
     def narrowed(self) -> list[str]:
         """Returns a line for each way in which the network is less than the paper's."""

@@ -84,7 +84,7 @@ class CaffeSGD(keras.optimizers.Optimizer):
             gradient + self.decay * decay_factor * ops.convert_to_tensor(variable)
         )
         if self.sums:
-            self.assign(velocity, ops.where(last, step, velocity))
+            self.assign(velocity, ops.where(last, step, ops.convert_to_tensor(velocity)))
             step = ops.where(last, step, ops.zeros_like(step))
         else:
             self.assign(velocity, step)

@@ -1,10 +1,14 @@
 """A network with its loss and scores, as Keras' `fit` and `evaluate` drive it on TensorFlow."""
 
+import time
+
 import keras
 import tensorflow as tf
 
+from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.losses import normalizer, pixel_cross_entropy
 from fcn_keras.metrics import SegmentationScores
+from fcn_keras.recomputation import Recomputed
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -31,7 +35,7 @@ class MeanLoss(keras.metrics.Metric):
 
 
 class SegmentationTask(keras.Model):
-    """Trains and scores a network under any `tf.distribute` strategy.
+    """Trains and scores a network under any `tf.distribute` strategy, on one machine or several.
 
     The loss is divided by what the *global* batch holds (its pixels that are not void, say), so
     gradients do not depend on how images fall on replicas. Batches must be full; images that
@@ -47,6 +51,14 @@ class SegmentationTask(keras.Model):
             are the first one's.
         clip_norm: length to which the gradient of each variable is cut where it is longer; 0
             for none.
+        micro_batch: how many images of a replica go through the network together; a larger
+            batch is cut into parts of this size, whose gradients are added up for one step.
+            None for the whole batch at once.
+        remat: whether to compute the activations of the first blocks twice instead of keeping
+            them for the gradient.
+
+    Attributes:
+        waited: seconds spent waiting for batches, over all steps so far.
     """
 
     def __init__(
@@ -56,6 +68,8 @@ class SegmentationTask(keras.Model):
         class_weights=None,
         heads=(),
         clip_norm=0.0,
+        micro_batch=None,
+        remat=False,
     ):
         super().__init__(name="segmentation")
         self.network = network
@@ -63,6 +77,9 @@ class SegmentationTask(keras.Model):
         self.class_weights = class_weights
         self.heads = tuple(heads)
         self.clip_norm = clip_norm
+        self.micro_batch = micro_batch
+        self.forward = Recomputed(network) if remat else network
+        self.waited = 0.0
         self.loss_metric = MeanLoss(max(1, len(heads)))
         classes = {head: network.get_layer(f"score_{head}").output.shape[-1] for head in heads}
         self.score_metrics = [
@@ -79,43 +96,86 @@ class SegmentationTask(keras.Model):
         """The scores of the first head, or of the only one."""
         return self.score_metrics[0]
 
+    def first_head(self) -> keras.Model:
+        """Returns the network with the first of its outputs, or its only one."""
+        if not self.heads:
+            return self.network
+        score = self.network.get_layer(f"score_{self.heads[0]}").output
+        return keras.Model(self.network.input, score, name=self.network.name)
+
     def get_metrics_result(self):
         return {"loss": self.loss_metric.result(), **self.score_metric.result()}
 
     def call(self, images, training=None):
         return self.network(images, training=training)
 
-    def _loss_and_scores(self, images, labels, training):
-        outputs = self(images, training=training)
-        outputs = [outputs[name] for name in self.heads] if self.heads else [outputs]
-        totals, counts = [], []
-        for number, (logits, metric) in enumerate(zip(outputs, self.score_metrics, strict=True)):
-            label = labels[..., number]
-            losses, valid = pixel_cross_entropy(label, logits, class_weights=self.class_weights)
-            # Images of nothing but void only fill a batch up: "sum" is reported per real image.
-            per_image = self.normalization in ("sum", "image")
+    def _counts(self, labels):
+        """What the loss of each head is divided by, as far as these images go."""
+        # Images of nothing but void only fill a batch up: "sum" is reported per real image.
+        per_image = self.normalization in ("sum", "image")
+        counts = []
+        for number in range(len(self.score_metrics)):
+            valid = tf.not_equal(labels[..., number], IGNORE_LABEL)
             count = normalizer(valid, "image" if per_image else self.normalization)
             counts.append(tf.where(tf.reduce_any(valid), count, 0.0))
+        return tf.stack(counts)
+
+    def _totals(self, outputs, labels):
+        """Adds up the losses of all pixels, head by head, and counts them for the scores."""
+        outputs = [outputs[name] for name in self.heads] if self.heads else [outputs]
+        totals = []
+        for number, (logits, metric) in enumerate(zip(outputs, self.score_metrics, strict=True)):
+            label = labels[..., number]
+            losses, _ = pixel_cross_entropy(label, logits, class_weights=self.class_weights)
             totals.append(tf.reduce_sum(losses))
             metric.update_state(label, logits)
-        totals, counts = tf.stack(totals), tf.stack(counts)
-        self.loss_metric.update_state(totals, counts)
-        return totals, counts
+        return tf.stack(totals)
 
     def train_step(self, data):
         images, labels = data
         replica = tf.distribute.get_replica_context()
-        with tf.GradientTape() as tape:
-            totals, counts = self._loss_and_scores(images, labels, training=True)
-            if self.normalization != "sum":
-                totals /= tf.maximum(replica.all_reduce("sum", counts), 1.0)
-            loss = self.optimizer.scale_loss(tf.reduce_sum(totals))
-        variables = self.network.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        counts = self._counts(labels)
+        whole = tf.ones_like(counts)
+        if self.normalization != "sum":
+            whole = tf.maximum(replica.all_reduce("sum", counts), 1.0)
+        totals, gradients = self._gradients(images, labels, whole)
+        self.loss_metric.update_state(totals, counts)
         if self.clip_norm:
             gradients = self._clipped(gradients, replica)
-        self.optimizer.apply(gradients, variables)
+        self.optimizer.apply(gradients, self.network.trainable_variables)
         return self.get_metrics_result()
+
+    def _gradients(self, images, labels, whole):
+        """Returns the losses of the heads and the gradients of their sum, divided by `whole`."""
+        variables = self.network.trainable_variables
+
+        def of(images, labels):
+            with tf.GradientTape() as tape:
+                totals = self._totals(self.forward(images, training=True), labels)
+                loss = self.optimizer.scale_loss(tf.reduce_sum(totals / whole))
+            return totals, tape.gradient(loss, variables)
+
+        size = self.micro_batch or images.shape[0]
+        if size == images.shape[0]:
+            return of(images, labels)
+
+        def add(start, totals, gradients):
+            part = [
+                tf.ensure_shape(array[start : start + size], (size, *array.shape[1:]))
+                for array in (images, labels)
+            ]
+            more, steps = of(*part)
+            added = [gradient + step for gradient, step in zip(gradients, steps, strict=True)]
+            return start + size, totals + more, added
+
+        # One part after the other: unrolled, TensorFlow would keep the activations of several.
+        _, totals, gradients = tf.while_loop(
+            lambda start, *_: start < images.shape[0],
+            add,
+            (0, tf.zeros_like(whole), [tf.zeros(v.shape, v.dtype) for v in variables]),
+            parallel_iterations=1,
+        )
+        return totals, gradients
 
     def _clipped(self, gradients, replica):
         """Cuts the gradients of the global batch, which Keras' optimizers would cut by replicas.
@@ -129,5 +189,36 @@ class SegmentationTask(keras.Model):
 
     def test_step(self, data):
         images, labels = data
-        self._loss_and_scores(images, labels, training=False)
+        totals = self._totals(self(images, training=False), labels)
+        self.loss_metric.update_state(totals, self._counts(labels))
         return self.get_metrics_result()
+
+    # Keras' own functions return means of what the replicas measured, and fail on several
+    # machines. These return what the metrics hold of all replicas together.
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            self.train_function = self._on_replicas(self.train_step)
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            self.test_function = self._on_replicas(self.test_step)
+
+    def _on_replicas(self, step):
+        @tf.autograph.experimental.do_not_convert
+        def run(batch):
+            self.distribute_strategy.run(step, args=(batch,))
+            return self.get_metrics_result()
+
+        compiled = tf.function(run, reduce_retracing=True)
+
+        def function(iterator):
+            started = time.perf_counter()
+            batch = next(iterator)
+            self.waited += time.perf_counter() - started
+            return compiled(batch)
+
+        return function
+
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        """Nothing is left to build; Keras would read a batch for it, and fails on uneven ones."""

@@ -1,5 +1,6 @@
 """Training: from settings to a run directory with a network, its scores and pictures."""
 
+import contextlib
 import math
 import shutil
 from pathlib import Path
@@ -9,29 +10,32 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras import report
-from fcn_keras.callbacks import Backup, Recorder, TrainingBar
+from fcn_keras.backup import Backup
+from fcn_keras.callbacks import Plan, Recorder, Stop, TrainingBar
 from fcn_keras.data import load_dataset
 from fcn_keras.data.dataset import Remembered
 from fcn_keras.data.pipeline import (
     Augmentation,
-    evaluation_batches,
+    images_of_batch,
     reading_errors,
     steps_per_epoch,
     training_batches,
 )
-from fcn_keras.devices import make_strategy
+from fcn_keras.devices import is_alone, is_chief, make_strategy, reaching, sharded, wait_for_all
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import (
     as_json,
+    distributed_batches,
     evaluate,
     load_network,
     score_table,
     write_scores,
 )
 from fcn_keras.fcn import build
-from fcn_keras.files import written_whole
+from fcn_keras.files import remove_leftovers, written_whole
 from fcn_keras.metrics import confusion_matrix, scores_of
 from fcn_keras.names import ALEXNET, COLOR_HHA
+from fcn_keras.palette import overlay, palette_for
 from fcn_keras.prediction import make_segmenter
 from fcn_keras.run import Run
 from fcn_keras.settings import Settings
@@ -43,6 +47,9 @@ from fcn_keras.weights import preprocessing_of
 CACHE_BYTES = 1 << 30
 
 SAMPLES = 6  # pictures in report/samples.png
+EXTREMES = 4  # pictures in report/best.png and report/worst.png
+RANKED = 200  # images among which these are looked for
+WATCHED = 3  # pictures among TensorBoard's
 
 
 def train(
@@ -50,14 +57,23 @@ def train(
     run_dir: str | Path | None = None,
     devices: str | None = None,
     fresh: bool = False,
+    cluster: str | None = None,
+    backup_steps: int | None = None,
 ) -> Path:
     """Trains a network, or goes on where an earlier call with the same settings stopped.
+
+    Where the first image of a batch falls on which device changes nothing: the gradient is that
+    of the whole batch, on any number of devices and machines. (Dropout alone draws for each
+    device.) On several machines every one makes the same call, and the first one writes; all must
+    see the run directory.
 
     Args:
         settings: what to train, see `fcn_keras.recipes.resolve`.
         run_dir: where everything is written; `runs/<dataset>-<variant>` if not given.
-        devices: see `fcn_keras.devices.make_strategy`.
+        devices, cluster: see `fcn_keras.devices.make_strategy`.
         fresh: whether to delete an existing run first instead of going on with it.
+        backup_steps: steps from one backup to the next within an epoch. If not given, one is made
+            every ten minutes; on several machines at the end of epochs alone.
 
     Returns:
         The run directory: `config.json`, `log.csv`, `best.keras` (by validation mean IU),
@@ -65,21 +81,25 @@ def train(
         `report/`, TensorBoard events; `backup/` as long as the run has not finished.
 
     Raises:
-        UserError: if the settings, the data or the directory do not allow it.
+        UserError: if the settings, the data or the directory do not allow it, or the loss is no
+            number any more.
+        WriteError: if a file cannot be written.
+        MachineLost: if another machine cannot be reached any more.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with a backup of the last step.
 
     Example:
 
     >>> run = train(resolve("small", dataset="my_photos"))
     >>> model = keras.models.load_model(run / "best.keras")
     """
+    strategy = make_strategy(devices, cluster)  # several machines need that to come first
+    with reaching(strategy), reading_errors():
+        return _train(settings, run_dir, strategy, fresh, backup_steps)
+
+
+def _train(settings, run_dir, strategy, fresh, backup_steps):
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = make_strategy(devices)
-    if settings.batch_size % strategy.num_replicas_in_sync:
-        raise UserError(
-            f"`batch_size` must be a multiple of the {strategy.num_replicas_in_sync} devices. "
-            f"Received: {settings.batch_size}."
-        )
     dataset = load_dataset(settings.dataset)
     for name in ("train", "val"):
         if name not in dataset.splits:
@@ -87,9 +107,10 @@ def train(
     if dataset.heads and settings.class_weights != "none":
         raise UserError("`class_weights` must be none for a data set with several label maps.")
     run = Run(run_dir or _default_dir(settings, dataset))
-    if fresh:
+    chief = is_chief(strategy)
+    if chief and fresh:
         run.check_deletable()
-    else:
+    elif chief:
         run.check(settings, dataset)
     if run.finished and not fresh:
         print(f"{run.path} has finished already (--fresh starts it anew):")
@@ -97,59 +118,119 @@ def train(
         return run.path
 
     counts, _ = (dataset.splits[name].scan() for name in ("train", "val"))
-    train_split, val_split = (
-        Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")
-    )
-    epochs, steps = _length(settings, train_split)
+    splits = [Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")]
+    epochs, steps = _length(settings, splits[0])
+    if backup_steps is None and not is_alone(strategy):
+        backup_steps = 0
+    plan = Plan(epochs, steps, settings.images_per_step, settings.validate_every, backup_steps)
+    micro_batch = -(-settings.batch_size // strategy.num_replicas_in_sync)
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
-        task = _make_task(settings, dataset, counts, epochs * steps)
-    with run.held():
-        if fresh:  # only now that nothing can be wrong any more
-            run.delete()
-        _fit(run, settings, dataset, (train_split, val_split), task, epochs, steps)
+        task = _make_task(settings, dataset, counts, epochs * steps, micro_batch)
+    with run.held() if chief else contextlib.nullcontext():
+        if chief:
+            if fresh:  # only now that nothing can be wrong any more
+                run.delete()
+            remove_leftovers(run.path)
+            run.start(settings, dataset)
+            _announce(run, settings, strategy)
+        wait_for_all(strategy)  # to find the run as it is now
+        _fit(run, settings, dataset, splits, task, plan, micro_batch)
+        if chief:
+            with written_whole(run / "last.keras") as aside:
+                task.network.save(aside)
+            _report(run, dataset, splits[1], settings.batch_size)
+            shutil.rmtree(run / "backup", ignore_errors=True)
     return run.path
 
 
-def _fit(run, settings, dataset, splits, task, epochs, steps):
-    train_split, val_split = splits
-    run.start(settings, dataset)
+def _announce(run, settings, strategy):
     print(f"settings (recipe {settings.recipe}):\n{settings}", *settings.narrowed(), sep="\n")
-    print(f"run directory: {run.path}", flush=True)
-    backup = Backup(run / "backup", task)
-    first_epoch = backup.restore()
-    if first_epoch:
-        print(f"going on after epoch {first_epoch} of {epochs}", flush=True)
-    batches = training_batches(
-        train_split,
-        Augmentation(
-            settings.crop_size,
-            settings.flip,
-            (settings.scale_min, settings.scale_max),
-            settings.color,
-        ),
-        settings.batch_size,
-        settings.seed,
-        first_step=first_epoch * steps,
-        replacement=settings.replacement,
-    )
-    validation = evaluation_batches(val_split, settings.batch_size)
-    progress = TrainingBar(epochs, steps, settings.batch_size, first_epoch)
-    recorder = Recorder(run, settings, backup, validation, epochs, progress)
-    with reading_errors():
-        task.fit(
-            batches,
-            steps_per_epoch=steps,
-            epochs=epochs,
-            initial_epoch=first_epoch,
-            callbacks=[progress, recorder],
-            shuffle=False,
-            verbose=0,
+    replicas = strategy.num_replicas_in_sync
+    if settings.batch_size % replicas:
+        print(
+            f"{replicas} devices: batches of {settings.batch_size} are filled up with void to "
+            f"{-(-settings.batch_size // replicas) * replicas}"
         )
-    with written_whole(run / "last.keras") as aside:
-        task.network.save(aside)
-    _report(run, dataset, val_split, settings.batch_size)
-    shutil.rmtree(run / "backup", ignore_errors=True)
+    print(f"run directory: {run.path}", flush=True)
+
+
+def _fit(run, settings, dataset, splits, task, plan, micro_batch):
+    train_split, val_split = splits
+    strategy = task.distribute_strategy
+    chief = is_chief(strategy)
+    backup = Backup(run / "backup", task, chief)
+    position = backup.restore()
+    epoch, step = position.epoch, position.step
+    if chief and (epoch or step):
+        print(f"going on after epoch {epoch} of {plan.epochs}, step {step} of {plan.steps}")
+    augmentation = Augmentation(
+        settings.crop_size,
+        settings.flip,
+        (settings.scale_min, settings.scale_max),
+        settings.color,
+    )
+    order = dict(seed=settings.seed, replacement=settings.replacement)
+
+    def batches(epoch, step=0):
+        def make(shards):
+            return training_batches(
+                train_split,
+                augmentation,
+                plan.images,
+                first_step=epoch * plan.steps + step,
+                shards=shards,
+                **order,
+            )
+
+        return sharded(strategy, make, micro_batch)
+
+    def names(step):
+        return images_of_batch(train_split, plan.images, step=step, **order)
+
+    def pictures():
+        for index in _spread(len(val_split), WATCHED):
+            image, _, class_ids, name, _ = _sample(segment, val_split, index, dataset.num_classes)
+            yield f"validation/{name}", overlay(image, class_ids, palette)
+
+    segment, palette = make_segmenter(task.first_head()), palette_for(dataset.colors)
+    validation = distributed_batches(val_split, settings.batch_size, strategy)
+    progress = TrainingBar(plan, position, shown=chief)
+    # A machine that stops on its own would leave the others waiting.
+    stopping = Stop() if is_alone(strategy) else contextlib.nullcontext()
+    with contextlib.closing(progress.bar), stopping as stop:
+        recorder = Recorder(
+            run if chief else None,
+            plan,
+            backup,
+            position,
+            validation,
+            progress,
+            stop,
+            names,
+            pictures,
+        )
+
+        def fit(epoch, epochs, steps, step=0):
+            task.fit(
+                batches(epoch, step),
+                steps_per_epoch=steps,
+                epochs=epochs,
+                initial_epoch=epoch,
+                callbacks=[progress, recorder],
+                shuffle=False,
+                verbose=0,
+            )
+
+        if step == plan.steps:  # stopped while it was validating
+            backup.restore_metrics()
+            recorder.set_model(task)
+            recorder.finish_epoch(task.get_metrics_result())
+            epoch += 1
+        elif step:
+            fit(epoch, epoch + 1, plan.steps - step, step)
+            epoch += 1
+        fit(epoch, plan.epochs, plan.steps)
 
 
 def _default_dir(settings, dataset):
@@ -158,21 +239,27 @@ def _default_dir(settings, dataset):
 
 def _length(settings, split):
     """How many epochs, and how many steps each."""
-    steps = steps_per_epoch(split, settings.batch_size)
+    steps = steps_per_epoch(split, settings.images_per_step)
     if not settings.steps:
         return settings.epochs, steps
     epochs = math.ceil(settings.steps / steps)
     return epochs, math.ceil(settings.steps / epochs)
 
 
-def _make_task(settings, dataset, counts, total_steps):
+def _make_task(settings, dataset, counts, total_steps, micro_batch):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
         network = make_network(settings, dataset.outputs)
         weights = _class_weights(settings.class_weights, counts[: dataset.num_classes])
         task = SegmentationTask(
-            network, settings.normalization, weights, tuple(dataset.heads), settings.clip_norm
+            network,
+            settings.normalization,
+            weights,
+            tuple(dataset.heads),
+            settings.clip_norm,
+            micro_batch,
+            settings.remat,
         )
         # XLA compiles neither the counting of pixels nor replicas on several CPUs.
         task.compile(_make_optimizer(settings, total_steps), jit_compile=False)
@@ -283,22 +370,40 @@ def _report(run, dataset, val_split, batch_size):
         scores["per_class_iu"], network.colors, scores["mean_iu"], folder / "per_class_iu.png"
     )
     report.plot_confusion(confusion, network.classes, folder / "confusion.png")
-    report.plot_samples(
-        list(_samples(network.model, val_split)),
-        network.classes,
-        network.colors,
-        folder / "samples.png",
-    )
+    segment = make_segmenter(network.model)
+    ranked = _ranked(segment, val_split, len(network.classes))
+    shown = {
+        "samples": _spread(len(val_split), SAMPLES),
+        "best": ranked[:EXTREMES],
+        "worst": ranked[::-1][:EXTREMES],
+    }
+    for name, indices in shown.items():
+        samples = [_sample(segment, val_split, index, len(network.classes)) for index in indices]
+        report.plot_samples(samples, network.classes, network.colors, folder / f"{name}.png")
     write_scores(scores, run / "metrics.json")
     print(f"scores of best.keras on {dataset.name}'s validation split:")
     print(score_table(scores))
 
 
-def _samples(model, split):
-    segment = make_segmenter(model)
-    for index in np.unique(np.linspace(0, len(split) - 1, SAMPLES).astype(int)):
-        image, label, name = split[int(index)]
-        class_ids = segment(image[None])[0].numpy()
-        counts, _ = confusion_matrix(label[:, :, 0], class_ids, model.output_shape[-1])
-        mean_iu = scores_of(keras.ops.convert_to_numpy(counts))["mean_iu"]
-        yield image[..., :3], label[:, :, 0], class_ids, name, mean_iu
+def _spread(length, count):
+    """Numbers of images all over a split."""
+    return np.unique(np.linspace(0, length - 1, count).astype(int)).tolist()
+
+
+def _ranked(segment, split, num_classes):
+    """Numbers of images from the best predicted to the worst, of a large split some."""
+    scores = {
+        index: _sample(segment, split, index, num_classes)[-1]
+        for index in _spread(len(split), RANKED)
+    }
+    known = [index for index, score in scores.items() if math.isfinite(score)]
+    return sorted(known, key=scores.get, reverse=True)
+
+
+def _sample(segment, split, index, num_classes):
+    """An image with its label map, the predicted one, its name and its mean IU."""
+    image, label, name = split[index]
+    class_ids = segment(image[None])[0].numpy()
+    counts, _ = confusion_matrix(label[:, :, 0], class_ids, num_classes)
+    mean_iu = scores_of(keras.ops.convert_to_numpy(counts))["mean_iu"]
+    return image[..., :3], label[:, :, 0], class_ids, name, mean_iu

@@ -43,6 +43,37 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     return -(-len(split) // batch_size)
 
 
+@dataclass(frozen=True)
+class Shards:
+    """Which part of every batch a process reads, where several replicas share it.
+
+    A batch is cut into shards of one size, one for each replica, in order; what it lacks to fill
+    the last ones is void.
+
+    Attributes:
+        count: how many shards there are, on all machines.
+        first: the first one that is read here, counted from 0.
+        mine: how many are read here.
+        multiple: what the number of images in a shard must be a multiple of.
+    """
+
+    count: int = 1
+    first: int = 0
+    mine: int = 1
+    multiple: int = 1
+
+    def __post_init__(self):
+        if not (self.mine >= 1 and 0 <= self.first <= self.count - self.mine):
+            raise ValueError(f"Shards must be some of those that there are. Received: {self}.")
+
+    def size(self, batch_size: int) -> int:
+        """Returns how many images a shard has."""
+        return -(-batch_size // (self.count * self.multiple)) * self.multiple
+
+
+WHOLE = Shards()
+
+
 def training_batches(
     split: Split,
     augmentation: Augmentation,
@@ -50,69 +81,75 @@ def training_batches(
     seed: int,
     first_step: int = 0,
     replacement: bool = False,
-    worker: int = 0,
-    workers: int = 1,
+    shards: Shards = WHOLE,
 ) -> tf.data.Dataset:
     """Streams training batches, epoch after epoch, each in an order of its own.
 
-    Where several workers train together, each one's batches are its share of those that a
-    single one would see, in the order of the workers; no image is read by two of them.
+    Where several replicas train together, each one's batches are its shards of those that a
+    single one would see; no image is read by two of them.
 
     Args:
         split: what to read from.
         augmentation: how to vary it.
-        batch_size: images in a batch, over all replicas and workers.
+        batch_size: images in a batch, over all replicas.
         seed: of everything drawn.
         first_step: how many batches to leave out: the place to resume at.
         replacement: whether every image is drawn from the whole set, and not each once an epoch.
-        worker: which one this is, counted from 0.
-        workers: how many there are.
+        shards: which part of each batch to read: one shard after the other.
 
     Returns:
-        An endless `tf.data.Dataset` of pairs: images uint8 `(batch_size / workers, h, w, 3)` and
-        labels uint8 `(batch_size / workers, h, w, 1)`. Every batch is full: the last one of an
-        epoch has images that are all void at its end.
-
-    Raises:
-        UserError: if the workers cannot share a batch evenly, or there is no such worker.
+        An endless `tf.data.Dataset` of pairs: images uint8 `(shard, h, w, 3)` and labels uint8
+        `(shard, h, w, 1)`. Every one is full: the last batch of an epoch has images that are all
+        void at its end.
     """
-    if workers < 1 or batch_size % workers:
-        raise UserError(
-            f"`batch_size` must be a multiple of the {workers} workers. Received: {batch_size}."
-        )
-    if not 0 <= worker < workers:
-        raise UserError(f"`worker` must be from 0 to {workers - 1}. Received: {worker}.")
-    share = batch_size // workers
-    places = steps_per_epoch(split, batch_size) * batch_size
+    size = shards.size(batch_size)
+    here = shards.mine * size  # images of a batch that are read here
 
     def example(number):
-        # Of this worker's images; the position is that among all workers'.
-        position = number // share * batch_size + worker * share + number % share
-        if replacement:
-            index = tf.random.stateless_uniform(
-                [], tf.stack([seed, position]), 0, len(split), tf.int64
-            )
-            return read(index, position)
-        epoch, place = position // places, position % places
-        order = tf.stack([seed, epoch])
-        index = tf.random.experimental.index_shuffle(
-            tf.minimum(place, len(split) - 1), order, len(split) - 1
-        )
-        return read(tf.where(place < len(split), index, -1), position)
+        slot = shards.first * size + number % here
+        index, position = _drawn(split, batch_size, seed, replacement, number // here, slot)
+        return read(index, position)
 
     def read(index, position):
         image, label = _read(split, index)
         return augment(image, label, augmentation, tf.stack([seed, position]))
 
     return (
-        tf.data.Dataset.range(first_step * share, np.iinfo("int64").max)
+        tf.data.Dataset.range(first_step * here, np.iinfo("int64").max)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(share, drop_remainder=True)
+        .batch(size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
+def _drawn(split, batch_size, seed, replacement, step, slot):
+    """The number of the image in a slot of a batch, -1 for void, and its place in the stream."""
+    # Slots beyond the batch fill up shards.
+    position = step * batch_size + tf.minimum(slot, batch_size - 1)
+    if replacement:
+        index = tf.random.stateless_uniform([], tf.stack([seed, position]), 0, len(split), tf.int64)
+        return tf.where(slot < batch_size, index, -1), position
+    places = steps_per_epoch(split, batch_size) * batch_size
+    epoch, place = position // places, position % places
+    order = tf.stack([seed, epoch])
+    last = len(split) - 1
+    index = tf.random.experimental.index_shuffle(tf.minimum(place, last), order, last)
+    return tf.where((slot < batch_size) & (place <= last), index, -1), position
+
+
+def images_of_batch(
+    split: Split, batch_size: int, seed: int, step: int, replacement: bool = False
+) -> list[str]:
+    """Returns the names of the images in a training batch, see `training_batches`."""
+    slots = tf.range(batch_size, dtype=tf.int64)
+    drawn = [
+        int(_drawn(split, batch_size, seed, replacement, tf.constant(step, tf.int64), slot)[0])
+        for slot in slots
+    ]
+    return [split[index].id for index in drawn if index >= 0]
+
+
+def evaluation_batches(split: Split, batch_size: int, shards: Shards = WHOLE) -> tf.data.Dataset:
     """Batches whole images at their own sizes, each exactly once.
 
     Images of one size share a batch, so nothing is scaled or padded; batches that are not full
@@ -121,22 +158,31 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
     Args:
         split: what to read from.
         batch_size: images in a batch, over all replicas.
+        shards: which part of each batch to read: one shard after the other.
 
     Returns:
-        A `tf.data.Dataset` of pairs: images uint8 `(batch_size, H, W, 3)` and labels uint8
-        `(batch_size, H, W, 1)`.
+        A `tf.data.Dataset` of pairs: images uint8 `(shard, H, W, 3)` and labels uint8
+        `(shard, H, W, 1)`.
     """
-
-    places = tf.data.Dataset.from_tensor_slices(_by_size(split, batch_size))
+    size = shards.size(batch_size)
+    order = _by_size(split, shards.count * size).reshape(-1, shards.count, size)
+    mine = order[:, shards.first : shards.first + shards.mine].reshape(-1)
+    places = tf.data.Dataset.from_tensor_slices(mine)
     # All images of a batch have one size but those that fill it up: one pixel of void each,
     # which the padding makes as large as the others.
     return (
         places.map(lambda index: _read(split, index), num_parallel_calls=tf.data.AUTOTUNE)
         .padded_batch(
-            batch_size, padding_values=(np.uint8(0), np.uint8(IGNORE_LABEL)), drop_remainder=True
+            size, padding_values=(np.uint8(0), np.uint8(IGNORE_LABEL)), drop_remainder=True
         )
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def evaluation_steps(split: Split, batch_size: int, shards: int = 1) -> int:
+    """Returns how many batches `evaluation_batches` makes where each is cut into shards."""
+    batch_size = shards * Shards(shards).size(batch_size)
+    return len(_by_size(split, batch_size)) // batch_size
 
 
 def _by_size(split, batch_size):

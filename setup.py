@@ -35,7 +35,8 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21"],
-        "torch": ["torch>=2.6"],  # reads .pth weights
+        "torch": ["torch>=2.6"],  # reads .pth weights; a backend of the network
+        "jax": ["jax>=0.7"],  # a backend of the network, which has tests
         "test": [
             "pytest>=8",
             "ruff>=0.14",

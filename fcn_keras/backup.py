@@ -1,5 +1,6 @@
 """What a training run needs to go on after it was stopped, at any step."""
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ class Backup:
 
     def restore(self) -> Position:
         """Restores the newest backup, all but the metrics; returns its position."""
+        if self.writes:
+            self.remove_leftovers()
         if path := self.manager.latest_checkpoint:
             self.checkpoint.restore(path).assert_consumed()
             self.saves = int(path.rpartition("-")[2])
@@ -96,10 +99,15 @@ class Backup:
         with writing(self.folder):
             try:
                 self.manager.save(checkpoint_number=self.saves)
-            except BaseException:
-                for part in self.folder.glob(f"ckpt-{self.saves}*"):
-                    part.unlink(missing_ok=True)
-                raise
+            finally:
+                self.remove_leftovers()
+
+    def remove_leftovers(self):
+        """Deletes what is left of backups that were never complete."""
+        whole = tuple(f"{Path(path).name}." for path in self.manager.checkpoints)
+        for part in self.folder.glob("ckpt-*"):
+            if not part.name.startswith(whole):
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def _kind(value):

@@ -106,6 +106,12 @@ class SegmentationTask(keras.Model):
     def get_metrics_result(self):
         return {"loss": self.loss_metric.result(), **self.score_metric.result()}
 
+    def compile(self, optimizer=None, **options):
+        """Compiles as `keras.Model.compile` does; within the strategy's scope."""
+        super().compile(optimizer, **options)
+        if self.optimizer is not None:
+            self.optimizer.build(self.network.trainable_variables)
+
     def call(self, images, training=None):
         return self.network(images, training=training)
 
@@ -143,7 +149,6 @@ class SegmentationTask(keras.Model):
         if self.clip_norm:
             gradients = self._clipped(gradients, replica)
         self.optimizer.apply(gradients, self.network.trainable_variables)
-        return self.get_metrics_result()
 
     def _gradients(self, images, labels, whole):
         """Returns the losses of the heads and the gradients of their sum, divided by `whole`."""
@@ -191,7 +196,6 @@ class SegmentationTask(keras.Model):
         images, labels = data
         totals = self._totals(self(images, training=False), labels)
         self.loss_metric.update_state(totals, self._counts(labels))
-        return self.get_metrics_result()
 
     # Keras' own functions return means of what the replicas measured, and fail on several
     # machines. These return what the metrics hold of all replicas together.

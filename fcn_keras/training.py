@@ -263,7 +263,6 @@ def _make_task(settings, dataset, counts, total_steps, micro_batch):
         )
         # XLA compiles neither the counting of pixels nor replicas on several CPUs.
         task.compile(_make_optimizer(settings, total_steps), jit_compile=False)
-        task.optimizer.build(network.trainable_variables)
     finally:
         keras.config.set_dtype_policy(policy)
     return task

@@ -55,6 +55,8 @@ def build_filled(variant, saved, **options):
             kernel, bias = (weight.shape for weight in layer.weights)
             scale = np.sqrt(2 / np.prod(kernel[:-1]))
             layer.set_weights([scale * rng.normal(size=kernel), 0.1 * rng.normal(size=bias)])
+            # Opening a file runs the initializers in it; JAX compiles random ones for seconds.
+            layer.kernel_initializer = keras.initializers.Zeros()
     return network
 
 
@@ -123,6 +125,17 @@ def weights_of(network, prefix):
     }
 
 
+def updated_by_caffe():
+    """Three updates of one variable, each with a gradient of its own."""
+    from fcn_keras import CaffeSGD
+
+    variable = keras.Variable(np.ones(3, "float32"), name="bias")
+    optimizer = CaffeSGD(0.1, momentum=0.5, decay=0.1)
+    for gradient in np.eye(3, dtype="float32"):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    return keras.ops.convert_to_numpy(variable)
+
+
 def main(out, saved=None):
     if BACKEND != "tensorflow":
         assert "tensorflow" not in sys.modules
@@ -133,17 +146,12 @@ def main(out, saved=None):
 
     images, labels = batch()
     found = logits_of_files(saved, images) if saved else {}
-    if not saved:
-        # A network that starts from a file names no random initializers, and JAX compiles those
-        # of each layer for half a second.
-        saved = out
-        for variant in VARIANTS:
-            build_filled(variant, None).save(out / f"{variant}.keras")
     for variant in VARIANTS:
         network = build_filled(variant, saved)
         found[f"logits/{variant}"] = network.predict_on_batch(images)
         network.save(out / f"{variant}.keras")
     found |= losses_and_scores(labels)
+    found["updated"] = updated_by_caffe()
 
     from fcn_keras import CaffeSGD
 

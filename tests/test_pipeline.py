@@ -12,8 +12,11 @@ from fcn_keras.data.folder import load_folder
 from fcn_keras.data.pipeline import (
     PADDING_COLOR,
     Augmentation,
+    Shards,
     augment,
     evaluation_batches,
+    evaluation_steps,
+    images_of_batch,
     reading_errors,
     steps_per_epoch,
     training_batches,
@@ -317,66 +320,98 @@ def test_training_batches_have_known_shapes():
     assert labels == tf.TensorSpec((2, 8, 12, 1), tf.uint8)
 
 
-# Several workers, each with its share of every batch
+# Several replicas, each with its shard of every batch
 
 
-def shares(split, augmentation, batches, batch_size, workers, **options):
-    """The batches of each worker: arrays `(worker, step, image, ...)` of images and of labels."""
+def shares(split, augmentation, batches, batch_size, count, processes=None, **options):
+    """The shards of each replica: arrays `(replica, step, image, ...)` of images and of labels."""
+    mine = count // (processes or count)
     found = []
-    for worker in range(workers):
-        stream = training_batches(
-            split, augmentation, batch_size, 3, worker=worker, workers=workers, **options
-        )
-        assert stream.element_spec[0].shape[0] == batch_size // workers
-        found.append([batch for batch in stream.take(batches).as_numpy_iterator()])
-    return [np.array([[batch[i] for batch in worker] for worker in found]) for i in (0, 1)]
+    for first in range(0, count, mine):
+        shards = Shards(count, first, mine)
+        stream = training_batches(split, augmentation, batch_size, 3, shards=shards, **options)
+        assert stream.element_spec[0].shape[0] == shards.size(batch_size)
+        read = list(stream.take(batches * mine).as_numpy_iterator())
+        found += [read[replica::mine] for replica in range(mine)]
+    return [np.array([[batch[i] for batch in replica] for replica in found]) for i in (0, 1)]
 
 
 def joined(array):
-    """Batches of all workers as one would have seen them: those of the first worker first."""
+    """Batches of all replicas as one would have seen them: those of the first one first."""
     return np.concatenate([*array], axis=1)
 
 
 @pytest.mark.parametrize("replacement", [False, True])
-@pytest.mark.parametrize(("workers", "batch_size"), [(2, 4), (3, 3)])
-def test_workers_share_what_one_would_see(workers, batch_size, replacement):
+@pytest.mark.parametrize(
+    ("count", "processes", "batch_size"),
+    [(2, 2, 4), (3, 3, 3), (4, 2, 4), (4, 1, 8), (2, 1, 3), (4, 2, 1)],
+)
+def test_replicas_share_what_one_would_see(count, processes, batch_size, replacement):
     split = Pictures(coordinates(20 + i, 30, cell) for i in range(7))
     options = {"replacement": replacement}
     alone = shares(split, EVERYTHING, 6, batch_size, 1, **options)
-    together = shares(split, EVERYTHING, 6, batch_size, workers, **options)
-    resumed = shares(split, EVERYTHING, 4, batch_size, workers, first_step=2, **options)
+    options["processes"] = processes
+    together = shares(split, EVERYTHING, 6, batch_size, count, **options)
+    resumed = shares(split, EVERYTHING, 4, batch_size, count, first_step=2, **options)
     for one, all, rest in zip(alone, together, resumed, strict=True):
-        assert len(all) == workers
-        np.testing.assert_array_equal(joined(all), one[0])
+        assert len(all) == count
+        np.testing.assert_array_equal(joined(all)[:, :batch_size], one[0])
         np.testing.assert_array_equal(rest, all[:, 2:])
+    fill = joined(together[1])[:, batch_size:]
+    assert np.all(fill == IGNORE_LABEL)
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (8, 4), (7, 2), (1, 2)])
-def test_two_workers_see_every_image_once_an_epoch(count, batch_size):
+@pytest.mark.parametrize("count", [1, 7, 8, 10])
+@pytest.mark.parametrize(("batch_size", "replicas"), [(4, 2), (2, 2), (3, 2), (1, 4)])
+def test_replicas_see_every_image_once_an_epoch(count, batch_size, replicas):
     split = numbered(count)
     steps = steps_per_epoch(split, batch_size)
-    _, labels = shares(split, Augmentation((8, 8)), 3 * steps, batch_size, 2)
+    _, labels = shares(split, Augmentation((8, 8)), 3 * steps, batch_size, replicas)
     for epoch in range(3):
         seen = labels[:, epoch * steps : (epoch + 1) * steps].reshape(-1, 8, 8)
-        fill = steps * batch_size - count
+        fill = steps * replicas * Shards(replicas).size(batch_size) - count
         assert sorted(numbers(seen)) == [-1] * fill + [*range(count)]
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "worker", "workers", "what"),
-    [
-        (4, 0, 3, "multiple of the 3 workers.*4"),
-        (1, 0, 2, "multiple"),
-        (4, 0, 0, "workers"),
-        (4, 2, 2, "`worker` must be from 0 to 1.*2"),
-        (4, -1, 2, "`worker`.*-1"),
-    ],
+    ("count", "multiple", "batch_size", "expected"),
+    [(1, 1, 5, 5), (2, 1, 5, 3), (4, 1, 1, 1), (2, 2, 5, 4), (1, 4, 16, 16), (3, 2, 12, 4)],
 )
-def test_workers_that_cannot_be(batch_size, worker, workers, what):
-    with pytest.raises(UserError, match=what):
-        training_batches(
-            numbered(4), Augmentation((8, 8)), batch_size, 0, worker=worker, workers=workers
-        )
+def test_size_of_a_shard(count, multiple, batch_size, expected):
+    assert Shards(count, multiple=multiple).size(batch_size) == expected
+
+
+@pytest.mark.parametrize(
+    "shards", [dict(count=0), dict(count=2, first=2), dict(first=-1), dict(mine=2), dict(mine=0)]
+)
+def test_shards_that_cannot_be(shards):
+    with pytest.raises(ValueError, match="Shards must be some of those that there are"):
+        Shards(**shards)
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_names_of_the_images_in_a_batch(replacement):
+    split = numbered(7)
+    options = dict(seed=3, replacement=replacement)
+    stream = training_batches(split, Augmentation((8, 8), flip=False), 3, **options)
+    for step, (_, labels) in enumerate(stream.take(8)):
+        drawn = [split[number].id for number in numbers(labels.numpy()[..., 0]) if number >= 0]
+        assert images_of_batch(split, 3, step=step, **options) == drawn
+
+
+@pytest.mark.parametrize(("replicas", "batch_size"), [(2, 4), (2, 3), (4, 2)])
+def test_replicas_score_every_image_once(replicas, batch_size):
+    split = Pictures(coordinates(20 + i % 3, 30, cell) for i in range(8))
+    images = [example.image for example in split]
+    found, steps = [], evaluation_steps(split, batch_size, replicas)
+    for first in range(replicas):
+        stream = list(evaluation_batches(split, batch_size, Shards(replicas, first)))
+        assert len(stream) == steps
+        for batch, labels in stream:
+            assert len(batch) == Shards(replicas).size(batch_size)
+            real = np.any(labels.numpy() != IGNORE_LABEL, axis=(1, 2, 3))
+            found += list(batch.numpy()[real])
+    assert sorted(image.tobytes() for image in found) == sorted(i.tobytes() for i in images)
 
 
 # What holds whatever is asked for

@@ -1,0 +1,118 @@
+"""Kills a training again and again, at drawn moments, and compares what it ends with.
+
+    python tests/kill_training.py --kills 20 --seed 1
+
+The same training runs once undisturbed. Scores must be equal and weights equal to the bit.
+"""
+
+import argparse
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from conftest import write_folder
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = (
+    *("--recipe", "small", "--width", "0.03125", "--epochs", "16", "--batch-size", "2"),
+    *("--crop-size", "16x24", "--scale-min", "0.8", "--dropout", "0.3", "--learning-rate", "0.01"),
+    *("--validate-every", "1", "--backup-steps", "2", "--deterministic"),
+)
+
+
+def start(run, settings, **options):
+    command = [sys.executable, ROOT / "train.py", "--run-dir", run, *settings]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(command, env=environment, cwd=ROOT, **options)
+
+
+def kill_and_resume(run, settings, kills, rng, seconds, **options):
+    """Trains in as many processes as it takes.
+
+    Args:
+        run: the run directory.
+        settings: arguments of `train.py`.
+        kills: how often to kill it.
+        rng: draws the moments, a `random.Random`.
+        seconds: how long an undisturbed training takes.
+
+    Returns:
+        Where each was killed: the last line of its output.
+    """
+    moments = []
+    for left in range(kills, 0, -1):
+        process = start(run, settings, stdout=subprocess.PIPE, text=True, **options)
+        # Starting takes most of a short training: half of the moments lie in what follows it.
+        if rng.random() < 0.5:
+            for line in process.stdout:
+                if line.startswith("run directory"):
+                    break
+        try:
+            # So that each of the kills can find it at work.
+            process.wait(rng.uniform(0, seconds / (1 + left / 4)))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        lines = process.communicate()[0].splitlines()
+        if process.returncode not in (0, -signal.SIGKILL):
+            raise SystemExit(f"training failed with exit code {process.returncode}")
+        moments.append((lines or ["starting"])[-1])
+        if process.returncode == 0:
+            break
+    if start(run, settings, **options).wait():
+        raise SystemExit("the last training failed")
+    return moments
+
+
+def differences(one, other):
+    """Lists in what two runs differ, but for how long they took."""
+    import keras
+    import numpy as np
+
+    found = []
+    for name in ("last.keras", "best.keras"):
+        models = [keras.models.load_model(run / name, compile=False) for run in (one, other)]
+        for a, b in zip(*(model.weights for model in models), strict=True):
+            if not np.array_equal(a.numpy(), b.numpy()):
+                found.append(f"{name}: {a.path}")
+    if (one / "metrics.json").read_text() != (other / "metrics.json").read_text():
+        found.append("metrics.json")
+    logs = [[*csv.DictReader((run / "log.csv").read_text().splitlines())] for run in (one, other)]
+    times = {"images_per_second", "seconds", "step_seconds", "data_wait", "memory_mb"}
+    for a, b in zip(*logs, strict=True):
+        found += [
+            f"log.csv: {key} of epoch {a['epoch']}" for key in {*a} - times if a[key] != b[key]
+        ]
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
+        settings = ("--dataset", write_folder(Path(folder) / "data", train=9, val=3), *SETTINGS)
+        quiet = dict(stderr=subprocess.DEVNULL)
+        started = time.perf_counter()
+        if start(whole, settings, stdout=subprocess.DEVNULL, **quiet).wait():
+            raise SystemExit("the undisturbed training failed")
+        seconds = time.perf_counter() - started
+        print(f"undisturbed: {seconds:.0f} s", flush=True)
+        moments = kill_and_resume(killed, settings, args.kills, rng, seconds, **quiet)
+        for number, moment in enumerate(moments, 1):
+            print(f"{number:3} ended after: {moment}")
+        found = differences(whole, killed)
+    print("\n".join(found) or f"equal after {len(moments)} kills, weights to the bit")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

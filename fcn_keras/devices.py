@@ -130,9 +130,9 @@ def _resolver(cluster):
     resolvers = tf.distribute.cluster_resolver
     try:
         if cluster == "slurm":
-            # Asked for no GPUs it does not look for them, which it does by a tool of NVIDIA's.
-            gpus = None if shutil.which("nvidia-smi") else 0
-            resolver = resolvers.SlurmClusterResolver(gpus_per_node=gpus, gpus_per_task=gpus)
+            # It asks a tool of NVIDIA's for GPUs, unless it is told of some, and fails on none.
+            pretended = {} if shutil.which("nvidia-smi") else dict(gpus_per_node=1, gpus_per_task=1)
+            resolver = resolvers.SlurmClusterResolver(auto_set_gpu=not pretended, **pretended)
         else:
             resolver = resolvers.TFConfigClusterResolver()
         workers = resolver.cluster_spec().as_dict()

@@ -84,6 +84,25 @@ def write_folder(root, train=2, val=1, layout="annot", size=(20, 28), values=3, 
     return root
 
 
+def write_squares(root, train=5, val=3):
+    """Writes bright squares on a dark ground, with more and more void from image to image."""
+    root = Path(root)
+    rng = np.random.default_rng(0)
+    for split, count in {"train": train, "val": val}.items():
+        for i in range(count):
+            image = rng.integers(0, 80, (40, 36, 3), "uint8")
+            mask = np.zeros((40, 36), "uint8")
+            top, left = rng.integers(0, 20, 2)
+            mask[top : top + 16, left : left + 16] = 1
+            image[mask == 1] += 150
+            mask[: 5 * i % 30] = 255
+            for path, array in zip(paths(root, "annot", split, str(i)), (image, mask), strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+    (root / "dataset.json").write_text(json.dumps({"classes": ["ground", "square"]}))
+    return root
+
+
 def paths(root, layout, split, stem):
     """Where the image and the mask of an example lie."""
     if layout == "annot":

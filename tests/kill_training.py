@@ -32,6 +32,30 @@ def start(run, settings, **options):
     return subprocess.Popen(command, env=environment, cwd=ROOT, **options)
 
 
+def undisturbed(run, settings, **options):
+    """Trains without a stop; returns how many seconds it took to start and to train."""
+    before = time.perf_counter()
+    process = start(run, settings, stdout=subprocess.DEVNULL, **options)
+    wait_for_progress(run, process)
+    started = time.perf_counter()
+    if process.wait():
+        raise SystemExit(f"the undisturbed training failed with exit code {process.returncode}")
+    return started - before, time.perf_counter() - started
+
+
+def wait_for_progress(run, process):
+    """Waits until a process has written a backup."""
+    state = run / "backup" / "checkpoint"
+    before = state.stat().st_mtime_ns if state.exists() else 0
+    while process.poll() is None:
+        try:
+            if state.stat().st_mtime_ns != before:
+                break
+        except FileNotFoundError:  # not yet, or just being replaced
+            pass
+        time.sleep(0.005)
+
+
 def kill_and_resume(run, settings, kills, rng, seconds, **options):
     """Trains in as many processes as it takes.
 
@@ -40,31 +64,30 @@ def kill_and_resume(run, settings, kills, rng, seconds, **options):
         settings: arguments of `train.py`.
         kills: how often to kill it.
         rng: draws the moments, a `random.Random`.
-        seconds: how long an undisturbed training takes.
+        seconds: how long an undisturbed training takes to start and to train.
 
     Returns:
-        Where each was killed: the last line of its output.
+        What each process had done when it was killed, a line for each.
     """
+    starting, training = seconds
     moments = []
-    for left in range(kills, 0, -1):
+    for _ in range(kills):
         process = start(run, settings, stdout=subprocess.PIPE, text=True, **options)
-        # Starting takes most of a short training: half of the moments lie in what follows it.
-        if rng.random() < 0.5:
-            for line in process.stdout:
-                if line.startswith("run directory"):
-                    break
+        if rng.random() < 0.25:
+            delay = rng.uniform(0, starting)
+        else:
+            wait_for_progress(run, process)
+            # So long that the training is about to end with the last of them.
+            delay = rng.uniform(0, 2 * training / kills)
         try:
-            # So that each of the kills can find it at work.
-            process.wait(rng.uniform(0, seconds / (1 + left / 4)))
+            process.wait(delay)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
         lines = process.communicate()[0].splitlines()
         if process.returncode not in (0, -signal.SIGKILL):
             raise SystemExit(f"training failed with exit code {process.returncode}")
         moments.append((lines or ["starting"])[-1])
-        if process.returncode == 0:
-            break
-    if start(run, settings, **options).wait():
+    if start(run, settings, stdout=subprocess.DEVNULL, **options).wait():
         raise SystemExit("the last training failed")
     return moments
 
@@ -101,11 +124,8 @@ def main():
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
         settings = ("--dataset", write_folder(Path(folder) / "data", train=9, val=3), *SETTINGS)
         quiet = dict(stderr=subprocess.DEVNULL)
-        started = time.perf_counter()
-        if start(whole, settings, stdout=subprocess.DEVNULL, **quiet).wait():
-            raise SystemExit("the undisturbed training failed")
-        seconds = time.perf_counter() - started
-        print(f"undisturbed: {seconds:.0f} s", flush=True)
+        seconds = undisturbed(whole, settings, **quiet)
+        print("undisturbed: {:.1f} s to start, {:.1f} s to train".format(*seconds), flush=True)
         moments = kill_and_resume(killed, settings, args.kills, rng, seconds, **quiet)
         for number, moment in enumerate(moments, 1):
             print(f"{number:3} ended after: {moment}")

@@ -16,9 +16,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kill_training import SETTINGS, differences, kill_and_resume, start
+from kill_training import SETTINGS, differences, kill_and_resume, start, undisturbed
 from PIL import Image
 
+from fcn_keras.devices import _resolver
 from fcn_keras.errors import UserError
 from fcn_keras.recipes import resolve
 from fcn_keras.task import SegmentationTask
@@ -34,12 +35,10 @@ def settings(make_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(settings, tmp_path_factory):
-    """A training in one process, and how many seconds it took."""
-    run = tmp_path_factory.mktemp("runs") / "undisturbed"
-    started = time.perf_counter()
-    assert start(run, settings).wait() == 0
-    return run, time.perf_counter() - started
+def whole(settings, tmp_path_factory):
+    """A training in one process, and how many seconds it took to start and to train."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    return run, undisturbed(run, settings)
 
 
 def weights(run):
@@ -60,22 +59,20 @@ def wait_for_epoch(run, epoch, processes):
         time.sleep(0.02)
 
 
-def test_a_killed_training_ends_as_if_it_had_not_been(settings, undisturbed, tmp_path):
-    whole, seconds = undisturbed
-    moments = kill_and_resume(tmp_path / "run", settings, 3, random.Random(0), seconds)
-    assert len(moments) == 3
-    assert differences(whole, tmp_path / "run") == []
+def test_a_killed_training_ends_as_if_it_had_not_been(settings, whole, tmp_path):
+    run, seconds = whole
+    kill_and_resume(tmp_path / "run", settings, 4, random.Random(2), seconds)
+    assert differences(run, tmp_path / "run") == []
     assert not list((tmp_path / "run").rglob(".*"))  # nothing that a killed process had begun
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_training_goes_on_where_it_was(number, settings, undisturbed, tmp_path):
+def test_a_stopped_training_goes_on_where_it_was(settings, whole, tmp_path):
     """In an epoch, with no other backup than the one that the signal asks for."""
     run = tmp_path / "run"
     settings = (*settings, "--backup-steps", "1000000")
     process = start(run, settings, stderr=subprocess.PIPE, text=True)
     wait_for_epoch(run, 3, [process])
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     error = process.communicate()[1]
     assert process.returncode == 130
     assert error.splitlines()[-1] == "stopped; the same command goes on from the last backup"
@@ -83,7 +80,7 @@ def test_a_stopped_training_goes_on_where_it_was(number, settings, undisturbed, 
     process = start(run, settings, stdout=subprocess.PIPE, text=True)
     output = process.communicate()[0]
     assert process.returncode == 0 and "going on after epoch" in output
-    assert differences(undisturbed[0], run) == []
+    assert differences(whole[0], run) == []
 
 
 def test_a_full_disk(settings, tmp_path):
@@ -106,7 +103,7 @@ def test_a_full_disk(settings, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk must be mounted, as root")
-def test_a_small_disk(settings, undisturbed, tmp_path):
+def test_a_small_disk(settings, whole, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk]
@@ -124,7 +121,7 @@ def test_a_small_disk(settings, undisturbed, tmp_path):
         assert keras.models.load_model(disk / "run/best.keras", compile=False).count_params()
         (disk / "filler").unlink()
         assert start(disk / "run", settings).wait() == 0
-        assert differences(undisturbed[0], disk / "run") == []
+        assert differences(whole[0], disk / "run") == []
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
 
@@ -209,12 +206,11 @@ def alone(exact, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_machine_is_lost_and_comes_back(lost, exact, alone, tmp_path):
-    """Two machines train like one, also where one of them starts anew in between."""
+def test_a_machine_is_lost_and_comes_back(exact, alone, tmp_path):
+    """Two machines train like one, also where one of them, which writes, starts anew."""
     machines = Machines(tmp_path / "run", exact)
     wait_for_epoch(machines.run, 3, machines.processes)
-    machines.kill_and_restart(lost)
+    machines.kill_and_restart(0)
     assert machines.wait() == [0, 0]
     assert_same(alone, machines.run)
     assert not (machines.run / "backup").exists()
@@ -231,3 +227,22 @@ def test_a_wrong_description_of_the_machines(config, run_command, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config)
     code, _, error = run_command("train")
     assert code == 2 and error.count("\n") == 1 and "`cluster='tf_config'`" in error
+
+
+def test_machines_of_slurm(monkeypatch, capsys):
+    variables = {
+        "SLURM_PROCID": "1",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "n[1-2]",
+        "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
+        "PATH": "",  # no GPUs
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    resolver = _resolver("slurm")
+    assert resolver.cluster_spec().as_dict() == {"worker": ["n1:8888", "n2:8888"]}
+    assert (resolver.task_type, resolver.task_id) == ("worker", 1)
+    assert capsys.readouterr().out == "machine worker 1 of n1:8888, n2:8888\n"
+    monkeypatch.delenv("SLURM_PROCID")
+    with pytest.raises(UserError, match="`cluster='slurm'`: SLURM_PROCID not found"):
+        _resolver("slurm")

@@ -2,16 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from conftest import write_squares
 
 from fcn_keras import build
 from fcn_keras.errors import UserError
@@ -40,23 +38,7 @@ TINY = dict(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Bright squares on a dark ground, with a strip of void that differs from image to image."""
-    root = tmp_path_factory.mktemp("squares")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 5), ("val", 3)):
-        (root / split).mkdir()
-        (root / f"{split}annot").mkdir()
-        for i in range(count):
-            image = rng.integers(0, 80, (40, 36, 3), "uint8")
-            mask = np.zeros((40, 36), "uint8")
-            top, left = rng.integers(0, 20, 2)
-            mask[top : top + 16, left : left + 16] = 1
-            image[mask == 1] += 150
-            mask[: 5 * i] = 255
-            Image.fromarray(image).save(root / split / f"{i}.png")
-            Image.fromarray(mask).save(root / f"{split}annot" / f"{i}.png")
-    (root / "dataset.json").write_text(json.dumps({"classes": ["ground", "square"]}))
-    return root
+    return write_squares(tmp_path_factory.mktemp("squares"))
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +58,6 @@ def start(folder, run, **settings):
         else:
             command += [flag, "x".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
-
-
-def weights(path):
-    model = keras.models.load_model(path, compile=False)
-    return {weight.path: weight.numpy() for weight in model.weights}
 
 
 def test_a_run_leaves_what_it_promises(finished):
@@ -133,46 +110,6 @@ def test_evaluate_batches_as_the_run_did(finished, run_command, monkeypatch):
     for options in ([], ["--batch-size", "3"]):
         assert run_command("evaluate", finished, "--json", *options)[0] == 0
     assert sizes == [TINY["batch_size"], 3]
-
-
-def test_a_killed_run_ends_as_if_it_had_not_been(finished, folder, tmp_path):
-    run = tmp_path / "killed"
-    for rows in (1, 2):  # once in the second epoch, once in the third or in what follows
-        process = start(folder, run)
-        while process.poll() is None and count_rows(run) < rows:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (run / "metrics.json").exists()
-    assert start(folder, run).wait() == 0
-    assert (run / "metrics.json").read_text() == (finished / "metrics.json").read_text()
-    once, again = weights(finished / "last.keras"), weights(run / "last.keras")
-    assert all(np.array_equal(once[name], again[name]) for name in once)
-    columns = slice(0, 9)  # all but the speed
-    for old, new in zip(rows_of(finished), rows_of(run), strict=True):
-        assert old[columns] == new[columns]
-
-
-def count_rows(run):
-    return max(0, len(rows_of(run)) - 1)
-
-
-def rows_of(run):
-    log = run / "log.csv"
-    return [row.split(",") for row in log.read_text().splitlines()] if log.exists() else []
-
-
-def test_two_replicas_train_like_one(folder, tmp_path):
-    runs = [tmp_path / "one", tmp_path / "two"]
-    for path, devices in zip(runs, ("cpu:1", "cpu:2"), strict=True):
-        # Without dropout, whose draws belong to a replica.
-        assert start(folder, path, devices=devices, dropout=0, epochs=2).wait() == 0
-    one, two = (weights(path / "last.keras") for path in runs)
-    assert max(np.abs(one[name] - two[name]).max() for name in one) <= 1e-6
-    for old, new in zip(rows_of(runs[0])[1:], rows_of(runs[1])[1:], strict=True):
-        assert float(old[1]) == pytest.approx(float(new[1]), rel=1e-6)
-    one, two = (json.loads((path / "metrics.json").read_text()) for path in runs)
-    assert one["confusion"] == two["confusion"]
 
 
 def test_a_finished_run_is_left_alone(finished, folder, capsys):

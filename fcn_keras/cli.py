@@ -9,7 +9,7 @@ import tempfile
 import traceback
 import warnings
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from fcn_keras.errors import MachineLost, UserError, WriteError
@@ -209,12 +209,24 @@ def predict(args):
 
 
 def export(args):
+    from fcn_keras.decoding import MAX_PIXELS
     from fcn_keras.evaluation import load_network
     from fcn_keras.serving import check_target, export
 
     check_target(args.output, args.version)
     network = load_network(args.model)
-    target = export(network.model, args.output, network.classes, network.colors, args.version)
+    target = export(
+        network.model,
+        args.output,
+        network.classes,
+        network.colors,
+        args.version,
+        strict=args.strict,
+        max_pixels=args.max_pixels or MAX_PIXELS,
+        license=args.license,
+        precision=args.precision,
+        freeze=args.freeze,
+    )
     print(f"SavedModel in {target}")
 
 
@@ -237,7 +249,7 @@ def convert(args):
         print(convert(args.model, args.output, **options))
 
 
-def bench(args):
+def bench_input(args):
     from fcn_keras.bench import bench_input
     from fcn_keras.data import load_dataset
 
@@ -248,6 +260,57 @@ def bench(args):
     else:
         for name, rate in rates.items():
             print(f"{name:16} {rate:9.1f} images/s")
+
+
+def bench_train(args):
+    from fcn_keras.bench_training import about, as_json, bench_training, steps_to_compare, table
+
+    first = _step(args)
+    changes = {
+        name: getattr(args, name)
+        for name in ("precision", "accumulate", "remat", "elide_padding")
+        if hasattr(args, name)
+    }
+    steps = [first, replace(first, **changes)] if changes else steps_to_compare(first)
+    rows = as_json(bench_training(steps, args.rounds, args.steps))
+    if args.json:
+        print(json.dumps(about() | {"rows": rows}))
+    else:
+        print(_bench_head(args), table(rows), sep="\n")
+
+
+def bench_metrics(args):
+    from fcn_keras.bench_training import about, bench_metrics
+
+    found = bench_metrics(_step(args), args.rounds)
+    if args.json:
+        print(json.dumps(about() | found))
+        return
+    print(_bench_head(args))
+    for name, figure in found.items():
+        if name == "share":
+            print(f"{name:16} {100 * figure:9.3f} % of the step (update and result)")
+        else:
+            print(f"{name:16} {figure:9.3f} ms")
+
+
+def _step(args):
+    from fcn_keras.bench_training import Step
+
+    return Step(args.variant, args.width, args.size, args.num_classes, args.batch_size)
+
+
+def _bench_head(args):
+    from fcn_keras.bench_training import about
+
+    found = about()
+    machine, versions = found["machine"], found["versions"]
+    size = "x".join(map(str, args.size))
+    return (
+        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores; "
+        f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}\n"
+        f"{args.variant}, width {args.width:g}, {size}, {args.num_classes} classes"
+    )
 
 
 def data_list(args):
@@ -388,6 +451,29 @@ def _parser(only):
         metavar="N",
         help="folder in OUT: a number, or 'next' for one above the highest (default: 1)",
     )
+    sub.add_argument(
+        "--strict",
+        action="store_true",
+        help="a file that cannot be decoded fails the whole request (default: its mask is empty)",
+    )
+    sub.add_argument(
+        "--max-pixels",
+        type=_positive,
+        metavar="N",
+        help="do not decode files of more pixels (default: 25 million)",
+    )
+    sub.add_argument("--license", metavar="TEXT", help="note to store with the network")
+    sub.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="of weights and computation; bfloat16 halves the files (default: as trained)",
+    )
+    sub.add_argument(
+        "--freeze",
+        action="store_true",
+        help="write the weights as constants; takes memory, about 33 times the weights' size to "
+        "export and 15 times to serve",
+    )
 
     sub = command(convert, "Turn weights into a .keras or .weights.h5 file, or list them.")
     sub.add_argument(
@@ -411,14 +497,7 @@ def _parser(only):
 
     _add_data_commands(commands, command)
 
-    sub = command(bench, "Measure how fast parts of a training are here.")
-    sub.add_argument("part", choices=("input",), help="input: decoding, augmenting, batching")
-    sub.add_argument("--dataset", default="shapes", metavar="NAME_OR_DIR", help="default: shapes")
-    sub.add_argument("--recipe", default="small", metavar="NAME", help="default: small")
-    sub.add_argument(
-        "--seconds", type=float, default=5, metavar="X", help="for each figure (default: 5)"
-    )
-    sub.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_bench_commands(commands, command)
     if only is None:
         return parser
     sub = commands.choices[only]
@@ -468,6 +547,81 @@ def _add_data_commands(commands, command):
 
     names = dict(metavar="NAME", help=f"one of {', '.join(DATASETS)}")
     job(data_prepare, "Fetch a data set, and bring it into the form that is read.", **names)
+
+
+def _add_bench_commands(commands, command):
+    text = "Measure how fast parts of a training are here."
+    parser = commands.add_parser("bench", help=text, description=text)
+    parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    sub = command(bench_input, "Images a second: decoding, augmenting, batching.", of=parts)
+    sub.add_argument("--dataset", default="shapes", metavar="NAME_OR_DIR", help="default: shapes")
+    sub.add_argument("--recipe", default="small", metavar="NAME", help="default: small")
+    sub.add_argument(
+        "--seconds", type=float, default=5, metavar="X", help="for each figure (default: 5)"
+    )
+    sub.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def add_step(sub, size, rounds, what):
+        sub.add_argument("--variant", choices=VARIANTS, default="fcn8s", help="default: fcn8s")
+        sub.add_argument("--width", type=float, default=1.0, metavar="X", help="default: 1")
+        sub.add_argument(
+            "--size",
+            type=_sides,
+            default=size,
+            help=f"of the images, height x width (default: {'x'.join(map(str, size))})",
+        )
+        sub.add_argument(
+            "--num-classes", type=_positive, default=21, metavar="N", help="default: 21"
+        )
+        sub.add_argument("--batch-size", type=_positive, default=1, metavar="N", help="default: 1")
+        sub.add_argument(
+            "--rounds",
+            type=_positive,
+            default=rounds,
+            metavar="N",
+            help=f"{what} (default: {rounds})",
+        )
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+
+    sub = command(
+        bench_train,
+        "Seconds and memory of a training step: of float32 beside other settings.",
+        of=parts,
+    )
+    add_step(sub, (320, 320), 2, "processes for each setting, in turns")
+    sub.add_argument(
+        "--steps",
+        type=_positive,
+        default=2,
+        metavar="N",
+        help="in each process, beside the first (default: 2)",
+    )
+    group = sub.add_argument_group(
+        "settings",
+        "Without any of these, all are measured one after the other. With some, float32 is "
+        "compared with these together.",
+    )
+    changed = dict(default=argparse.SUPPRESS)
+    group.add_argument("--precision", choices=CHOICES["precision"], help="dtype policy", **changed)
+    group.add_argument(
+        "--accumulate",
+        type=_positive,
+        metavar="N",
+        help="batches that make one step",
+        **changed,
+    )
+    group.add_argument("--remat", action="store_true", help=SETTINGS_HELP["remat"], **changed)
+    group.add_argument(
+        "--no-elide",
+        dest="elide_padding",
+        action="store_false",
+        help="compute all of the paper's padding",
+        **changed,
+    )
+
+    sub = command(bench_metrics, "What the scores cost beside a training step.", of=parts)
+    add_step(sub, (500, 500), 5, "how often each is measured, in turns")
 
 
 def _add_settings(parser):
@@ -523,6 +677,13 @@ def _size(text):
     if len(sides) > 2 or not all(side.isdigit() for side in sides):
         raise argparse.ArgumentTypeError(f"must be like 256, 256x320 or none. Received: {text!r}")
     return int(sides[0]), int(sides[-1])
+
+
+def _sides(text):
+    sides = text != "none" and _size(text)
+    if not sides or 0 in sides:
+        raise argparse.ArgumentTypeError(f"must be like 256 or 256x320. Received: {text!r}")
+    return sides
 
 
 @contextmanager

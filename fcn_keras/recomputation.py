@@ -30,20 +30,23 @@ class Recomputed:
             ends = [layers[name + trunk] for trunk in TRUNKS if name + trunk in layers]
             if ends:
                 outputs = [layer.output for layer in ends]
-                self.blocks.append(keras.Model(before, outputs))
+                self.blocks.append(keras.Function(before, outputs))
                 # The image's size is asked for to the end.
                 before = [*network.inputs, *outputs]
-        self.rest = keras.Model(before, network.output)
+        self.rest = keras.Function(before, network.output)
 
-    def __call__(self, images, training=None):
-        """Returns what the network returns for images `(N, H, W, 3)`."""
+    def __call__(self, images):
+        """Returns what the network returns for images `(N, H, W, 3)`.
+
+        Whether its layers train is what a layer around this call says.
+        """
         # TensorFlow asks for the gradient of all that it computes anew, and integers have none.
         images = tf.cast(images, "float32")
         values = []
         for block in self.blocks:
-            values = tf.nest.flatten(_recomputed(block, training)(images, *values))
-        return self.rest([images, *values], training=training)
+            values = tf.nest.flatten(_recomputed(block)(images, *values))
+        return self.rest([images, *values])
 
 
-def _recomputed(block, training):
-    return tf.recompute_grad(lambda *values: block([*values], training=training))
+def _recomputed(block):
+    return tf.recompute_grad(lambda *values: block([*values]))

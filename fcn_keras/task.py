@@ -78,7 +78,7 @@ class SegmentationTask(keras.Model):
         self.heads = tuple(heads)
         self.clip_norm = clip_norm
         self.micro_batch = micro_batch
-        self.forward = Recomputed(network) if remat else network
+        self.recomputed = Recomputed(network) if remat else None
         self.waited = 0.0
         self.loss_metric = MeanLoss(max(1, len(heads)))
         classes = {head: network.get_layer(f"score_{head}").output.shape[-1] for head in heads}
@@ -113,6 +113,8 @@ class SegmentationTask(keras.Model):
             self.optimizer.build(self.network.trainable_variables)
 
     def call(self, images, training=None):
+        if training and self.recomputed:
+            return self.recomputed(images)
         return self.network(images, training=training)
 
     def _counts(self, labels):
@@ -156,7 +158,7 @@ class SegmentationTask(keras.Model):
 
         def of(images, labels):
             with tf.GradientTape() as tape:
-                totals = self._totals(self.forward(images, training=True), labels)
+                totals = self._totals(self(images, training=True), labels)
                 loss = self.optimizer.scale_loss(tf.reduce_sum(totals / whole))
             return totals, tape.gradient(loss, variables)
 

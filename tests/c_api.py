@@ -3,13 +3,16 @@
     python c_api.py MODEL < requests > answers
 
 Both are pickles. Requests are a list of pairs: the name of a signature, and its inputs by name;
-answers are a list of outputs by name. A tensor is an array, or a list of bytes if it holds
-strings. Nothing is given back to the C library, since the process ends with its work.
+answers are a list of outputs by name, or the message if the call failed, and how much memory the
+process had at most, in MB. A tensor is an array, or a list of bytes if it holds strings. Nothing
+is given back to the C library, since the process ends with its work.
 """
 
 import ctypes
 import importlib.util
 import pickle
+import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +20,16 @@ import numpy as np
 
 DTYPES = {1: np.dtype("float32"), 3: np.dtype("int32"), 4: np.dtype("uint8")}
 STRING, STRING_SIZE = 7, 24  # TF_STRING; sizeof(TF_TString)
+
+
+def call(model, requests, timeout=60):
+    """Returns the answers, and the memory, of a process that loads the model by this file."""
+    command = [sys.executable, __file__, str(model)]
+    done = subprocess.run(
+        command, input=pickle.dumps(requests), capture_output=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)
 
 
 class Pointer(ctypes.c_void_p):
@@ -200,8 +213,16 @@ def fields(message):
         yield key >> 3, value
 
 
+def answer(model, request):
+    try:
+        return model.run(*request)
+    except RuntimeError as error:
+        return str(error)
+
+
 if __name__ == "__main__":
     model = Model(sys.argv[1])
-    answers = [model.run(*request) for request in pickle.load(sys.stdin.buffer)]
+    answers = [answer(model, request) for request in pickle.load(sys.stdin.buffer)]
     assert "tensorflow" not in sys.modules and "keras" not in sys.modules
-    pickle.dump(answers, sys.stdout.buffer)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    pickle.dump((answers, memory), sys.stdout.buffer)

@@ -16,6 +16,7 @@ from fcn_keras import build
 from fcn_keras.errors import UserError
 from fcn_keras.recipes import resolve
 from fcn_keras.recomputation import Recomputed
+from fcn_keras.task import SegmentationTask
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_a_recomputed_network_is_the_same(variant):
     @tf.function
     def outputs_and_gradients(network_, images):
         with tf.GradientTape() as tape:
-            logits = network_(images, training=True)
+            logits = network_(images)
             loss = tf.reduce_mean(logits**2)
         return logits, tape.gradient(loss, network.trainable_variables)
 
@@ -76,6 +77,20 @@ def test_a_recomputed_network_is_the_same(variant):
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-5 * np.abs(one).max() + 1e-12)
 
 
+def test_dropout_is_drawn_in_a_recomputed_network_too():
+    """And the network is saved as it would be otherwise."""
+    network = build("fcn8s", 3, weights=None, width=1 / 32, dropout=0.5)
+    config = network.get_config()
+    task = SegmentationTask(network, remat=True)
+    assert network.get_config() == config
+    layer = network.get_layer("score_fr")
+    layer.set_weights([np.ones(w.shape) for w in layer.weights])
+    images = np.full((1, 32, 32, 3), 200, "uint8")
+    once, again = (task(images, training=True).numpy() for _ in range(2))
+    assert np.abs(once - again).max() > 0
+    np.testing.assert_array_equal(task(images, training=False), network(images))
+
+
 def test_recomputation_keeps_less():
     """The first block's maps are no longer among what a gradient function keeps."""
 
@@ -83,7 +98,7 @@ def test_recomputation_keeps_less():
         @tf.function
         def step(images):
             with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(network_(images, training=True))
+                loss = tf.reduce_sum(network_(images))
             return tape.gradient(loss, network.trainable_variables)
 
         graph = step.get_concrete_function(tf.zeros((1, 64, 64, 3), tf.uint8)).graph

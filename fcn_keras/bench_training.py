@@ -1,0 +1,469 @@
+"""What a training step takes on this machine, in seconds and in memory, setting by setting.
+
+Each measurement has a process of its own, `python -m fcn_keras.bench_training`, which reads what
+to measure as JSON and prints what it found: memory that a process has had once it may keep.
+"""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from fcn_keras import __version__
+from fcn_keras.errors import UserError
+from fcn_keras.progress import progress_bar
+from fcn_keras.settings import Settings
+
+PARTS = 4  # batches that the table's larger batch is made of
+PATIENCE = 20.0  # seconds after which a process takes the time of no further step
+COMPARED = ("seconds_per_image", "cpu_seconds_per_image", "process_bytes", "step_bytes")
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86's, and Arm's
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step to measure.
+
+    Attributes:
+        variant, width, precision, remat: see `fcn_keras.settings.Settings`.
+        size: height and width of the images.
+        num_classes: number of classes.
+        batch_size: images that go through the network together.
+        accumulate: how many such batches make the step.
+        elide_padding: see `fcn_keras.build`.
+    """
+
+    variant: str = "fcn8s"
+    width: float = 1.0
+    size: tuple[int, int] = (320, 320)
+    num_classes: int = 21
+    batch_size: int = 1
+    precision: str = "float32"
+    accumulate: int = 1
+    remat: bool = False
+    elide_padding: bool = True
+
+    def __post_init__(self):
+        Settings(
+            variant=self.variant,
+            width=self.width,
+            crop_size=tuple(self.size),
+            batch_size=self.batch_size,
+            precision=self.precision,
+            accumulate=self.accumulate,
+            remat=self.remat,
+        )
+
+    @property
+    def images(self) -> int:
+        return self.batch_size * self.accumulate
+
+    def __str__(self):
+        words = [self.precision, f"batch {self.batch_size}"]
+        if self.accumulate > 1:
+            words[1] = f"{self.accumulate} batches of {self.batch_size}"
+        if self.remat:
+            words.append("remat")
+        if not self.elide_padding:
+            words.append("no elision")
+        return ", ".join(words)
+
+
+@dataclass
+class Row:
+    """A step, and what its processes measured.
+
+    Attributes:
+        step: what was measured.
+        seconds: of every step of every process but the first one of each.
+        cpu_seconds: of all cores, the same steps. On a machine that does other work too they
+            vary less.
+        process: bytes at the most during the steps, beyond those before the network was built;
+            one figure of each process.
+        steps: the same beyond those before the first step.
+        error: why there is nothing, in one line.
+    """
+
+    step: Step
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    process: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    error: str = ""
+
+
+def steps_to_compare(first: Step) -> list[Step]:
+    """Returns the steps of the table: `first`, and it with one thing after the other changed."""
+    batch = replace(first, batch_size=PARTS * first.batch_size)
+    return [
+        first,
+        replace(first, elide_padding=False),
+        replace(first, precision="mixed_bfloat16"),
+        replace(first, precision="mixed_float16"),
+        replace(first, remat=True),
+        replace(first, accumulate=PARTS),
+        batch,
+        replace(batch, remat=True),
+    ]
+
+
+def bench_training(steps: list[Step], rounds: int = 2, times: int = 2) -> list[Row]:
+    """Measures training steps in turns, each time in a new process.
+
+    Args:
+        steps: what to measure; ratios are to the first.
+        rounds: how many processes each has.
+        times: how many steps a process takes the time of, fewer if they are slow; it makes one
+            more before, which compiles.
+
+    Returns:
+        A row for each step. One that fails, for want of memory, say, says why.
+
+    Raises:
+        UserError: if the first step fails, which all others are compared with.
+    """
+    rows = [Row(step) for step in steps]
+    with progress_bar("bench train", rounds * len(rows), "process") as bar:
+        for _ in range(rounds):
+            for row in rows:
+                bar.set_postfix_str(str(row.step))
+                if not row.error:
+                    _measure_aside(row, times)
+                if rows[0].error:
+                    raise UserError(f"{rows[0].step} cannot be measured: {rows[0].error}")
+                bar.update()
+    return rows
+
+
+def _measure_aside(row, times):
+    # Where the package is not installed, the process must find it as this one did.
+    root = str(Path(__file__).parents[1])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-m", "fcn_keras.bench_training"],
+        input=json.dumps({"step": asdict(row.step), "times": times}),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if done.returncode < 0:
+        row.error = f"killed by signal {-done.returncode}"
+        if done.returncode == -9:
+            row.error += ", as the system does where memory has run out"
+    elif done.returncode:
+        row.error = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    else:
+        found = json.loads(done.stdout.splitlines()[-1])
+        row.seconds += found["seconds"]
+        row.cpu_seconds += found["cpu_seconds"]
+        row.process.append(found["process"])
+        row.steps.append(found["steps"])
+
+
+def measure(step: Step, times: int) -> dict:
+    """Makes training steps in this process, on its first GPU or else its CPU.
+
+    Args:
+        step: what a step is.
+        times: how many steps to take the time of, unless they take long.
+
+    Returns:
+        `seconds` and `cpu_seconds`, lists; `process` and `steps`, see `Row`.
+    """
+    batch = _batch(step)
+    built = _memory()
+    train = _trainer(_task(step))
+    started = _memory()
+    _forget_peak()
+    train(batch)
+    found = {"seconds": [], "cpu_seconds": []}
+    while len(found["seconds"]) < times and sum(found["seconds"]) < PATIENCE:
+        cpu = time.process_time()
+        found["seconds"].append(_seconds(train, batch))
+        found["cpu_seconds"].append(time.process_time() - cpu)
+    peak = _peak()
+    return found | {"process": peak - built, "steps": peak - started}
+
+
+def bench_metrics(step: Step, rounds: int = 5) -> dict[str, float]:
+    """Measures what counting pixels and the four scores add to a training step.
+
+    Args:
+        step: the training step.
+        rounds: how often each is measured, in turns.
+
+    Returns:
+        Milliseconds, medians: `update`, counting the pixels of a batch by their logits; `result`,
+        the four scores; `step`, a training step that does both; `step_without`, one that does
+        neither; `difference`, from one to the other in one round; and `share`, `update` and
+        `result` over `step`, a fraction of 1. The difference of two steps is small beside how
+        much each of them varies, which is why it does not make the share.
+    """
+    import tensorflow as tf
+
+    from fcn_keras.metrics import SegmentationScores
+
+    images, labels = batch = _batch(step)
+    logits = tf.random.stateless_normal((*labels.shape[:3], step.num_classes), (0, 1))
+    metric = SegmentationScores(step.num_classes)
+    update = tf.function(lambda: metric.update_state(labels, logits))
+    result = tf.function(metric.result)
+
+    task = _task(step)
+    trainers = {"step": _trainer(task)}
+    trainers["step"](batch)  # traced with what the metric does not do from now on
+    task.score_metric.update_state = lambda *_: None
+    task.score_metric.result = dict
+    trainers["step_without"] = _trainer(task)
+    parts = {
+        "update": lambda: update(),
+        "result": lambda: result()["mean_iu"].numpy(),
+        **{name: lambda train=train: train(batch) for name, train in trainers.items()},
+    }
+    for part in parts.values():
+        part()
+    found = {name: [] for name in parts}
+    with progress_bar("bench metrics", rounds, "round") as bar:
+        for _ in range(rounds):
+            for name, part in parts.items():
+                # A short one many times over, so that the clock's own cost does not count.
+                many = 1 if name.startswith("step") else 20
+                found[name].append(1000 * _seconds(_repeated(part, many)) / many)
+            bar.update()
+    found["difference"] = [
+        scored - without
+        for scored, without in zip(found["step"], found["step_without"], strict=True)
+    ]
+    medians = {name: statistics.median(times) for name, times in found.items()}
+    return medians | {"share": (medians["update"] + medians["result"]) / medians["step"]}
+
+
+def _repeated(part, many):
+    def repeat():
+        for _ in range(many):
+            part()
+
+    return repeat
+
+
+def _batch(step):
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    channels = 6 if "color-hha" in step.variant else 3
+    shape = (step.images, *step.size)
+    images = tf.random.uniform((*shape, channels), 0, 256, "int32")
+    labels = tf.random.uniform((*shape, 1), 0, step.num_classes, "int32")
+    return tf.cast(images, "uint8"), tf.cast(labels, "uint8")
+
+
+def _task(step):
+    """Builds what `fcn_keras.training.train` would train, with Adam and from random weights."""
+    import keras
+
+    from fcn_keras.fcn import build
+    from fcn_keras.task import SegmentationTask
+
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(step.precision)
+    try:
+        network = build(
+            step.variant,
+            step.num_classes,
+            weights=None,
+            width=step.width,
+            elide_padding=step.elide_padding,
+        )
+        task = SegmentationTask(network, micro_batch=step.batch_size, remat=step.remat)
+        task.compile(keras.optimizers.Adam(1e-4), jit_compile=False)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    return task
+
+
+def _trainer(task) -> Callable:
+    """Returns a function that makes a training step on a batch, and waits until it is done."""
+    task.make_train_function(force=True)
+    function = task.train_function
+
+    def train(batch):
+        return function(iter([batch]))["loss"].numpy()
+
+    return train
+
+
+def _seconds(function, *args):
+    started = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - started
+
+
+# Memory, in bytes: the first GPU's, else this process' own. TensorFlow counts the one; the kernel
+# the other, on Linux with a peak that can be set back. Elsewhere there is the peak alone, and
+# one of building the network may hide that of the steps.
+
+
+def _memory():
+    if gpu := _gpu():
+        return gpu("get_memory_info")["current"]
+    return _of_process("VmRSS")
+
+
+def _peak():
+    if gpu := _gpu():
+        return gpu("get_memory_info")["peak"]
+    return _of_process("VmHWM")
+
+
+def _forget_peak():
+    if gpu := _gpu():
+        gpu("reset_memory_stats")
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def _gpu():
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU"):
+        return lambda name: getattr(tf.config.experimental, name)("GPU:0")
+    return None
+
+
+def _of_process(what):
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{what}:"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def as_json(rows: list[Row]) -> list[dict]:
+    """Returns the rows with their medians, and the ratios of these to the first row's.
+
+    Times are compared by image, as a step may have more images than the first one's.
+    """
+    found = []
+    for row in rows:
+        entry = {"name": str(row.step), "step": asdict(row.step), "images": row.step.images}
+        if row.error:
+            found.append(entry | {"error": row.error})
+            continue
+        entry |= {
+            "seconds": statistics.median(row.seconds),
+            "seconds_per_image": statistics.median(row.seconds) / row.step.images,
+            "cpu_seconds_per_image": statistics.median(row.cpu_seconds) / row.step.images,
+            "process_bytes": statistics.median(row.process),
+            "step_bytes": statistics.median(row.steps),
+        }
+        first = found[0] if found else entry
+        entry["ratios"] = {
+            name: entry[name] / first[name] if first[name] else None for name in COMPARED
+        }
+        entry["measured"] = {
+            "seconds": row.seconds,
+            "cpu_seconds": row.cpu_seconds,
+            "process_bytes": row.process,
+            "step_bytes": row.steps,
+        }
+        found.append(entry)
+    return found
+
+
+def table(rows: list[dict]) -> str:
+    """Returns what `as_json` gave as a table for people."""
+    width = max(len(row["name"]) for row in rows)
+    titles = ("s/step", "s/image", "ratio", "CPU s", "ratio", "MiB", "ratio", "step MiB", "ratio")
+    lines = [" ".join([" " * width, *(f"{title:>8}" for title in titles)])]
+    for row in rows:
+        if "error" in row:
+            lines.append(f"{row['name']:{width}}  not measured: {row['error']}")
+            continue
+        cells = [f"{row['seconds']:8.3f}"]
+        for name in COMPARED:
+            ratio = row["ratios"][name]
+            cells += [
+                f"{row[name] / 2**20:8.0f}" if "bytes" in name else f"{row[name]:8.3f}",
+                f"{'' if ratio is None else f'{ratio:.2f}x':>8}",
+            ]
+        lines.append(" ".join([f"{row['name']:{width}}", *cells]))
+    return "\n".join(
+        [
+            *lines,
+            "CPU s: of all cores, by image. MiB: at the most during the steps, beyond those before",
+            "the network was built; step MiB: beyond those before the first step. Ratios: of what",
+            "stands before them, to the first row.",
+        ]
+    )
+
+
+def about() -> dict:
+    """Says where and with what a measurement was made."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    return {
+        "machine": machine(),
+        "versions": {
+            "fcn_keras": __version__,
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in (tf, keras, np)},
+        },
+        "command": " ".join(["python -m fcn_keras", *sys.argv[1:]]),
+    }
+
+
+def machine() -> dict:
+    """Describes this machine; what it does not tell is None."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    cpu = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = cpu.get("flags", cpu.get("Features"))
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        cores = os.cpu_count()
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        memory = None
+    return {
+        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "cores": cores,
+        "memory_bytes": memory,
+        "bfloat16_instructions": flags and bool(BFLOAT16_FLAGS & set(flags.split())),
+        "gpu": details.get("device_name"),
+        "system": platform.platform(),
+    }
+
+
+def _main():
+    asked = json.load(sys.stdin)
+    # The step has become lists by JSON.
+    step = Step(**asked["step"] | {"size": tuple(asked["step"]["size"])})
+    print(json.dumps(measure(step, asked["times"])))
+
+
+if __name__ == "__main__":
+    _main()

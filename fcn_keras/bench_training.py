@@ -22,7 +22,7 @@ from fcn_keras.progress import progress_bar
 from fcn_keras.settings import Settings
 
 PARTS = 4  # batches that the table's larger batch is made of
-PATIENCE = 20.0  # seconds after which a process takes the time of no further step
+PATIENCE = 30.0  # seconds after which a process takes the time of no further step
 COMPARED = ("seconds_per_image", "cpu_seconds_per_image", "process_bytes", "step_bytes")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86's, and Arm's
 

@@ -22,31 +22,37 @@ class Recomputed:
     """
 
     def __init__(self, network: keras.Model):
-        layers = {layer.name: layer for layer in network.layers}
+        outputs = {}
+
+        def call(layer, *args, **kwargs):
+            outputs[layer.name] = layer(*args, **kwargs)
+            return outputs[layer.name]
+
+        # The same layers on an input of their own: a graph that is cut in pieces is not saved.
+        twin = keras.models.clone_model(
+            network, clone_function=lambda layer: layer, call_function=call
+        )
         self.blocks = []
-        before = network.inputs
-        for name in BLOCKS:
+        before = twin.inputs
+        for block in BLOCKS:
             # A network with two trunks has two of each.
-            ends = [layers[name + trunk] for trunk in TRUNKS if name + trunk in layers]
+            ends = [block + trunk for trunk in TRUNKS if block + trunk in outputs]
             if ends:
-                outputs = [layer.output for layer in ends]
-                self.blocks.append(keras.Function(before, outputs))
+                after = [outputs[name] for name in ends]
+                self.blocks.append(keras.Model(before, after))
                 # The image's size is asked for to the end.
-                before = [*network.inputs, *outputs]
-        self.rest = keras.Function(before, network.output)
+                before = [*twin.inputs, *after]
+        self.rest = keras.Model(before, twin.output)
 
-    def __call__(self, images):
-        """Returns what the network returns for images `(N, H, W, 3)`.
-
-        Whether its layers train is what a layer around this call says.
-        """
+    def __call__(self, images, training=None):
+        """Returns what the network returns for images `(N, H, W, 3)`."""
         # TensorFlow asks for the gradient of all that it computes anew, and integers have none.
         images = tf.cast(images, "float32")
         values = []
         for block in self.blocks:
-            values = tf.nest.flatten(_recomputed(block)(images, *values))
-        return self.rest([images, *values])
+            values = tf.nest.flatten(_recomputed(block, training)(images, *values))
+        return self.rest([images, *values], training=training)
 
 
-def _recomputed(block):
-    return tf.recompute_grad(lambda *values: block([*values]))
+def _recomputed(block, training):
+    return tf.recompute_grad(lambda *values: block([*values], training=training))

@@ -113,9 +113,8 @@ class SegmentationTask(keras.Model):
             self.optimizer.build(self.network.trainable_variables)
 
     def call(self, images, training=None):
-        if training and self.recomputed:
-            return self.recomputed(images)
-        return self.network(images, training=training)
+        forward = self.recomputed if training and self.recomputed else self.network
+        return forward(images, training=training)
 
     def _counts(self, labels):
         """What the loss of each head is divided by, as far as these images go."""

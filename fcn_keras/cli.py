@@ -446,10 +446,9 @@ def _parser(only):
     sub.add_argument("output", metavar="OUT", help="folder that the server watches")
     sub.add_argument(
         "--version",
-        type=lambda text: None if text == "next" else _positive(text),
-        default=1,
+        type=_positive,
         metavar="N",
-        help="folder in OUT: a number, or 'next' for one above the highest (default: 1)",
+        help="number of the folder to make in OUT (default: one above the highest)",
     )
     sub.add_argument(
         "--strict",

@@ -27,7 +27,7 @@ def export(
     output: str | Path,
     classes: list[str],
     colors: list[tuple[int, int, int]],
-    version: int | None = 1,
+    version: int | None = None,
     *,
     strict: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -60,7 +60,7 @@ def export(
         output: folder that TensorFlow Serving watches.
         classes: C names.
         colors: C RGB triples.
-        version: number of the folder to make in `output`; None for one above the highest.
+        version: number of the folder to make in `output`; one above the highest if not given.
         strict: whether a file that cannot be decoded fails the call, with its place in the batch
             in the message.
         max_pixels: an image file of more pixels is not decoded.
@@ -109,7 +109,7 @@ def export(
     return target
 
 
-def check_target(output: str | Path, version: int | None = 1) -> Path:
+def check_target(output: str | Path, version: int | None = None) -> Path:
     """Returns the folder that an export would make, see `export`.
 
     Raises:
@@ -131,8 +131,8 @@ def check_target(output: str | Path, version: int | None = 1) -> Path:
     target = output / str(version)
     if target.exists():
         raise UserError(
-            f"{target}: exists already. Choose another folder, another --version, or "
-            "--version next."
+            f"{target}: exists already. Leave --version out for one above the highest, or choose "
+            "another."
         )
     return target
 

@@ -689,7 +689,7 @@ def test_export_onto_an_existing_version(mistake, network, tmp_path):
     (tmp_path / "out" / "1").mkdir(parents=True)
     (tmp_path / "out" / "1" / "saved_model.pb").write_text("an earlier export")
     words = [tmp_path / "out" / "1", "exists already", "--version"]
-    mistake("export", network, tmp_path / "out", words=words)
+    mistake("export", network, tmp_path / "out", "--version", "1", words=words)
 
 
 def test_export_onto_a_file(mistake, network, tmp_path):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from fcn_keras.errors import UserError
 from fcn_keras.files import writing
 
 
@@ -54,11 +55,21 @@ class Backup:
         self.saves = 0
 
     def restore(self) -> Position:
-        """Restores the newest backup, all but the metrics; returns its position."""
+        """Restores the newest backup, all but the metrics; returns its position.
+
+        Raises:
+            UserError: if it cannot be restored.
+        """
         if self.writes:
             self.remove_leftovers()
         if path := self.manager.latest_checkpoint:
-            self.checkpoint.restore(path).assert_consumed()
+            try:
+                self.checkpoint.restore(path).assert_consumed()
+            except (AssertionError, ValueError, tf.errors.OpError) as error:
+                raise UserError(
+                    f"{path}: cannot be restored: it is damaged, or another version's. Start anew "
+                    "with --fresh."
+                ) from error
             self.saves = int(path.rpartition("-")[2])
         return Position(*(variable.numpy().item() for variable in self.position))
 

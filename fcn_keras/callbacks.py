@@ -122,6 +122,7 @@ class Recorder(keras.callbacks.Callback):
         self.position = Position(epoch, step, seconds, self.model.waited - self.waited)
         # What follows the last step ends with a backup of its own.
         if step < self.plan.steps and (self._stopping() or self._due(step)):
+            self._check_weights()
             self._back_up(self.backup.measured())
             if self._stopping():
                 raise KeyboardInterrupt
@@ -132,15 +133,24 @@ class Recorder(keras.callbacks.Callback):
     def _refuse(self, loss, epoch, step):
         names = ", ".join(self.names(epoch * self.plan.steps + step - 1))
         raise UserError(
-            f"The loss became {float(loss)} in epoch {epoch + 1}, step {step}, on {names}. Look at "
-            "these, or train with a lower --learning-rate or a --clip-norm. The best network and "
-            "the last backup are as they were before."
+            f"The loss or a weight became {float(loss)} in epoch {epoch + 1}, step {step}, on "
+            f"{names}. Look at these, or train with a lower --learning-rate or a --clip-norm. The "
+            "best network and the last backup are as they were before."
         )
 
     def _due(self, step):
         if self.plan.backup_steps is None:
             return time.perf_counter() - self.saved > BACKUP_SECONDS
         return self.plan.backup_steps > 0 and step % self.plan.backup_steps == 0
+
+    def _check_weights(self):
+        """A step's update may spoil the weights where its loss was still a number."""
+        finite = [
+            bool(tf.reduce_all(tf.math.is_finite(weight.value)))
+            for weight in self.model.network.trainable_variables
+        ]
+        if not all(finite):
+            self._refuse(math.nan, self.position.epoch, self.position.step)
 
     def _back_up(self, measured):
         self.backup.save(self.position, measured)
@@ -178,6 +188,7 @@ class Recorder(keras.callbacks.Callback):
         scored = (self.plan.epochs - epoch) % self.plan.validate_every == 0
         if scored:
             row |= self._validate()
+        self._check_weights()
         self.position = Position(epoch)
         self.rows.append(row)
         if self.run:
@@ -200,12 +211,12 @@ class Recorder(keras.callbacks.Callback):
             with written_whole(self.run / "best.keras") as aside:
                 self.model.network.save(aside)
         self.run.write_rows(self.rows)
+        pictures = list(self.pictures()) if scored else []
         with writing(self.run.path), self.events.as_default(epoch):
             for name, value in row.items():
                 tf.summary.scalar(name, value)
-            if scored:
-                for name, picture in self.pictures():
-                    tf.summary.image(name, picture[None])
+            for name, picture in pictures:
+                tf.summary.image(name, picture[None])
             self.events.flush()
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from contextlib import contextmanager, redirect_stdout
@@ -101,6 +102,8 @@ def main(command: str | None = None) -> int:
 def _start_again(error):
     """Replaces this process by one with the same command, which waits for the other machines."""
     print(f"{error} Starting again from the last backup.", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    time.sleep(1)
     # Under `python -m` the first argument is the module's file, which does not run on its own.
     # What has been trained since the start must not be deleted.
     started = [word for word in sys.orig_argv[1:] if not word.startswith("--fr")]

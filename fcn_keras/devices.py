@@ -1,5 +1,6 @@
 """Which devices and machines a job runs on, as a `tf.distribute` strategy."""
 
+import contextlib
 import os
 import re
 import resource
@@ -7,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -40,7 +42,9 @@ def make_strategy(devices: str | None = None, cluster: str | None = None) -> tf.
                 "`devices` must be left out on several machines: each uses all that it has "
                 f"(CUDA_VISIBLE_DEVICES says otherwise). Received: {devices!r}."
             )
-        return tf.distribute.MultiWorkerMirroredStrategy(_resolver(cluster))
+        resolver = _resolver(cluster)
+        with _reaching():
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     if devices is None:
         gpus = len(tf.config.list_logical_devices("GPU"))
         names = [f"GPU:{i}" for i in range(gpus)] or ["CPU:0"]
@@ -87,7 +91,9 @@ def sharded(
 
 def is_alone(strategy: tf.distribute.Strategy) -> bool:
     """Whether this is the only machine."""
-    return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    return sum(map(len, strategy.cluster_resolver.cluster_spec().as_dict().values())) == 1
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -105,6 +111,19 @@ def wait_for_all(strategy: tf.distribute.Strategy):
         strategy.run(tf.function(meet))
 
 
+def all_have(strategy: tf.distribute.Strategy, numbers) -> bool:
+    """Whether every machine has the same numbers as this one."""
+    if is_alone(strategy):
+        return True
+    numbers = tf.constant([float(number) for number in numbers], tf.float64)
+
+    def add_up():
+        return tf.distribute.get_replica_context().all_reduce("sum", numbers)
+
+    total = strategy.experimental_local_results(strategy.run(tf.function(add_up)))[0]
+    return bool(tf.reduce_all(total == numbers * strategy.num_replicas_in_sync))
+
+
 @contextmanager
 def reaching(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Says in one line that another machine was lost.
@@ -112,6 +131,12 @@ def reaching(strategy: tf.distribute.Strategy) -> Iterator[None]:
     Raises:
         MachineLost: instead of what TensorFlow raises on the others.
     """
+    with contextlib.nullcontext() if is_alone(strategy) else _reaching():
+        yield
+
+
+@contextmanager
+def _reaching():
     try:
         yield
     except (
@@ -120,8 +145,6 @@ def reaching(strategy: tf.distribute.Strategy) -> Iterator[None]:
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
     ) as error:
-        if is_alone(strategy):
-            raise
         raise MachineLost("Another machine cannot be reached any more.") from error
 
 
@@ -153,8 +176,12 @@ def peak_memory() -> int:
     """Returns the bytes that were in use at most: of the first GPU, else of this process."""
     if tf.config.list_logical_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    try:  # `getrusage` would begin with what the program had that started this one
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) * 1024
+    except (OSError, TypeError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _logical_cpus(count):

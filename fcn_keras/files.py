@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fcn_keras.errors import WriteError
+from fcn_keras.errors import UserError, WriteError
 
 # What the disk refuses, whoever tells it: the system, or HDF5 and TensorFlow in words.
 _REFUSALS = {
@@ -25,7 +25,7 @@ def writing(path: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except WriteError:
+    except (WriteError, UserError):
         raise
     except Exception as error:
         why = _refusal(error)
@@ -69,7 +69,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     ...     path.write_text("{}")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         with writing(path):

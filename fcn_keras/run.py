@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
-from fcn_keras.files import written_whole
+from fcn_keras.files import writing, written_whole
 from fcn_keras.metrics import SCORES
 from fcn_keras.settings import Settings
 
@@ -75,7 +75,8 @@ class Run:
         Raises:
             UserError: if another process does.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         # The directory itself is locked: no file stays behind, however the process ends.
         lock = os.open(self.path, os.O_RDONLY)
         try:
@@ -102,6 +103,8 @@ class Run:
             aside.write_text(json.dumps(config, indent=1) + "\n")
 
     def _compare(self, old, new):
+        # Settings that there were not yet had the effect that they now have by themselves.
+        old = {**old, "settings": {**Settings().as_json(), **old["settings"]}}
         differences = [
             f"{name} was {old[part].get(name)!r} and is now {value!r}"
             for part in ("settings", "dataset")
@@ -124,7 +127,10 @@ class Run:
 
     def delete(self):
         """Deletes what is in the directory, which stays, and stays held."""
-        for path in self.path.iterdir():
+        # What is left when this is stopped must neither count as finished nor as no run.
+        (self / "metrics.json").unlink(missing_ok=True)
+        (self / "backup" / "checkpoint").unlink(missing_ok=True)
+        for path in sorted(self.path.iterdir(), key=lambda path: path.name == "config.json"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def rows(self) -> list[dict]:

@@ -147,8 +147,9 @@ class SegmentationTask(keras.Model):
             whole = tf.maximum(replica.all_reduce("sum", counts), 1.0)
         totals, gradients = self._gradients(images, labels, whole)
         self.loss_metric.update_state(totals, counts)
-        if self.clip_norm:
-            gradients = self._clipped(gradients, replica)
+        scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        if self.clip_norm or (scaled and replica.num_replicas_in_sync > 1):
+            gradients = self._summed(gradients, replica)
         self.optimizer.apply(gradients, self.network.trainable_variables)
 
     def _gradients(self, images, labels, whole):
@@ -183,15 +184,18 @@ class SegmentationTask(keras.Model):
         )
         return totals, gradients
 
-    def _clipped(self, gradients, replica):
-        """Cuts the gradients of the global batch, which Keras' optimizers would cut by replicas.
+    def _summed(self, gradients, replica):
+        """Adds up the gradients of all replicas, and cuts them.
 
-        The optimizer adds up what the replicas give it, so each gives its share of the result.
+        Keras' optimizers would cut those of each replica, and look for infinite ones, which show
+        that a loss was scaled too far, on the first alone. As an optimizer adds up what the
+        replicas give it, each gives its share of the result.
         """
-        longest = self.optimizer.scale_loss(tf.constant(self.clip_norm))
         whole = replica.all_reduce("sum", gradients)
-        share = 1 / replica.num_replicas_in_sync
-        return [tf.clip_by_norm(gradient, longest) * share for gradient in whole]
+        if self.clip_norm:
+            longest = self.optimizer.scale_loss(tf.constant(self.clip_norm))
+            whole = [tf.clip_by_norm(gradient, longest) for gradient in whole]
+        return [gradient * (1 / replica.num_replicas_in_sync) for gradient in whole]
 
     def test_step(self, data):
         images, labels = data

@@ -1,8 +1,10 @@
 """Training: from settings to a run directory with a network, its scores and pictures."""
 
 import contextlib
+import json
 import math
 import shutil
+import zlib
 from pathlib import Path
 
 import keras
@@ -21,7 +23,15 @@ from fcn_keras.data.pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from fcn_keras.devices import is_alone, is_chief, make_strategy, reaching, sharded, wait_for_all
+from fcn_keras.devices import (
+    all_have,
+    is_alone,
+    is_chief,
+    make_strategy,
+    reaching,
+    sharded,
+    wait_for_all,
+)
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import (
     as_json,
@@ -107,14 +117,9 @@ def _train(settings, run_dir, strategy, fresh, backup_steps):
     if dataset.heads and settings.class_weights != "none":
         raise UserError("`class_weights` must be none for a data set with several label maps.")
     run = Run(run_dir or _default_dir(settings, dataset))
-    chief = is_chief(strategy)
-    if chief and fresh:
+    if fresh:
         run.check_deletable()
-    elif chief:
-        run.check(settings, dataset)
-    if run.finished and not fresh:
-        print(f"{run.path} has finished already (--fresh starts it anew):")
-        print(score_table(run.scores()))
+    elif _finished(run, settings, dataset):
         return run.path
 
     counts, _ = (dataset.splits[name].scan() for name in ("train", "val"))
@@ -127,8 +132,13 @@ def _train(settings, run_dir, strategy, fresh, backup_steps):
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = _make_task(settings, dataset, counts, epochs * steps, micro_batch)
+    chief = is_chief(strategy)
+    wait_for_all(strategy)  # until all have looked at the run as it was
     with run.held() if chief else contextlib.nullcontext():
         if chief:
+            # Another process may have ended it meanwhile.
+            if not fresh and _finished(run, settings, dataset):
+                return run.path
             if fresh:  # only now that nothing can be wrong any more
                 run.delete()
             remove_leftovers(run.path)
@@ -141,7 +151,17 @@ def _train(settings, run_dir, strategy, fresh, backup_steps):
                 task.network.save(aside)
             _report(run, dataset, splits[1], settings.batch_size)
             shutil.rmtree(run / "backup", ignore_errors=True)
+    wait_for_all(strategy)  # so that all are there to start again until it has ended
     return run.path
+
+
+def _finished(run, settings, dataset):
+    """Checks what is in the run's directory, and shows its scores if it has ended."""
+    run.check(settings, dataset)
+    if run.finished:
+        print(f"{run.path} has finished already (--fresh starts it anew):")
+        print(score_table(run.scores()))
+    return run.finished
 
 
 def _announce(run, settings, strategy):
@@ -162,6 +182,12 @@ def _fit(run, settings, dataset, splits, task, plan, micro_batch):
     backup = Backup(run / "backup", task, chief)
     position = backup.restore()
     epoch, step = position.epoch, position.step
+    what = json.dumps(settings.as_json(), sort_keys=True).encode()
+    if not all_have(strategy, (epoch, step, backup.saves, zlib.crc32(what))):
+        raise UserError(
+            f"{run.path}: all machines must see the same run directory there, and be given the "
+            "same settings. They are not, or do not."
+        )
     if chief and (epoch or step):
         print(f"going on after epoch {epoch} of {plan.epochs}, step {step} of {plan.steps}")
     augmentation = Augmentation(
@@ -231,6 +257,8 @@ def _fit(run, settings, dataset, splits, task, plan, micro_batch):
             fit(epoch, epoch + 1, plan.steps - step, step)
             epoch += 1
         fit(epoch, plan.epochs, plan.steps)
+        if stop and stop.requested:  # too late for anything but what follows
+            raise KeyboardInterrupt
 
 
 def _default_dir(settings, dataset):

@@ -20,7 +20,7 @@ from conftest import write_folder
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = (
-    *("--recipe", "small", "--width", "0.03125", "--epochs", "16", "--batch-size", "2"),
+    *("--recipe", "small", "--width", "0.03125", "--epochs", "10", "--batch-size", "2"),
     *("--crop-size", "16x24", "--scale-min", "0.8", "--dropout", "0.3", "--learning-rate", "0.01"),
     *("--validate-every", "1", "--backup-steps", "2", "--deterministic"),
 )
@@ -86,7 +86,8 @@ def kill_and_resume(run, settings, kills, rng, seconds, **options):
         lines = process.communicate()[0].splitlines()
         if process.returncode not in (0, -signal.SIGKILL):
             raise SystemExit(f"training failed with exit code {process.returncode}")
-        moments.append((lines or ["starting"])[-1])
+        how = "killed" if process.returncode else "ended"
+        moments.append(f"{how} after: {(lines or ['starting'])[-1]}")
     if start(run, settings, stdout=subprocess.DEVNULL, **options).wait():
         raise SystemExit("the last training failed")
     return moments
@@ -128,7 +129,7 @@ def main():
         print("undisturbed: {:.1f} s to start, {:.1f} s to train".format(*seconds), flush=True)
         moments = kill_and_resume(killed, settings, args.kills, rng, seconds, **quiet)
         for number, moment in enumerate(moments, 1):
-            print(f"{number:3} ended after: {moment}")
+            print(f"{number:3} {moment}")
         found = differences(whole, killed)
     print("\n".join(found) or f"equal after {len(moments)} kills, weights to the bit")
     return 1 if found else 0

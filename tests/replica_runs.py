@@ -7,6 +7,7 @@ import sys
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from fcn_keras.data import load_dataset
 from fcn_keras.data.pipeline import Augmentation, steps_per_epoch, training_batches
@@ -89,7 +90,35 @@ def main(data, devices, output):
                     [weight.numpy().ravel() for weight in task.network.trainable_variables]
                 ),
             }
+    if devices == 2:
+        found["moved by an overflow"] = overflow(data, dataset, strategy)
     np.savez(output, **found)
+
+
+def overflow(data, dataset, strategy):
+    """How far weights move where a scaled loss gives infinite gradients, on the second replica."""
+    settings = resolve(
+        "small", dataset=data, width=1 / 32, precision="mixed_float16", clip_norm=0.0
+    )
+    with strategy.scope():
+        task = _make_task(settings, dataset, np.ones(256), 6, 1)
+    gradients_of = task._gradients
+
+    def spoilt(*args):
+        totals, gradients = gradients_of(*args)
+        second = tf.distribute.get_replica_context().replica_id_in_sync_group == 1
+        return totals, [tf.where(second, np.inf, gradient) for gradient in gradients]
+
+    task._gradients = spoilt
+    before = task.network.get_weights()
+    crops = Augmentation((32, 32))
+    batches = sharded(
+        strategy,
+        lambda shards: training_batches(dataset.splits["train"], crops, 2, 0, shards=shards),
+    )
+    task.fit(batches, epochs=1, steps_per_epoch=1, shuffle=False, verbose=0)
+    after = task.network.get_weights()
+    return max(np.abs(a - b).max() for a, b in zip(after, before, strict=True))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,10 @@ def test_every_way_trains_alike(name, size, runs):
     assert confusion[0].sum() > 0
 
 
+def test_no_replica_steps_where_one_overflows(runs):
+    assert runs["moved by an overflow"] == 0
+
+
 def test_they_do_train(runs):
     """Otherwise everything above would hold for nothing at all."""
     weights = [runs[f"one/{size}/weights"] for size in SIZES]
@@ -91,8 +95,7 @@ def test_dropout_is_drawn_in_a_recomputed_network_too():
     np.testing.assert_array_equal(task(images, training=False), network(images))
 
 
-def test_recomputation_keeps_less():
-    """The first block's maps are no longer among what a gradient function keeps."""
+def test_recomputation_computes_the_first_blocks_twice():
 
     def kept(network_):
         @tf.function

@@ -68,7 +68,7 @@ def test_overrides_win(recipe):
         "flip": False,
         "learning_rate": 0.1,
         "optimizer": "sgd",
-        "accumulate": 1,  # more are for caffe_sgd alone
+        "accumulate": 2,
     }
     settings = resolve(recipe, **given)
     assert {name: getattr(settings, name) for name in given} == given
@@ -175,7 +175,6 @@ WRONG = [
     ("crop_size", None),  # whole images differ in size: one at a time
     ("accumulate", 0),
     ("accumulate", 1.5),
-    ("accumulate", 2),  # of caffe_sgd alone
     ("input_mean", 104.0),
     ("input_mean", (1.0, 2.0)),
     ("input_mean", (1.0, 2.0, NAN)),

@@ -77,8 +77,8 @@ def kill_and_resume(run, settings, kills, rng, seconds, **options):
             delay = rng.uniform(0, starting)
         else:
             wait_for_progress(run, process)
-            # So long that the training is about to end with the last of them.
-            delay = rng.uniform(0, 2 * training / kills)
+            # All together no longer than the training, so that each finds it at work.
+            delay = rng.uniform(0, training / kills)
         try:
             process.wait(delay)
         except subprocess.TimeoutExpired:

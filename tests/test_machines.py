@@ -59,6 +59,7 @@ def wait_for_epoch(run, epoch, processes):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_as_if_it_had_not_been(settings, whole, tmp_path):
     run, seconds = whole
     moments = kill_and_resume(tmp_path / "run", settings, 2, random.Random(2), seconds)
@@ -103,6 +104,7 @@ def test_a_full_disk(settings, tmp_path):
     assert not [*(run / "backup").glob("ckpt-*"), *run.glob(".*")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk must be mounted, as root")
 def test_a_small_disk(settings, tmp_path):
     disk = tmp_path / "disk"
@@ -205,6 +207,7 @@ def alone(exact, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_a_machine_is_lost_and_comes_back(exact, alone, tmp_path):
     """Two machines train like one, also where one of them, which writes, starts anew."""
     machines = Machines(tmp_path / "run", exact)

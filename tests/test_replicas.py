@@ -33,6 +33,7 @@ def runs(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", sorted({*chain(*RUNS.values())} - {"one"}))
 def test_every_way_trains_alike(name, size, runs):
@@ -47,10 +48,12 @@ def test_every_way_trains_alike(name, size, runs):
     assert confusion[0].sum() > 0
 
 
+@pytest.mark.slow
 def test_no_replica_steps_where_one_overflows(runs):
     assert runs["moved by an overflow"] == 0
 
 
+@pytest.mark.slow
 def test_they_do_train(runs):
     """Otherwise everything above would hold for nothing at all."""
     weights = [runs[f"one/{size}/weights"] for size in SIZES]

@@ -7,7 +7,6 @@ to measure as JSON and prints what it found: memory that a process has had once 
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from fcn_keras import __version__
 from fcn_keras.errors import UserError
 from fcn_keras.progress import progress_bar
+from fcn_keras.run import versions
 from fcn_keras.settings import Settings
 
 PARTS = 4  # batches that the table's larger batch is made of
@@ -177,18 +176,20 @@ def measure(step: Step, times: int) -> dict:
     Returns:
         `seconds` and `cpu_seconds`, lists; `process` and `steps`, see `Row`.
     """
+    from fcn_keras.memory import forget_peak, memory_in_use, peak_memory
+
     batch = _batch(step)
-    built = _memory()
+    built = memory_in_use()
     train = _trainer(_task(step))
-    started = _memory()
-    _forget_peak()
+    started = memory_in_use()
+    forget_peak()
     train(batch)
     found = {"seconds": [], "cpu_seconds": []}
     while len(found["seconds"]) < times and sum(found["seconds"]) < PATIENCE:
         cpu = time.process_time()
         found["seconds"].append(_seconds(train, batch))
         found["cpu_seconds"].append(time.process_time() - cpu)
-    peak = _peak()
+    peak = peak_memory()
     return found | {"process": peak - built, "steps": peak - started}
 
 
@@ -306,52 +307,6 @@ def _seconds(function, *args):
     return time.perf_counter() - started
 
 
-# Memory, in bytes: the first GPU's, else this process' own. TensorFlow counts the one; the kernel
-# the other, on Linux with a peak that can be set back. Elsewhere there is the peak alone, and
-# one of building the network may hide that of the steps.
-
-
-def _memory():
-    if gpu := _gpu():
-        return gpu("get_memory_info")["current"]
-    return _of_process("VmRSS")
-
-
-def _peak():
-    if gpu := _gpu():
-        return gpu("get_memory_info")["peak"]
-    return _of_process("VmHWM")
-
-
-def _forget_peak():
-    if gpu := _gpu():
-        gpu("reset_memory_stats")
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
-
-
-def _gpu():
-    import tensorflow as tf
-
-    if tf.config.list_logical_devices("GPU"):
-        return lambda name: getattr(tf.config.experimental, name)("GPU:0")
-    return None
-
-
-def _of_process(what):
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{what}:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def as_json(rows: list[Row]) -> list[dict]:
     """Returns the rows with their medians, and the ratios of these to the first row's.
 
@@ -413,17 +368,9 @@ def table(rows: list[dict]) -> str:
 
 def about() -> dict:
     """Says where and with what a measurement was made."""
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
     return {
         "machine": machine(),
-        "versions": {
-            "fcn_keras": __version__,
-            "python": platform.python_version(),
-            **{module.__name__: module.__version__ for module in (tf, keras, np)},
-        },
+        "versions": versions(),
         "command": " ".join(["python -m fcn_keras", *sys.argv[1:]]),
     }
 

@@ -13,9 +13,9 @@ from keras import ops
 from tqdm import tqdm
 
 from fcn_keras.backup import Position
-from fcn_keras.devices import peak_memory
 from fcn_keras.errors import UserError
 from fcn_keras.files import writing, written_whole
+from fcn_keras.memory import peak_memory
 from fcn_keras.metrics import SCORES, scores_of
 from fcn_keras.progress import progress_bar
 

@@ -2,6 +2,7 @@
 
 import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -128,19 +129,14 @@ def _stand_in(source, variant, num_classes, width, input_mean):
         input_std=trained.std,
     )
     for layer, arrays in matched(blobs, model, source):
-        layer.save_own_variables = _Arrays(arrays)
+        layer.save_own_variables = partial(_save_arrays, arrays)
     return model
 
 
-class _Arrays:
-    """What a layer saves: arrays of a mapped file, each copied only while it is written."""
-
-    def __init__(self, arrays):
-        self.arrays = arrays
-
-    def __call__(self, store):
-        for number, array in enumerate(self.arrays):
-            store[str(number)] = _OneCopy(array)
+def _save_arrays(arrays, store):
+    """Saves arrays of a mapped file as a layer's own, each copied only while it is written."""
+    for number, array in enumerate(arrays):
+        store[str(number)] = _OneCopy(array)
 
 
 class _OneCopy:

@@ -3,12 +3,9 @@
 import contextlib
 import os
 import re
-import resource
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import tensorflow as tf
 
@@ -170,18 +167,6 @@ def _resolver(cluster):
         )
     print(f"machine {place[0]} {place[1]} of {', '.join(map(str, machines))}", flush=True)
     return resolver
-
-
-def peak_memory() -> int:
-    """Returns the bytes that were in use at most: of the first GPU, else of this process."""
-    if tf.config.list_logical_devices("GPU"):
-        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
-    try:  # `getrusage` would begin with what the program had that started this one
-        status = Path("/proc/self/status").read_text()
-        return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) * 1024
-    except (OSError, TypeError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _logical_cpus(count):

@@ -98,7 +98,7 @@ class Run:
         if file.is_file():
             return
         config = _config(settings, dataset)
-        config |= {"versions": _versions(), "git_commit": _git_commit()}
+        config |= {"versions": versions(), "git_commit": _git_commit()}
         with written_whole(file) as aside:
             aside.write_text(json.dumps(config, indent=1) + "\n")
 
@@ -179,14 +179,15 @@ def _config(settings, dataset):
     }
 
 
-def _versions():
-    versions = {"python": sys.version.split()[0]}
+def versions() -> dict[str, str | None]:
+    """Returns which versions run here, of Python and of the packages that decide results."""
+    found = {"python": sys.version.split()[0]}
     for package in ("fcn_keras", "tensorflow", "keras", "tensorflow-datasets", "numpy"):
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
-            versions[package] = None
-    return versions
+            found[package] = None
+    return found
 
 
 def _git_commit():

@@ -64,21 +64,11 @@ def process(*command, **environment):
 
 
 @pytest.fixture
-def fcn(monkeypatch, capsys, tmp_path):
+def fcn(run_command, monkeypatch, tmp_path):
     """Calls a command in this process, in an empty folder."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # `main` sets it; this takes it back
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["fcn-keras", *map(str, args)])
-        try:
-            code = cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        return Result(code, *capsys.readouterr())
-
-    return call
+    return lambda *args: Result(*run_command(*args))
 
 
 @pytest.fixture

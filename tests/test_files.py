@@ -1,8 +1,10 @@
+import errno
 import os
 
 import pytest
 
-from fcn_keras.files import written_whole
+from fcn_keras.errors import UserError, WriteError
+from fcn_keras.files import remove_leftovers, written_whole
 
 
 def names(folder):
@@ -91,3 +93,34 @@ def test_processes_do_not_share_the_file_aside(tmp_path):
     with written_whole(tmp_path / "a.json") as aside:
         assert str(os.getpid()) in aside.name
         aside.write_text("new")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES])
+def test_what_the_disk_refuses_is_said_in_one_line(number, tmp_path):
+    """Also where HDF5 fails a second time as it closes the file."""
+    with pytest.raises(WriteError, match="a.txt: could not be written: ") as found:
+        with written_whole(tmp_path / "a.txt"):
+            try:
+                raise OSError(number, os.strerror(number))
+            finally:
+                raise RuntimeError("Can't decrement id ref count")
+    assert os.strerror(number).lower() in str(found.value) and "\n" not in str(found.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    """What was read meanwhile may be refused too, and says so itself."""
+    refused = PermissionError(errno.EACCES, "Permission denied")
+    for error, cause in ((ValueError("a fault"), None), (UserError("photo.jpg: denied"), refused)):
+        with pytest.raises(type(error), match=str(error)):
+            with written_whole(tmp_path / "a.txt"):
+                raise error from cause
+
+
+def test_leftovers_of_killed_processes_go(tmp_path):
+    (tmp_path / "report").mkdir()
+    kept = [tmp_path / name for name in (".gitignore", ".123", "1.best.keras", "report/.x.png")]
+    for path in [*kept, tmp_path / ".123.best.keras", tmp_path / "report/.9.curves.png"]:
+        path.write_text("")
+    remove_leftovers(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)

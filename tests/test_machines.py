@@ -160,7 +160,7 @@ def free_port():
 class Machines:
     """Two processes that train together."""
 
-    def __init__(self, run, settings):
+    def __init__(self, run, *settings):
         self.run, self.settings = run, settings
         self.cluster = {"worker": [f"localhost:{free_port()}" for _ in range(2)]}
         self.processes = [self.start(index) for index in range(2)]
@@ -168,7 +168,7 @@ class Machines:
     def start(self, index):
         about = {"cluster": self.cluster, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CONFIG": json.dumps(about)}
-        command = [sys.executable, ROOT / "train.py", "--run-dir", self.run, *self.settings]
+        command = [sys.executable, ROOT / "train.py", "--run-dir", self.run, *self.settings[index]]
         return subprocess.Popen(command, env=environment, cwd=ROOT)
 
     def kill_and_restart(self, index):
@@ -210,12 +210,19 @@ def alone(exact, tmp_path_factory):
 @pytest.mark.slow
 def test_a_machine_is_lost_and_comes_back(exact, alone, tmp_path):
     """Two machines train like one, also where one of them, which writes, starts anew."""
-    machines = Machines(tmp_path / "run", exact)
+    machines = Machines(tmp_path / "run", exact, exact)
     wait_for_epoch(machines.run, 3, machines.processes)
     machines.kill_and_restart(0)
     assert machines.wait() == [0, 0]
     assert_same(alone, machines.run)
     assert not (machines.run / "backup").exists()
+
+
+@pytest.mark.slow
+def test_machines_must_be_given_the_same(exact, tmp_path):
+    """And see the same backups: otherwise they would add up gradients of different weights."""
+    machines = Machines(tmp_path / "run", *((*exact, "--seed", seed) for seed in "01"))
+    assert 2 in machines.wait()
 
 
 def test_devices_are_not_named_on_several_machines(run_command, monkeypatch):

@@ -2,16 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import write_squares
 
-from fcn_keras import build
+from fcn_keras import build, load_dataset
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import as_json, evaluate, load_network
 from fcn_keras.recipes import resolve
@@ -87,8 +90,6 @@ def test_a_run_leaves_what_it_promises(finished):
 
 
 def test_metrics_are_those_of_the_best_network(finished, folder):
-    from fcn_keras.data import load_dataset
-
     metrics = json.loads((finished / "metrics.json").read_text())
     network = load_network(finished)
     confusion = evaluate(network.model, load_dataset(folder).splits["val"], progress=False)
@@ -117,6 +118,73 @@ def test_a_finished_run_is_left_alone(finished, folder, capsys):
     train(resolve("small", dataset=str(folder), **TINY), finished)
     assert "has finished already" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+
+
+def test_a_run_that_another_process_ends_meanwhile_is_left_alone(
+    finished, folder, tmp_path, monkeypatch, capsys
+):
+    held, run = Run.held, tmp_path / "run"
+
+    @contextmanager
+    def held_late(self):
+        shutil.copytree(finished, self.path)
+        with held(self):
+            yield
+
+    monkeypatch.setattr(Run, "held", held_late)
+    train(resolve("small", dataset=str(folder), **TINY), run)
+    assert "has finished already" in capsys.readouterr().out
+    assert (run / "log.csv").read_text() == (finished / "log.csv").read_text()
+
+
+def test_a_run_from_before_a_setting_was_there(finished, folder, tmp_path, capsys):
+    """It had the effect that it now has by default."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    del config["settings"]["remat"]
+    (run / "config.json").write_text(json.dumps(config))
+    settings = {**TINY, "dataset": str(folder)}
+    train(resolve("small", **settings), run)
+    assert "has finished already" in capsys.readouterr().out
+    with pytest.raises(UserError, match="remat was False and is now True"):
+        train(resolve("small", **settings, remat=True), run)
+
+
+def test_fresh_that_is_stopped_leaves_a_run(finished, tmp_path, monkeypatch):
+    """One that has not finished, and that the next start accepts."""
+    path = shutil.copytree(finished, tmp_path / "run")
+    (path / "backup").mkdir()
+    (path / "backup" / "checkpoint").write_text("names what is about to be deleted")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", stop)
+    with pytest.raises(KeyboardInterrupt):
+        Run(path).delete()
+    assert (path / "config.json").exists() and not Run(path).finished
+    assert not (path / "backup" / "checkpoint").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_kept(folder, tmp_path):
+    """The loss of an epoch's only step is a number, what its update makes of the weights is not."""
+    options = {**TINY, "batch_size": 5, "learning_rate": 1e39, "schedule": "constant"}
+    with pytest.raises(UserError, match="a weight became nan in epoch 1, step 1, on "):
+        train(resolve("small", dataset=str(folder), **options), tmp_path / "run")
+    assert not (tmp_path / "run" / "best.keras").exists()
+    assert not list((tmp_path / "run" / "backup").glob("ckpt-*"))
+
+
+def test_a_backup_of_another_kind(folder, tmp_path):
+    run = tmp_path / "run"
+    (run / "backup").mkdir(parents=True)
+    settings = resolve("small", dataset=str(folder), **TINY)
+    Run(run).start(settings, load_dataset(folder))
+    tf.train.CheckpointManager(
+        tf.train.Checkpoint(epoch=tf.Variable(3)), str(run / "backup"), max_to_keep=2
+    ).save()
+    with pytest.raises(UserError, match="ckpt-1: cannot be restored.*--fresh"):
+        train(settings, run)
 
 
 def test_other_settings_are_refused(finished, folder):

@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fcn_keras.classes import numbered_classes
 from fcn_keras.data.dataset import Split
 from fcn_keras.data.pipeline import evaluation_batches, evaluation_steps, reading_errors
 from fcn_keras.devices import sharded
 from fcn_keras.errors import UserError
 from fcn_keras.files import written_whole
 from fcn_keras.metrics import SCORES, scores_of
-from fcn_keras.palette import voc_palette
 from fcn_keras.progress import progress_bar
 from fcn_keras.run import read_config
 from fcn_keras.task import SegmentationTask
@@ -54,13 +54,7 @@ def load_network(path: str | Path) -> Network:
     Raises:
         UserError: if there is no network; says what to do.
     """
-    path = Path(path)
-    file = path / "best.keras" if path.is_dir() else path
-    if not file.is_file() or file.suffix != ".keras":
-        raise UserError(
-            f"{path}: must be a run directory with a best.keras in it, or a .keras file."
-            + ("" if path.exists() else " There is nothing of that name.")
-        )
+    path, file = Path(path), network_file(path)
     model = open_model(file)
     outputs = getattr(model, "outputs", ())
     names = getattr(model, "output_names", ())
@@ -85,13 +79,27 @@ def load_network(path: str | Path) -> Network:
         heads = known if {*known} == {*heads} else heads
         model = keras.Model(full.input, full.get_layer(f"score_{heads[0]}").output, name=full.name)
     num_classes = model.output_shape[-1]
-    if len(about.get("classes", ())) != num_classes:
-        about = {
-            "classes": [f"class_{i}" for i in range(num_classes)],
-            "colors": voc_palette(num_classes).tolist(),
-        }
-    colors = [tuple(color) for color in about["colors"]]
-    return Network(model, list(about["classes"]), colors, config, heads, full)
+    if len(about.get("classes", ())) == num_classes:
+        classes, colors = list(about["classes"]), [tuple(color) for color in about["colors"]]
+    else:
+        classes, colors = numbered_classes(num_classes)
+    return Network(model, classes, colors, config, heads, full)
+
+
+def network_file(path: str | Path) -> Path:
+    """Returns the `.keras` file that `load_network` opens.
+
+    Raises:
+        UserError: if there is none.
+    """
+    path = Path(path)
+    file = path / "best.keras" if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".keras":
+        raise UserError(
+            f"{path}: must be a run directory with a best.keras in it, or a .keras file."
+            + ("" if path.exists() else " There is nothing of that name.")
+        )
+    return file
 
 
 def evaluate(

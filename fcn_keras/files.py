@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,8 +80,14 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: str | Path):
-    """Deletes what processes that were killed while they wrote have left in a folder."""
+def remove_leftovers(folder: str | Path, names: Container[str] | None = None):
+    """Deletes what processes that were killed while they wrote have left in a folder.
+
+    Args:
+        folder: a folder, with all that lie in it.
+        names: of the files that would have appeared; all if not given.
+    """
     for path in Path(folder).rglob(".*"):
-        if re.match(r"\.\d+\.", path.name) and path.is_file():
+        match = re.match(r"\.\d+\.(.+)", path.name)
+        if match and (names is None or match[1] in names) and path.is_file():
             path.unlink()

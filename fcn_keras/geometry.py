@@ -150,6 +150,27 @@ def walk(layers: Iterable[Layer], grid: Grid = IMAGE) -> Grid:
     return grid
 
 
+def reach(layers: Iterable[Layer]) -> Fraction:
+    """Returns how far from its centre a cell behind `layers` sees, in pixels of the image.
+
+    Nothing that lies farther from the place that a cell looks at decides what is in it.
+
+    Example:
+
+    >>> reach([Conv(3, pad=1), Pool(), Conv(3, pad=1)])
+    Fraction(7, 2)
+    """
+    stride, distance = Fraction(1), Fraction(0)
+    for layer in layers:
+        if isinstance(layer, Deconv):
+            stride /= layer.stride
+            distance += stride * Fraction(layer.kernel - 1, 2)
+        elif isinstance(layer, Conv):
+            distance += stride * Fraction(layer.extent - 1, 2)
+            stride *= layer.stride
+    return distance
+
+
 def size_after(layers: Iterable[Layer], n: int) -> int:
     """Returns how many cells an axis of `n` pixels has after `layers`.
 

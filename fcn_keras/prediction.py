@@ -1,57 +1,54 @@
-"""Label maps for images: files in, pictures out."""
+"""Label maps for images: files in, pictures out, for one image or for many thousands."""
 
-from collections.abc import Iterable
+import json
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
-import tensorflow as tf
+import numpy as np
 from PIL import Image
 
-from fcn_keras.data.images import IMAGE_SUFFIXES, read_image
+from fcn_keras.data.images import IMAGE_SUFFIXES, read_image, read_size
 from fcn_keras.errors import UserError
-from fcn_keras.files import written_whole
+from fcn_keras.files import remove_leftovers, written_whole
 from fcn_keras.palette import label_image, overlay, palette_for, side_by_side
 from fcn_keras.progress import progress_bar
+from fcn_keras.segmentation import make_segmenter
 
-# What is written for an image: its stem with one of these.
-_ENDINGS = (".png", "_overlay.png", "_side_by_side.png")
+# What is written for an image: its stem with one of these. The label map comes last, so that
+# where it is, all are.
+_ENDINGS = ("_overlay.png", "_side_by_side.png", ".png")
+
+# Images of a batch, and pixels: what a network keeps of them has to fit into memory.
+_BATCH_IMAGES, _BATCH_PIXELS = 8, 1 << 20
+
+# What a server decodes. Images in other formats are sent as PNGs.
+_SERVED = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
-def make_segmenter(model: keras.Model):
-    """Compiles a network into a function from images to class ids.
-
-    Args:
-        model: `(N, H, W, 3)` to logits `(N, H, W, C)`.
-
-    Returns:
-        A `tf.function`: uint8 `(N, H, W, 3)`, RGB, to uint8 `(N, H, W)`. It is traced once, for
-        images of any size.
-
-    Example:
-
-    >>> segment = make_segmenter(keras.models.load_model("best.keras"))
-    >>> segment(image[None])[0].shape == image.shape[:2]
-    True
-    """
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.uint8, name="image")
-        ],
-        autograph=False,
-    )
-    def segment(image):
-        return tf.cast(tf.argmax(model(image, training=False), axis=-1), tf.uint8)
-
-    return segment
+class _Photo(NamedTuple):
+    path: Path
+    image: np.ndarray
 
 
 def predict(
-    model: keras.Model,
+    network: keras.Model,
     inputs: Iterable[str | Path],
     output: str | Path,
     classes: list[str],
     colors: list[tuple[int, int, int]],
+    *,
+    batch_size: int | None = None,
+    tile: int | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    job: dict | None = None,
+    fresh: bool = False,
 ) -> list[Path]:
     """Writes a label map and two pictures for every image.
 
@@ -59,15 +56,24 @@ def predict(
     `<stem>_overlay.png`, the classes' colours over the image; and `<stem>_side_by_side.png`,
     image, colours and overlay with a legend.
 
+    Images of one size go through the network together. While it works, the next ones are read
+    and the last ones written; only a few are in memory, however many there are.
+
     Args:
-        model: `(N, H, W, 3)` to logits `(N, H, W, C)`.
+        network: `(N, H, W, 3)` to logits `(N, H, W, C)`; or a `fcn_keras.client.Client`.
         inputs: image files, and folders of them.
         output: folder to write to.
         classes: C names.
         colors: C RGB triples.
+        batch_size: images in a batch; by their size if not given.
+        tile, scales, flip: see `fcn_keras.segmentation.make_segmenter`; not for a server.
+        job: what the label maps depend on, for JSON: those that are in `output` already are left
+            as they are, if they were written for the same job and are newer than their images.
+            Nothing is left out if not given.
+        fresh: whether to leave nothing out.
 
     Returns:
-        The label maps' paths.
+        The label maps' paths, in order of the images.
 
     Raises:
         UserError: if there are no images, or two would write one file, before anything is
@@ -81,30 +87,148 @@ def predict(
     for path in images:
         if path.resolve() in targets:
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")
+    if isinstance(network, keras.Model):
+        segment = make_segmenter(network, tile, scales, flip)
+        label, same_size, at_once = lambda photos: _label(segment, photos), True, 0
+        # A view of its own size each, or a part: there is nothing to put together.
+        batch_size = batch_size or (1 if tile else None)
+    else:
+        label, same_size, at_once = lambda photos: _ask(network, photos), False, 4
+
+    since = _begin(output, job, fresh)
+    pending = [path for path in images if not _is_done(path, output, since)]
+    remove_leftovers(output, {path.stem + ending for path in pending for ending in _ENDINGS})
     palette = palette_for(colors)
-    segment = make_segmenter(model)
-    written, faults = [], []
-    for path in progress_bar("predicting", len(images), iterable=images):
-        try:
-            image = read_image(path)
-        except UserError as error:
-            faults.append(str(error))
-            continue
-        class_ids = segment(image[None])[0].numpy()
-        pictures = (
-            label_image(class_ids, palette),
-            Image.fromarray(overlay(image, class_ids, palette)),
-            side_by_side(image, class_ids, palette, classes),
-        )
-        for ending, picture in zip(_ENDINGS, pictures, strict=True):
-            with written_whole(output / (path.stem + ending)) as aside:
-                picture.save(aside)
-        written.append(output / f"{path.stem}.png")
+    faults, faulty = [], set()
+
+    def read(paths):
+        photos = []
+        for path in paths:
+            try:
+                photos.append(_Photo(path, read_image(path)))
+            except UserError as error:
+                refuse(path, error)
+        return photos
+
+    def refuse(path, error):
+        faults.append(str(error))
+        faulty.add(path)
+
+    def answer(photos):
+        labelled = []
+        for photo, class_ids in zip(photos, label(photos) if photos else [], strict=True):
+            if class_ids is None:
+                refuse(photo.path, f"{photo.path}: the server cannot decode it.")
+            else:
+                labelled.append((photo, class_ids))
+        return labelled
+
+    def write(labelled):
+        for (path, image), class_ids in labelled:
+            pictures = (
+                Image.fromarray(overlay(image, class_ids, palette)),
+                side_by_side(image, class_ids, palette, classes),
+                label_image(class_ids, palette),
+            )
+            for ending, picture in zip(_ENDINGS, pictures, strict=True):
+                with written_whole(output / (path.stem + ending)) as aside:
+                    picture.save(aside)
+
+    batches = _batches(pending, batch_size, same_size)
+    bar = progress_bar("predicting", len(images), initial=len(images) - len(pending))
+    with bar, ThreadPoolExecutor(4 + at_once) as pool:
+        photos = _ahead(pool, read, batches, 2 + at_once)
+        labelled = _ahead(pool, answer, photos, at_once) if at_once else map(answer, photos)
+        for batch, _ in zip(batches, _ahead(pool, write, labelled, 2), strict=True):
+            bar.update(len(batch))
     if faults:
-        raise UserError(
-            f"{' '.join(faults)} {len(written)} of {len(images)} images are done, in {output}."
-        )
-    return written
+        raise UserError(_summary(faults, len(images) - len(faulty), len(images), output))
+    return [output / f"{path.stem}.png" for path in images]
+
+
+def _label(segment, photos):
+    return np.asarray(segment(np.stack([photo.image for photo in photos])))
+
+
+def _ask(client, photos):
+    answers = client.label([_encoded(photo) for photo in photos])
+    for photo, class_ids in zip(photos, answers, strict=True):
+        if class_ids is not None and class_ids.shape != photo.image.shape[:2]:
+            raise UserError(
+                f"{photo.path}: has {photo.image.shape[:2]} pixels, and the server answered with "
+                f"{class_ids.shape}."
+            )
+    return answers
+
+
+def _encoded(photo):
+    """The bytes of a file that a server decodes."""
+    if photo.path.suffix.lower() in _SERVED:
+        return photo.path.read_bytes()
+    file = BytesIO()
+    Image.fromarray(photo.image).save(file, "png")
+    return file.getvalue()
+
+
+def _ahead(pool, function, items, depth):
+    """Maps `function` over `items` in order, `depth` of them in threads ahead of the caller."""
+    pending = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > depth:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _batches(images, batch_size, same_size):
+    """Puts images together that can be labelled together."""
+    if not same_size:
+        size = batch_size or 4
+        return [images[i : i + size] for i in range(0, len(images), size)]
+    groups = {}
+    for path in images:
+        try:
+            groups.setdefault(read_size(path), []).append(path)
+        except UserError:
+            groups.setdefault(None, []).append(path)  # told when it is read
+    batches = []
+    for shape, paths in groups.items():
+        if shape is None:
+            size = 1
+        else:
+            fitting = max(_BATCH_PIXELS // math.prod(shape), 1)
+            size = batch_size or min(fitting, _BATCH_IMAGES)
+        batches += [paths[i : i + size] for i in range(0, len(paths), size)]
+    return batches
+
+
+def _begin(output, job, fresh):
+    """Notes in the output's folder what is made there; returns since when, in nanoseconds."""
+    note = output / ".predict.json"
+    if job is None:
+        note.unlink(missing_ok=True)
+        return math.inf
+    text = json.dumps(job, indent=1, sort_keys=True) + "\n"
+    if fresh or not note.is_file() or note.read_text() != text:
+        with written_whole(note) as aside:
+            aside.write_text(text)
+    return note.stat().st_mtime_ns
+
+
+def _is_done(path, output, since):
+    since = max(since, path.stat().st_mtime_ns)
+    made = [output / (path.stem + ending) for ending in _ENDINGS]
+    return all(file.is_file() and file.stat().st_mtime_ns >= since for file in made)
+
+
+def _summary(faults, done, total, output, shown=10):
+    more = f" And {len(faults) - shown} more like these." if len(faults) > shown else ""
+    return (
+        f"{' '.join(sorted(faults)[:shown])}{more} {done} of {total} images are done, in {output}."
+    )
 
 
 def find_images(inputs: Iterable[str | Path]) -> list[Path]:

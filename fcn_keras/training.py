@@ -46,8 +46,8 @@ from fcn_keras.files import remove_leftovers, written_whole
 from fcn_keras.metrics import confusion_matrix, scores_of
 from fcn_keras.names import ALEXNET, COLOR_HHA
 from fcn_keras.palette import overlay, palette_for
-from fcn_keras.prediction import make_segmenter
 from fcn_keras.run import Run
+from fcn_keras.segmentation import make_segmenter
 from fcn_keras.settings import Settings
 from fcn_keras.solver import CaffeSGD
 from fcn_keras.task import SegmentationTask

@@ -1,12 +1,20 @@
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from io import BytesIO
+
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_keras import UserError
+from fcn_keras import UserError, prediction
 from fcn_keras.data.images import read_image
 from fcn_keras.palette import overlay, palette_for, side_by_side
-from fcn_keras.prediction import find_images, make_segmenter, predict
+from fcn_keras.prediction import find_images, predict
+from fcn_keras.segmentation import make_segmenter
 
 CLASSES = ["ground", "cat", "dog", "bird"]
 COLORS = [(1, 2, 3), (250, 0, 9), (0, 255, 70), (128, 64, 32)]
@@ -174,22 +182,185 @@ def test_find_images_says_what_is_wrong(tmp_path):
         find_images([])
 
 
-def test_segmenter_is_traced_once(network):
-    traces = 0
+def test_images_of_one_size_go_together(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction, "_BATCH_PIXELS", 300)
+    sizes = [(9, 8), (20, 9), (9, 8), (9, 8), (9, 8), (20, 9), (9, 8), (30, 20)]
+    paths = [save(tmp_path / "in" / f"{i}.png", photo(*size, i)) for i, size in enumerate(sizes)]
+    shapes = []
 
-    class Counting(keras.layers.Layer):
-        def call(self, image):
-            nonlocal traces
-            traces += 1
-            return image
+    def make_recorder(*args):
+        segment = make_segmenter(*args)
 
-    image = keras.Input((None, None, 3))
-    segment = make_segmenter(keras.Model(image, network(Counting()(image))))
-    traces = 0
-    for count, height, width in ((1, 7, 9), (2, 20, 5), (1, 1, 1)):
-        images = np.stack([photo(height, width, seed) for seed in range(count)])
-        class_ids = segment(images).numpy()
-        assert class_ids.dtype == np.uint8
-        for found, one in zip(class_ids, images, strict=True):
-            np.testing.assert_array_equal(found, classes_of(network, one))
-    assert traces == 1
+        def recording(images):
+            shapes.append(images.shape[:3])
+            return segment(images)
+
+        return recording
+
+    monkeypatch.setattr(prediction, "make_segmenter", make_recorder)
+    written = predict(network, paths, tmp_path / "out", CLASSES, COLORS)
+    # At most so many pixels together, as far as an image has no more itself.
+    assert sorted(shapes) == [(1, 9, 8), (1, 20, 9), (1, 20, 9), (1, 30, 20), (4, 9, 8)]
+    assert [path.stem for path in written] == [path.stem for path in paths]
+    for path, label_map in zip(paths, written, strict=True):
+        with Image.open(label_map) as labels:
+            np.testing.assert_array_equal(labels, classes_of(network, read_image(path)))
+
+    shapes.clear()
+    predict(network, paths, tmp_path / "out", CLASSES, COLORS, batch_size=2)
+    assert sorted(shape[0] for shape in shapes) == [1, 1, 2, 2, 2]
+    with pytest.raises(UserError, match="`batch_size` must be at least 1"):
+        predict(network, paths, tmp_path / "out", CLASSES, COLORS, batch_size=0)
+
+
+def test_only_a_few_images_are_in_memory(network, tmp_path, monkeypatch):
+    paths = [save(tmp_path / "in" / f"{i:02}.png", photo(64, 64, i)) for i in range(60)]
+    alive, most = set(), 0
+    lock = threading.Lock()
+
+    def read(path):
+        nonlocal most
+        image = read_image(path).copy()
+        with lock:
+            alive.add(id(image))
+            most = max(most, len(alive))
+        weakref.finalize(image, alive.discard, id(image))
+        return image
+
+    monkeypatch.setattr(prediction, "read_image", read)
+    written = predict(network, paths, tmp_path / "out", CLASSES, COLORS, batch_size=3)
+    assert len(written) == 60
+    assert 3 < most <= 3 * 8
+
+
+def stamps(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.png")}
+
+
+def test_what_is_done_is_left_alone(network, tmp_path):
+    paths = [save(tmp_path / "in" / f"{name}.png", photo(9, 8, i)) for i, name in enumerate("abcd")]
+    output, job = tmp_path / "out", {"network": "one"}
+    predict(network, paths[:2], output, CLASSES, COLORS, job=job)
+    first = stamps(output)
+    assert len(first) == 6
+    (output / ".123.c.png").touch()  # a process was killed here
+    (output / ".123.other.png").touch()  # another one works here too
+    (output / "b_overlay.png").unlink()
+    written = predict(network, paths, output, CLASSES, COLORS, job=job)
+    assert [path.name for path in written] == ["a.png", "b.png", "c.png", "d.png"]
+    second = stamps(output)
+    assert len(second) == 12
+    assert {name for name in first if second[name] == first[name]} == {
+        "a.png",
+        "a_overlay.png",
+        "a_side_by_side.png",
+    }
+    assert sorted(path.name for path in output.glob(".*")) == [".123.other.png", ".predict.json"]
+
+
+def test_what_has_to_be_done_again(network, tmp_path):
+    path = save(tmp_path / "in" / "a.png", photo(9, 8))
+    output = tmp_path / "out"
+
+    def is_new(**options):
+        before = stamps(output) if output.exists() else {}
+        predict(network, [path], output, CLASSES, COLORS, **options)
+        return stamps(output) != before
+
+    assert is_new(job={"network": "one"})
+    assert not is_new(job={"network": "one"})
+    assert is_new(job={"network": "two"})
+    assert is_new(job={"network": "one"})
+    assert is_new(job={"network": "one"}, fresh=True)
+    assert not is_new(job={"network": "one"})
+    save(path, photo(12, 5))  # the image has changed
+    assert is_new(job={"network": "one"})
+    assert is_new()  # for no job that is told
+    assert is_new(job={"network": "one"})
+
+
+class Server:
+    """What `fcn_keras.client.Client` does, without a server."""
+
+    def __init__(self, network):
+        self.network = network
+        self.calls = []
+
+    def label(self, files):
+        self.calls.append(len(files))
+        images = [Image.open(BytesIO(file)) for file in files]
+        assert {image.format for image in images} <= {"JPEG", "PNG", "BMP", "GIF"}
+        return [self.answer(np.asarray(image.convert("RGB"))) for image in images]
+
+    def answer(self, image):
+        return classes_of(self.network, image).astype("uint8")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    names = ["a.png", "b.jpg", "c.bmp", "d.gif", "e.webp", "f.png", "g.png"]
+    for i, name in enumerate(names):
+        save(tmp_path / "in" / name, photo(9 + i, 8, i))
+    return tmp_path / "in"
+
+
+def test_a_server_is_asked(network, photos, tmp_path):
+    server = Server(network)
+    predict(network, [photos], tmp_path / "local", CLASSES, COLORS)
+    predict(server, [photos], tmp_path / "out", CLASSES, COLORS)
+    assert sorted(server.calls) == [3, 4]
+    assert len(names(tmp_path / "out")) == 21
+    assert names(tmp_path / "out") == names(tmp_path / "local")
+    for path in (tmp_path / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "local" / path.name).read_bytes()
+
+
+def test_what_a_server_cannot_do(network, photos, tmp_path):
+    class Refusing(Server):
+        def answer(self, image):
+            return None if len(image) == 10 else super().answer(image)
+
+    with pytest.raises(UserError, match="b.jpg: the server cannot decode it. 6 of 7 images"):
+        predict(Refusing(network), [photos], tmp_path / "out", CLASSES, COLORS)
+    assert len(names(tmp_path / "out")) == 18
+
+    class Turning(Server):
+        def answer(self, image):
+            return super().answer(image).T
+
+    with pytest.raises(UserError, match=r"has \(9, 8\) pixels.*answered with \(8, 9\)"):
+        predict(Turning(network), [photos / "a.png"], tmp_path / "other", CLASSES, COLORS)
+    assert not (tmp_path / "other").exists()
+
+
+def test_many_faults_are_told_shortly(network, tmp_path):
+    for i in range(30):
+        save(tmp_path / "in" / f"{i}.png", photo(3, 3)).write_text("no image")
+    with pytest.raises(UserError, match="And 20 more like these. 0 of 30 images") as caught:
+        predict(network, [tmp_path / "in"], tmp_path / "out", CLASSES, COLORS)
+    assert str(caught.value).count("cannot be read") == 10
+
+
+def test_a_killed_command_goes_on(network, tmp_path):
+    """The command line, killed in the middle by a signal that nothing can catch."""
+    for i in range(200):
+        save(tmp_path / "in" / f"{i:03}.png", photo(20 + i % 3, 30, i))
+    network.save(tmp_path / "network.keras")
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "fcn_keras", "predict", tmp_path / "network.keras"]
+    command += [tmp_path / "in", "--output", output]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(stamps(output)) < 150:
+            time.sleep(0.005)
+        process.kill()
+    before = stamps(output)
+    label_maps = {name for name in before if "_" not in name}
+    assert 0 < len(label_maps) < 200
+    subprocess.run(command, check=True, capture_output=True)
+    after = stamps(output)
+    assert len(after) == 600
+    assert all(after[name] == before[name] for name in label_maps)
+    assert [path.name for path in output.glob(".*")] == [".predict.json"]
+    for path in (tmp_path / "in").iterdir():
+        with Image.open(output / path.name) as labels:
+            np.testing.assert_array_equal(labels, classes_of(network, read_image(path)))

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -79,6 +79,56 @@ def predict(
         UserError: if there are no images, or two would write one file, before anything is
             written; if an image cannot be read, after all others have been written.
     """
+    plan = plan_for(inputs, output, job, fresh)
+    faults = {}
+    options = dict(batch_size=batch_size, tile=tile, scales=scales, flip=flip)
+    with plan.progress_bar() as bar:
+        for done in label_images(network, plan.pending, output, classes, colors, **options):
+            faults |= done
+            bar.update(len(done))
+    return plan.finish(faults)
+
+
+class Plan(NamedTuple):
+    """What is to be labelled.
+
+    Attributes:
+        images: all of the files.
+        pending: those that have not been labelled already.
+        output: the folder to write to.
+    """
+
+    images: list[Path]
+    pending: list[Path]
+    output: Path
+
+    def progress_bar(self):
+        done = len(self.images) - len(self.pending)
+        return progress_bar("predicting", len(self.images), initial=done)
+
+    def finish(self, faults: dict[Path, str | None]) -> list[Path]:
+        """Returns the label maps' paths.
+
+        Raises:
+            UserError: if there is something wrong with an image, which `faults` tells.
+        """
+        told = sorted(fault for fault in faults.values() if fault)
+        if told:
+            more = f" And {len(told) - 10} more like these." if len(told) > 10 else ""
+            raise UserError(
+                f"{' '.join(told[:10])}{more} {len(self.images) - len(told)} of "
+                f"{len(self.images)} images are done, in {self.output}."
+            )
+        return [self.output / f"{path.stem}.png" for path in self.images]
+
+
+def plan_for(
+    inputs: Iterable[str | Path], output: str | Path, job: dict | None = None, fresh: bool = False
+) -> Plan:
+    """Finds out which images are to be labelled, and makes the output's folder ready.
+
+    Args and what is raised before anything is written are those of `predict`.
+    """
     images = find_images(inputs)
     output = Path(output)
     if output.exists() and not output.is_dir():
@@ -87,45 +137,64 @@ def predict(
     for path in images:
         if path.resolve() in targets:
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
+    since = _begin(output, job, fresh)
+    pending = [path for path in images if not _is_done(path, output, since)]
+    remove_leftovers(output, {path.stem + ending for path in pending for ending in _ENDINGS})
+    return Plan(images, pending, output)
+
+
+def label_images(
+    network: keras.Model,
+    images: list[Path],
+    output: str | Path,
+    classes: list[str],
+    colors: list[tuple[int, int, int]],
+    *,
+    batch_size: int | None = None,
+    tile: int | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> Iterator[dict[Path, str | None]]:
+    """Labels images, and writes what `predict` does, whose arguments these are.
+
+    Yields:
+        After each batch its files, with what is wrong with each of them, or None.
+    """
     if batch_size is not None and batch_size < 1:
         raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")
     if isinstance(network, keras.Model):
         segment = make_segmenter(network, tile, scales, flip)
         label, same_size, at_once = lambda photos: _label(segment, photos), True, 0
-        # A view of its own size each, or a part: there is nothing to put together.
+        # Parts are looked at one by one: there is nothing to put together.
         batch_size = batch_size or (1 if tile else None)
     else:
         label, same_size, at_once = lambda photos: _ask(network, photos), False, 4
-
-    since = _begin(output, job, fresh)
-    pending = [path for path in images if not _is_done(path, output, since)]
-    remove_leftovers(output, {path.stem + ending for path in pending for ending in _ENDINGS})
-    palette = palette_for(colors)
-    faults, faulty = [], set()
+    output, palette = Path(output), palette_for(colors)
+    if tile:
+        # Meant for pictures that go beyond what Pillow takes for an attack.
+        Image.MAX_IMAGE_PIXELS = None
 
     def read(paths):
-        photos = []
+        photos, faults = [], dict.fromkeys(paths)
         for path in paths:
             try:
                 photos.append(_Photo(path, read_image(path)))
             except UserError as error:
-                refuse(path, error)
-        return photos
+                faults[path] = str(error)
+        return photos, faults
 
-    def refuse(path, error):
-        faults.append(str(error))
-        faulty.add(path)
-
-    def answer(photos):
+    def answer(photos_and_faults):
+        photos, faults = photos_and_faults
         labelled = []
         for photo, class_ids in zip(photos, label(photos) if photos else [], strict=True):
             if class_ids is None:
-                refuse(photo.path, f"{photo.path}: the server cannot decode it.")
+                faults[photo.path] = f"{photo.path}: the server cannot decode it."
             else:
                 labelled.append((photo, class_ids))
-        return labelled
+        return labelled, faults
 
-    def write(labelled):
+    def write(labelled_and_faults):
+        labelled, faults = labelled_and_faults
         for (path, image), class_ids in labelled:
             pictures = (
                 Image.fromarray(overlay(image, class_ids, palette)),
@@ -135,17 +204,12 @@ def predict(
             for ending, picture in zip(_ENDINGS, pictures, strict=True):
                 with written_whole(output / (path.stem + ending)) as aside:
                     picture.save(aside)
+        return faults
 
-    batches = _batches(pending, batch_size, same_size)
-    bar = progress_bar("predicting", len(images), initial=len(images) - len(pending))
-    with bar, ThreadPoolExecutor(4 + at_once) as pool:
-        photos = _ahead(pool, read, batches, 2 + at_once)
+    with ThreadPoolExecutor(4 + at_once) as pool:
+        photos = _ahead(pool, read, _batches(images, batch_size, same_size), 2 + at_once)
         labelled = _ahead(pool, answer, photos, at_once) if at_once else map(answer, photos)
-        for batch, _ in zip(batches, _ahead(pool, write, labelled, 2), strict=True):
-            bar.update(len(batch))
-    if faults:
-        raise UserError(_summary(faults, len(images) - len(faulty), len(images), output))
-    return [output / f"{path.stem}.png" for path in images]
+        yield from _ahead(pool, write, labelled, 2)
 
 
 def _label(segment, photos):
@@ -222,13 +286,6 @@ def _is_done(path, output, since):
     since = max(since, path.stat().st_mtime_ns)
     made = [output / (path.stem + ending) for ending in _ENDINGS]
     return all(file.is_file() and file.stat().st_mtime_ns >= since for file in made)
-
-
-def _summary(faults, done, total, output, shown=10):
-    more = f" And {len(faults) - shown} more like these." if len(faults) > shown else ""
-    return (
-        f"{' '.join(sorted(faults)[:shown])}{more} {done} of {total} images are done, in {output}."
-    )
 
 
 def find_images(inputs: Iterable[str | Path]) -> list[Path]:

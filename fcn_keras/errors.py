@@ -13,5 +13,9 @@ class WriteError(OSError):
     """A file could not be written: one clear line, and exit code 1 on the command line."""
 
 
+class ServerError(ConnectionError):
+    """A server could not be reached, or failed: one clear line, and exit code 1."""
+
+
 class MachineLost(ConnectionError):
     """Another machine of the same training could not be reached any more."""

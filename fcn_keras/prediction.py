@@ -1,5 +1,6 @@
 """Label maps for images: files in, pictures out, for one image or for many thousands."""
 
+import hashlib
 import json
 import math
 from collections import deque
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fcn_keras.data.images import IMAGE_SUFFIXES, read_image, read_size
 from fcn_keras.errors import UserError
@@ -23,6 +25,9 @@ from fcn_keras.segmentation import make_segmenter
 # What is written for an image: its stem with one of these. The label map comes last, so that
 # where it is, all are.
 _ENDINGS = ("_overlay.png", "_side_by_side.png", ".png")
+
+# Under this name a label map holds what it was made of.
+_NOTE = "fcn_keras"
 
 # Images of a batch, and pixels: what a network keeps of them has to fit into memory.
 _BATCH_IMAGES, _BATCH_PIXELS = 8, 1 << 20
@@ -67,9 +72,9 @@ def predict(
         colors: C RGB triples.
         batch_size: images in a batch; by their size if not given.
         tile, scales, flip: see `fcn_keras.segmentation.make_segmenter`; not for a server.
-        job: what the label maps depend on, for JSON: those that are in `output` already are left
-            as they are, if they were written for the same job and are newer than their images.
-            Nothing is left out if not given.
+        job: what the label maps depend on beside the images, for JSON. It is noted in them, so
+            that those which are in `output` already are known, and left as they are. Nothing is
+            left out if not given.
         fresh: whether to leave nothing out.
 
     Returns:
@@ -81,9 +86,10 @@ def predict(
     """
     plan = plan_for(inputs, output, job, fresh)
     faults = {}
-    options = dict(batch_size=batch_size, tile=tile, scales=scales, flip=flip)
+    options = dict(batch_size=batch_size, tile=tile, scales=scales, flip=flip, job=job)
+    batches = label_images(network, plan.pending, output, classes, colors, **options)
     with plan.progress_bar() as bar:
-        for done in label_images(network, plan.pending, output, classes, colors, **options):
+        for done in batches:
             faults |= done
             bar.update(len(done))
     return plan.finish(faults)
@@ -125,7 +131,7 @@ class Plan(NamedTuple):
 def plan_for(
     inputs: Iterable[str | Path], output: str | Path, job: dict | None = None, fresh: bool = False
 ) -> Plan:
-    """Finds out which images are to be labelled, and makes the output's folder ready.
+    """Finds out which images are to be labelled, and tidies the folder that they go to.
 
     Args and what is raised before anything is written are those of `predict`.
     """
@@ -137,8 +143,7 @@ def plan_for(
     for path in images:
         if path.resolve() in targets:
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
-    since = _begin(output, job, fresh)
-    pending = [path for path in images if not _is_done(path, output, since)]
+    pending = [path for path in images if fresh or not _is_done(path, output, job)]
     remove_leftovers(output, {path.stem + ending for path in pending for ending in _ENDINGS})
     return Plan(images, pending, output)
 
@@ -154,11 +159,16 @@ def label_images(
     tile: int | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    job: dict | None = None,
 ) -> Iterator[dict[Path, str | None]]:
     """Labels images, and writes what `predict` does, whose arguments these are.
 
-    Yields:
-        After each batch its files, with what is wrong with each of them, or None.
+    Returns:
+        An iterator, which does the work: after each batch it gives the batch's files, with what
+        is wrong with each of them, or None.
+
+    Raises:
+        UserError: if an argument is out of its range.
     """
     if batch_size is not None and batch_size < 1:
         raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")
@@ -188,7 +198,9 @@ def label_images(
         labelled = []
         for photo, class_ids in zip(photos, label(photos) if photos else [], strict=True):
             if class_ids is None:
-                faults[photo.path] = f"{photo.path}: the server cannot decode it."
+                faults[photo.path] = (
+                    f"{photo.path}: the server cannot decode it, or takes none so large."
+                )
             else:
                 labelled.append((photo, class_ids))
         return labelled, faults
@@ -203,13 +215,16 @@ def label_images(
             )
             for ending, picture in zip(_ENDINGS, pictures, strict=True):
                 with written_whole(output / (path.stem + ending)) as aside:
-                    picture.save(aside)
+                    picture.save(aside, pnginfo=_note(path, job) if ending == ".png" else None)
         return faults
 
-    with ThreadPoolExecutor(4 + at_once) as pool:
-        photos = _ahead(pool, read, _batches(images, batch_size, same_size), 2 + at_once)
-        labelled = _ahead(pool, answer, photos, at_once) if at_once else map(answer, photos)
-        yield from _ahead(pool, write, labelled, 2)
+    def work():
+        with ThreadPoolExecutor(4 + at_once) as pool:
+            photos = _ahead(pool, read, _batches(images, batch_size, same_size), 2 + at_once)
+            labelled = _ahead(pool, answer, photos, at_once) if at_once else map(answer, photos)
+            yield from _ahead(pool, write, labelled, 2)
+
+    return work()
 
 
 def _label(segment, photos):
@@ -269,23 +284,29 @@ def _batches(images, batch_size, same_size):
     return batches
 
 
-def _begin(output, job, fresh):
-    """Notes in the output's folder what is made there; returns since when, in nanoseconds."""
-    note = output / ".predict.json"
-    if job is None:
-        note.unlink(missing_ok=True)
-        return math.inf
-    text = json.dumps(job, indent=1, sort_keys=True) + "\n"
-    if fresh or not note.is_file() or note.read_text() != text:
-        with written_whole(note) as aside:
-            aside.write_text(text)
-    return note.stat().st_mtime_ns
+def _is_done(path, output, job):
+    """Whether all files of an image are there, and its label map was made of it by this job."""
+    if job is None or not all((output / (path.stem + ending)).is_file() for ending in _ENDINGS):
+        return False
+    try:
+        with Image.open(output / f"{path.stem}.png") as label_map:
+            return label_map.info.get(_NOTE) == _mark(path, job)
+    except OSError:
+        return False
 
 
-def _is_done(path, output, since):
-    since = max(since, path.stat().st_mtime_ns)
-    made = [output / (path.stem + ending) for ending in _ENDINGS]
-    return all(file.is_file() and file.stat().st_mtime_ns >= since for file in made)
+def _note(path, job):
+    note = PngInfo()
+    if job is not None:
+        note.add_text(_NOTE, _mark(path, job))
+    return note
+
+
+def _mark(path, job):
+    """What stands for a file as it is, and a job."""
+    file = path.stat()
+    text = json.dumps([job, file.st_size, file.st_mtime_ns], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_images(inputs: Iterable[str | Path]) -> list[Path]:

@@ -63,7 +63,7 @@ def predict_on_ray(
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         workers = workers or gpus or len(ray.nodes())
-        worker = (os.path.abspath(source), os.path.abspath(output), options)
+        worker = (os.path.abspath(source), os.path.abspath(output), options | {"job": job})
         paths = [{"path": os.path.abspath(path)} for path in plan.pending]
         shares = ray.data.from_items(paths).map_batches(
             _Worker,

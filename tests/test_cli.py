@@ -659,6 +659,29 @@ def test_predict_into_a_file(mistake, network, tmp_path):
     mistake("predict", network, image, "--output", tmp_path / "out", words=[tmp_path / "out"])
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ("--tile 0", ["--tile", "'0'"]),
+        ("--batch-size none", ["--batch-size", "'none'"]),
+        ("--scales 1,big", ["--scales", "'1,big'"]),
+        ("--scales 0,1", ["scales", "above 0", "0.0, 1.0"]),
+        ("--classes a.json", ["--classes", "--server"]),
+        ("--workers 2", ["--workers", "--ray"]),
+        ("--server http://localhost:1/v1/models/a --tile 9", ["--tile", "--server"]),
+        ("--server http://localhost:1/v1/models/a --flip", ["--flip", "--server"]),
+        ("--server http://localhost:1/v1/models/a --ray auto", ["--ray", "--server"]),
+    ],
+)
+def test_predict_options_that_make_no_sense(mistake, network, tmp_path, options, words):
+    image = write_image(tmp_path / "x.png")
+    mistake("predict", network, image, "--output", "out", *options.split(), words=words)
+
+
+def test_predict_without_images(mistake, network):
+    mistake("predict", network, "--output", "out", words=["IMAGE_OR_DIR", "--server"])
+
+
 def test_predict_broken_image_among_good_ones(fcn, network, tmp_path):
     images = [write_image(tmp_path / "photos" / f"{name}.png") for name in "abc"]
     truncate(images[1])

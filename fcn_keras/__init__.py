@@ -37,6 +37,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "predict": "prediction",
     "export": "serving",
+    "export_to_runtime": "runtimes",
     "UserError": "errors",
 }
 

@@ -44,12 +44,18 @@ def read_classes(path: str | Path) -> tuple[list[str], list[tuple[int, int, int]
     return names, colors
 
 
+def find_saved_model(path: str | Path) -> Path | None:
+    """Returns the folder of a SavedModel: this one, or the newest version in it; None if none."""
+    path = Path(path)
+    versions = [p for p in path.glob("*") if p.name.isascii() and p.name.isdecimal()]
+    versions.sort(key=lambda version: int(version.name), reverse=True)
+    return next((p for p in (path, *versions) if (p / "saved_model.pb").is_file()), None)
+
+
 def _file_of(path):
     if not path.is_dir():
         return path
-    versions = [p for p in path.iterdir() if p.name.isascii() and p.name.isdecimal()]
-    newest = max(versions, key=lambda p: int(p.name), default=path)
-    for folder in (path, newest):
+    for folder in filter(None, (path, find_saved_model(path))):
         for name in ("config.json", "assets/classes.json", "dataset.json"):
             if (folder / name).is_file():
                 return folder / name

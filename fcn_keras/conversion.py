@@ -72,15 +72,25 @@ def convert(
 
 
 def _save(model, target):
-    mean, std = preprocessing_of(model)
+    preprocessing_of(model)  # raises
     with written_whole(target) as aside:
         if target.suffix == ".keras":
             _save_network(model, aside)
         else:
-            model.save_weights(aside)
-            with h5py.File(aside, "a") as file:
-                file.attrs["fcn_keras_input_mean"] = mean
-                file.attrs["fcn_keras_input_std"] = std
+            save_weights(model, aside)
+
+
+def save_weights(model: keras.Model, path: str | Path):
+    """Does what `model.save_weights` does; the preprocessing goes along in the file's attributes.
+
+    Raises:
+        UserError: if it is no network of this package.
+    """
+    mean, std = preprocessing_of(model)
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["fcn_keras_input_mean"] = mean
+        file.attrs["fcn_keras_input_std"] = std
 
 
 def _save_network(model, path):

@@ -48,6 +48,15 @@ RECIPES = (
 # How a training finds the other machines that take part.
 CLUSTERS = ("none", "tf_config", "slurm")
 
+# What `export` can write -> what the file's name ends in; a SavedModel is a folder.
+FORMATS = {
+    "savedmodel": "",
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "litert": ".tflite",
+    "weights": ".weights.h5",
+}
+
 VOC_CLASSES = tuple(
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
     "motorbike person pottedplant sheep sofa train tvmonitor".split()

@@ -124,14 +124,6 @@ class RestModel:
         return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
-def find_saved_model(path: str | Path) -> Path | None:
-    """Returns the folder of a SavedModel: this one, or the newest version in it; None if none."""
-    path = Path(path)
-    versions = [p for p in path.glob("*") if p.name.isascii() and p.name.isdecimal()]
-    versions.sort(key=lambda version: int(version.name), reverse=True)
-    return next((p for p in (path, *versions) if (p / "saved_model.pb").is_file()), None)
-
-
 def _unnamed(value, name):
     return value[name] if isinstance(value, dict) and value.keys() == {name} else value
 

@@ -21,9 +21,10 @@ from kserve.protocol.rest.v1_endpoints import V1Endpoints
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from fcn_keras.classes import find_saved_model
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import load_network
-from fcn_keras.rest_api import RestModel, find_saved_model
+from fcn_keras.rest_api import RestModel
 from fcn_keras.serving import export
 
 # More connections are answered "not now" (503), which `fcn_keras.client` takes as it is meant: a

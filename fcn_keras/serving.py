@@ -15,6 +15,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from fcn_keras.decoding import MAX_PIXELS, decode_or_skip
 from fcn_keras.errors import UserError
 from fcn_keras.files import writing
+from fcn_keras.products import with_products
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -82,8 +83,8 @@ def export(
     check_target(output, version)
     _check_network(model, classes, precision, max_pixels)
     if precision is not None:
-        model = _with_precision(model, precision)
-    logits = _as_function(model, freeze)
+        model = with_precision(model, precision)
+    logits = _as_function(with_products(model), freeze)
     # The variables that the signatures use are found and stored. `track` would store all twice.
     archive = keras.export.ExportArchive()
     for name, function, spec in _signatures(logits, len(classes), strict, max_pixels):
@@ -192,8 +193,8 @@ def _locked(folder, flags=0):
         os.close(lock)
 
 
-def _with_precision(model, precision):
-    """The same network with all of its layers but the last in another precision."""
+def with_precision(model: keras.Model, precision: str) -> keras.Model:
+    """Copies a network into another precision: all of its layers but the last."""
 
     def clone(operation):
         config = operation.get_config()

@@ -23,10 +23,11 @@ def test_numbered_classes():
 
 def test_where_classes_are_read_from(tmp_path):
     run = write(tmp_path / "run" / "config.json", {"dataset": {"name": "roads", **ABOUT}}).parent
-    for version in (2, 9, 10):
+    for version in (2, 9, 10):  # the newest by number
         names = ["sky", "road"] if version == 10 else ["old"]
         about = {"classes": names, "colors": [[1, 2, 3], [4, 5, 6]][: len(names)]}
         write(tmp_path / "exported" / str(version) / "assets" / "classes.json", about)
+        (tmp_path / "exported" / str(version) / "saved_model.pb").touch()
     folder = write(tmp_path / "data" / "dataset.json", ABOUT).parent
     plain = write(tmp_path / "plain.json", ABOUT)
     for source in (run, tmp_path / "exported", tmp_path / "exported" / "10", folder, plain):

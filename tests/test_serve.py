@@ -21,9 +21,10 @@ from test_client import assert_equal
 from test_serving import CLASSES, COLORS, encoded, network, photo  # noqa: F401
 
 from fcn_keras import UserError
+from fcn_keras.classes import find_saved_model
 from fcn_keras.client import Client
 from fcn_keras.client_rest import FileRefused, check_refusal
-from fcn_keras.rest_api import RestModel, find_saved_model
+from fcn_keras.rest_api import RestModel
 from fcn_keras.serving import export
 
 needs_kserve = pytest.mark.skipif(

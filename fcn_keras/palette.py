@@ -131,7 +131,7 @@ def overlay(image, class_ids, palette, opacity=0.5):
     """
     image, class_ids = np.asarray(image), np.asarray(class_ids)
     _check_pair(image, class_ids)
-    strength = np.where(_edges(class_ids), 1 - (1 - opacity) ** 2, opacity).astype(np.float32)
+    strength = np.where(edges(class_ids), 1 - (1 - opacity) ** 2, opacity).astype(np.float32)
     strength[class_ids == VOID] = 0
     colors = np.asarray(palette, np.float32)[class_ids]
     return np.rint(image + (colors - image) * strength[..., None]).astype(np.uint8)
@@ -185,13 +185,21 @@ def _check_pair(image, class_ids):
         )
 
 
-def _edges(class_ids):
+def edges(class_ids):
+    """The pixels where `overlay` draws an outline.
+
+    Args:
+        class_ids: Integer array `(H, W)`.
+
+    Returns:
+        Bool array `(H, W)`.
+    """
     # Thicker on large photos, which are looked at from further away.
     reach = 1 + max(class_ids.shape) // 1000
-    edges = np.zeros(class_ids.shape, bool)
-    edges[:, :-reach] |= class_ids[:, :-reach] != class_ids[:, reach:]
-    edges[:-reach] |= class_ids[:-reach] != class_ids[reach:]
-    return edges
+    found = np.zeros(class_ids.shape, bool)
+    found[:, :-reach] |= class_ids[:, :-reach] != class_ids[:, reach:]
+    found[:-reach] |= class_ids[:-reach] != class_ids[reach:]
+    return found
 
 
 def _legend(shares, palette, classes, width):

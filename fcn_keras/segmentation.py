@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.errors import UserError
+from fcn_keras.products import with_products
 from fcn_keras.tiling import Tiling
 
 
@@ -43,11 +44,13 @@ def make_segmenter(
     if not scales or not all(0 < scale < float("inf") for scale in scales):
         raise UserError(f"`scales` must be numbers above 0. Received: {scales}.")
 
+    computed = with_products(model)
+
     def class_ids(image):
-        return tf.cast(tf.argmax(model(image, training=False), axis=-1), tf.uint8)
+        return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
 
     def probabilities(image):
-        return tf.nn.softmax(model(image, training=False))
+        return tf.nn.softmax(computed(image, training=False))
 
     averaged = scales != (1,) or flip
     function = tf.function(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.losses import normalizer, pixel_cross_entropy
 from fcn_keras.metrics import SegmentationScores
+from fcn_keras.products import with_products
 from fcn_keras.recomputation import Recomputed
 
 
@@ -78,7 +79,11 @@ class SegmentationTask(keras.Model):
         self.heads = tuple(heads)
         self.clip_norm = clip_norm
         self.micro_batch = micro_batch
-        self.recomputed = Recomputed(network) if remat else None
+        # Graphics processors have a convolution that is as good. (Keras would list the weights of
+        # a model twice, but does not look into a method.)
+        faster = network if tf.config.list_physical_devices("GPU") else with_products(network)
+        self.forward = faster.__call__
+        self.recomputed = Recomputed(faster) if remat else None
         self.waited = 0.0
         self.loss_metric = MeanLoss(max(1, len(heads)))
         classes = {head: network.get_layer(f"score_{head}").output.shape[-1] for head in heads}
@@ -113,7 +118,7 @@ class SegmentationTask(keras.Model):
             self.optimizer.build(self.network.trainable_variables)
 
     def call(self, images, training=None):
-        forward = self.recomputed if training and self.recomputed else self.network
+        forward = self.recomputed if training and self.recomputed else self.forward
         return forward(images, training=training)
 
     def _counts(self, labels):

@@ -42,7 +42,7 @@ def test_training_step_beside_another_setting(run_command):
     found = json.loads(out)
     assert set(found) == {*ABOUT, "rows"}
     assert {"cpu", "cores", "memory_bytes", "bfloat16_instructions"} < set(found["machine"])
-    assert set(found["versions"]) == {"fcn_keras", "python", "tensorflow", "keras", "numpy"}
+    assert {"fcn_keras", "python", "tensorflow", "keras", "numpy"} < set(found["versions"])
     assert found["command"].startswith("python -m fcn_keras bench train --width 0.03125")
     plain, other = found["rows"]
     assert plain["name"] == "float32, batch 1"

@@ -95,7 +95,7 @@ def test_dropout_is_drawn_in_a_recomputed_network_too():
     images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     once, again = (task(images, training=True).numpy() for _ in range(2))
     assert np.abs(once - again).max() > 0
-    np.testing.assert_array_equal(task(images, training=False), network(images))
+    np.testing.assert_allclose(task(images, training=False), network(images), rtol=1e-5)
 
 
 def test_recomputation_computes_the_first_blocks_twice():

@@ -23,6 +23,7 @@ setup(
         "keras>=3.15",
         "tensorflow-datasets>=4.9.10",
         "requests",  # asks whether a mirror answers; tensorflow-datasets brings it
+        "urllib3>=2.6",  # asks servers for label maps; requests brings it
         "importlib_resources",  # tensorflow-datasets 4.9.10 needs it and does not bring it
         "array_record",  # reading by number, which shuffling and resuming rest on
         "tensorboard",  # writes the events of a run
@@ -37,6 +38,18 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.21"],
         "torch": ["torch>=2.6"],  # reads .pth weights; a backend of the network
         "jax": ["jax>=0.7"],  # a backend of the network, which has tests
+        # Each writes a network for another runtime, and runs it there.
+        "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
+        "openvino": ["openvino>=2026.4"],
+        "litert": ["ai-edge-litert>=2.3"],
+        "demo": ["gradio>=6.31,<7"],  # the page in the browser
+        "client": ["tensorflow-serving-api>=2.21", "grpcio"],  # asks servers by gRPC
+        # It holds protobuf at 6 and brings much else (kubernetes, pandas, aiohttp). All extras
+        # install together; to keep protobuf at 7, give it an environment of its own.
+        "serve": ["kserve>=0.21"],
+        # Labels images on several machines. (Apache Beam needs an older protobuf.)
+        "ray": ["ray[data]>=2.50"],
+        "browser": ["selenium>=4.51"],  # tests that page, in Chromium
         "test": [
             "pytest>=8",
             "ruff>=0.14",

@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s: section 4 of arXiv 1411.4038 on one page."""
+"""FCN-32s, FCN-16s and FCN-8s, section 4 of arXiv 1411.4038, as Keras models."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,39 +7,14 @@ import keras
 from keras import layers, ops
 
 from fcn_keras.alexnet import alexnet_trunk
+from fcn_keras.architecture import check, scores
 from fcn_keras.bilinear import Bilinear
 from fcn_keras.errors import UserError
 from fcn_keras.feature import Feature, Trunk, preprocess
 from fcn_keras.geometry import IMAGE, Deconv
-from fcn_keras.names import ALEXNET, COLOR_HHA, HHA, VARIANTS
-from fcn_keras.vgg import GEOMETRIES, vgg16_trunk
+from fcn_keras.names import ALEXNET, COLOR_HHA, HHA
+from fcn_keras.vgg import vgg16_trunk
 from fcn_keras.weights import Source
-
-OUTPUT_STRIDES = (32, 16, 8)
-
-
-def scores(variant: str, trunk: Trunk, head: "Head") -> Feature:
-    """The paper's networks: scores of three strides, each upsampled onto the next finer one."""
-    score = head.score(trunk.fc7, "score_fr")
-    if variant == ALEXNET:
-        # Its grid lies on whole pixels: only a kernel with a middle keeps it there.
-        return head.upsample(score, 32, "upscore", kernel=63)
-    if variant in ("fcn32s", HHA):
-        return head.upsample(score, int(score.grid.stride), "upscore")
-
-    # Trained from VGG16 in one go, a net needs its skips small at first (at-once).
-    at_once = variant == "fcn8s-atonce"
-    pool4 = rescale(trunk.pool4, 0.01, f"scale_pool4{head.suffix}") if at_once else trunk.pool4
-    pool3 = rescale(trunk.pool3, 0.0001, f"scale_pool3{head.suffix}") if at_once else trunk.pool3
-
-    score = head.upsample(score, 2, "upscore2")
-    score = head.fuse(score, head.score(pool4, "score_pool4"), "fuse_pool4")
-    if variant == "fcn16s":
-        return head.upsample(score, 16, "upscore16")
-
-    score = head.upsample(score, 2, "upscore_pool4")
-    score = head.fuse(score, head.score(pool3, "score_pool3"), "fuse_pool3")
-    return head.upsample(score, 8, "upscore8")
 
 
 def late_fusion(color: Trunk, hha: Trunk, head: "Head") -> Feature:
@@ -100,9 +75,9 @@ class Head:
         both = [coarse.tensor, skip.tensor]
         return Feature(layers.Add(name=name + self.suffix)(both), coarse.grid)
 
-
-def rescale(feature: Feature, scale: float, name: str) -> Feature:
-    return Feature(layers.Rescaling(scale, name=name)(feature.tensor), feature.grid)
+    def rescale(self, feature: Feature, scale: float, name: str) -> Feature:
+        layer = layers.Rescaling(scale, name=name + self.suffix)
+        return Feature(layer(feature.tensor), feature.grid)
 
 
 def crop_to(feature: Feature, like: Feature) -> Feature:
@@ -255,35 +230,9 @@ def build(
 
 
 def _check(variant, heads, input_shape, channels, geometry, output_stride, width):
-    if variant not in VARIANTS:
-        raise UserError(f"`variant` must be one of {', '.join(VARIANTS)}. Received: {variant!r}.")
-    if geometry not in GEOMETRIES:
-        raise UserError(
-            f"`geometry` must be one of {', '.join(GEOMETRIES)}. Received: {geometry!r}."
-        )
-    if variant == ALEXNET and geometry != "paper":
-        raise UserError(
-            f"`geometry` of {variant} must be 'paper': its poolings leave nothing of a small "
-            f"image that is not padded. Received: {geometry!r}."
-        )
-    if output_stride not in OUTPUT_STRIDES:
-        raise UserError(
-            f"`output_stride` must be one of {', '.join(map(str, OUTPUT_STRIDES))}. "
-            f"Received: {output_stride}."
-        )
-    if output_stride != 32 and variant not in ("fcn32s", HHA):
-        raise UserError(
-            f"`output_stride` of {variant} must be 32. Only fcn32s can be dilated: a dilated "
-            "map lies half a cell beside the one that a skip connection would add to it. "
-            f"Received: {output_stride}."
-        )
-    for classes in heads.values():
-        if classes < 1:
-            raise UserError(f"`num_classes` must be at least 1. Received: {classes}.")
+    check(variant, list(heads.values()), geometry, output_stride, width)
     if not heads:
         raise UserError("`num_classes` must name at least one head. Received: {}.")
-    if not width > 0:
-        raise UserError(f"`width` must be above 0; 1 is VGG16. Received: {width}.")
     if len(input_shape) != 3 or input_shape[-1] != channels:
         raise UserError(f"`input_shape` must be (H, W, {channels}). Received: {input_shape}.")
 

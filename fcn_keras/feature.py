@@ -1,11 +1,17 @@
 """Feature maps that know where they lie on the image, and the layers that trunks are made of."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import keras
 from keras import layers, ops
 
+from fcn_keras.architecture import Named, Normalize
 from fcn_keras.geometry import IMAGE, Conv, Grid, Pool, Widen
+
+# Local response normalisation over this many channels, with these constants (arXiv 1404.5997
+# and CaffeNet): x / (1 + ALPHA / NEIGHBOURS * sum of squares) ** BETA.
+NEIGHBOURS, ALPHA, BETA = 5, 1e-4, 0.75
 
 
 class Feature(NamedTuple):
@@ -44,6 +50,38 @@ def preprocess(image, mean, std=1.0, flip=True, name="normalize") -> Feature:
         mean=list(mean), variance=[std**2] * len(mean), dtype="float32", name=name
     )
     return Feature(normalize(image), IMAGE)
+
+
+def follow(
+    trunk: Iterable[Named], x: Feature, dropout: float, initializer: str
+) -> dict[str, Feature]:
+    """Builds the layers of a trunk one behind the other.
+
+    Args:
+        trunk: see `fcn_keras.architecture`.
+        x: the preprocessed image.
+        dropout: rate of the dropout behind fc6 and fc7.
+        initializer: how kernels start.
+
+    Returns:
+        The map that each of them makes, by name.
+    """
+    maps = {}
+    for name, layer, channels, groups in trunk:
+        match layer:
+            case Widen():
+                x = widen(x, layer, name)
+            case Normalize():
+                x = normalize_responses(x, name)
+            case Pool():
+                x = pool(x, layer, name)
+            case Conv():
+                x = convolve(x, channels, layer, name, groups, initializer)
+        if name.startswith("fc"):
+            dropped = layers.Dropout(dropout, name=f"drop{name.removeprefix('fc')}")(x.tensor)
+            x = Feature(dropped, x.grid)
+        maps[name] = x
+    return maps
 
 
 def convolve(
@@ -114,3 +152,17 @@ def widen(feature: Feature, border: Widen, name: str) -> Feature:
         far = place - 2 * border.copies
         x = ops.take(x, ops.maximum(ops.maximum(near, inside), far), axis=axis)
     return Feature(layers.Identity(name=name)(x), border.grid(feature.grid))
+
+
+def normalize_responses(feature: Feature, name: str) -> Feature:
+    """Divides each number by what the neighbouring channels say at its place."""
+    # float32: squares overflow float16.
+    x = ops.cast(feature.tensor, "float32")
+    margin = NEIGHBOURS // 2
+    squares = ops.pad(ops.square(x), [[0, 0], [0, 0], [0, 0], [margin, margin]])
+    channels = x.shape[-1]
+    total = sum(squares[..., i : i + channels] for i in range(NEIGHBOURS))
+    x = x / ops.power(1 + ALPHA / NEIGHBOURS * total, BETA)
+    # A layer takes what it gets to the policy's type, and has the reference's name.
+    x = layers.Identity(name=name)(x)
+    return Feature(x, feature.grid)

@@ -1,29 +1,14 @@
 """The trunk: VGG16 with its dense layers as convolutions (section 4.1 of arXiv 1411.4038)."""
 
-import math
 import os
 from pathlib import Path
 
 import keras
-from keras import layers
 
+from fcn_keras.architecture import BLOCKS, vgg16_layers
 from fcn_keras.errors import UserError
-from fcn_keras.feature import Feature, Trunk, convolve, pool, widen
-from fcn_keras.geometry import Conv, DensePool, Pool, thin_border
+from fcn_keras.feature import Feature, Trunk, follow
 from fcn_keras.surgery import convolutionalize, copy_weights
-
-# (channels, convolutions) of each block; a pooling ends the block.
-BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-FC_CHANNELS = 4096
-
-# Padding of conv1_1 and of fc6. The paper pads the image by 100 pixels, which leaves at least
-# one fc6 cell for every image; "same" keeps each map as large as the one it is made from.
-GEOMETRIES = {"paper": (100, 0), "same": (1, 3)}
-
-# The blocks up to pool3, for leaving out what they would compute of the padding alone; behind
-# them the border is too thin to gain anything.
-_STAGES = [[Conv(3, pad=1)] * convs + [Pool()] for _, convs in BLOCKS[:3]]
-_STAGES[0][0] = Conv(3)
 
 IMAGENET_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
 IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{IMAGENET_FILE}"
@@ -47,7 +32,7 @@ def vgg16_trunk(
 
     Args:
         image: the preprocessed image.
-        geometry: `"paper"` or `"same"`, see `GEOMETRIES`.
+        geometry: `"paper"` or `"same"`, see `fcn_keras.architecture.GEOMETRIES`.
         output_stride: stride of fc7 on the image: 32, 16 or 8. Below 32 the last poolings move
             by one cell instead of two, and all that follows them is dilated: the same weights
             give the same numbers at the places where both look, and those between (the
@@ -63,52 +48,10 @@ def vgg16_trunk(
     Returns:
         A `Trunk` of the maps that FCN-32s, FCN-16s and FCN-8s score.
     """
-    first_pad, fc6_pad = GEOMETRIES[geometry]
-    borders = []
-    if elide_padding:
-        first_pad, borders = thin_border(_STAGES, first_pad)
-    x, dilation = image, 1
-    pools = {}
-    for block, (channels, convs) in enumerate(BLOCKS, start=1):
-        for i in range(1, convs + 1):
-            pad = first_pad if (block, i) == (1, 1) else dilation
-            conv = Conv(3, pad=pad, dilation=dilation)
-            x = convolve(
-                x,
-                scaled(channels, width),
-                conv,
-                f"conv{block}_{i}{suffix}",
-                initializer=initializer,
-            )
-        name = f"pool{block}{suffix}"
-        if block <= len(borders):
-            x = widen(pool(x, Pool(), f"{name}_thin"), borders[block - 1], name)
-        elif x.grid.stride < output_stride:
-            x = pool(x, Pool(), name)
-        else:
-            x = pool(x, DensePool(dilation=dilation), name)
-            dilation *= 2
-        pools[block] = x
-    fc6 = Conv(7, pad=fc6_pad * dilation, dilation=dilation)
-    fc6 = Conv(7, pad=fc6.pad + _missing_border(fc6.grid(x.grid)), dilation=dilation)
-    for name, conv in (("fc6", fc6), ("fc7", Conv(1))):
-        x = convolve(
-            x, scaled(FC_CHANNELS, width), conv, f"{name}{suffix}", initializer=initializer
-        )
-        dropped = layers.Dropout(dropout, name=f"drop{name[-1]}{suffix}")(x.tensor)
-        x = Feature(dropped, x.grid)
-    return Trunk(source or image, x, pool4=pools[4], pool3=pools[3])
-
-
-def _missing_border(grid):
-    """How many cells a map must start earlier for its upsampled scores to reach pixel 0."""
-    reach = (grid.stride * 2 - 1) / 2
-    return max(0, math.ceil((grid.shift - reach) / grid.stride))
-
-
-def scaled(channels: int, width: float) -> int:
-    """Returns the number of channels of a layer that is `width` times as wide as VGG16's."""
-    return max(1, round(channels * width))
+    layers = vgg16_layers(geometry, output_stride, width, elide_padding, suffix)
+    maps = follow(layers, image, dropout, initializer)
+    fc7, pool4, pool3 = (maps[f"{name}{suffix}"] for name in ("fc7", "pool4", "pool3"))
+    return Trunk(source or image, fc7, pool4, pool3)
 
 
 def load_classifier(model: keras.Model, path: str | Path):

@@ -9,8 +9,7 @@ import tensorflow as tf
 from test_network import outputs_of, photo, scatter_scores, small
 
 from fcn_keras import FCNAlexNet, UserError, build
-from fcn_keras.alexnet import normalize_responses
-from fcn_keras.feature import Feature, pool
+from fcn_keras.feature import Feature, normalize_responses, pool
 from fcn_keras.geometry import IMAGE, Pool
 from fcn_keras.losses import PixelCrossEntropy
 from fcn_keras.solver import CaffeSGD

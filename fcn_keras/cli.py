@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import hashlib
 import json
 import os
 import sys
@@ -9,12 +10,12 @@ import tempfile
 import time
 import traceback
 import warnings
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import fields, replace
 from pathlib import Path
 
-from fcn_keras.errors import MachineLost, UserError, WriteError
-from fcn_keras.names import CLUSTERS, DATASETS, RECIPES, VARIANTS, VOC_CLASSES
+from fcn_keras.errors import MachineLost, ServerError, UserError, WriteError
+from fcn_keras.names import CLUSTERS, COLOR_HHA, DATASETS, FORMATS, RECIPES, VARIANTS, VOC_CLASSES
 from fcn_keras.recipes import resolve
 from fcn_keras.settings import CHOICES, Settings
 
@@ -87,7 +88,7 @@ def main(command: str | None = None) -> int:
             _start_again(error)
         if isinstance(error, UserError):
             message, code = f"error: {error}", 2
-        elif isinstance(error, WriteError):
+        elif isinstance(error, WriteError | ServerError):
             message, code = f"error: {error}", 1
         else:
             message = f"fault: {type(error).__name__}: {error} (--debug shows where)"
@@ -202,16 +203,63 @@ def _print_scores(args, confusion, classes, what):
 
 
 def predict(args):
-    from fcn_keras.evaluation import load_network
     from fcn_keras.prediction import find_images, predict
 
-    images = find_images(args.images)
-    network = load_network(args.model)
-    written = predict(network.model, images, args.output, network.classes, network.colors)
+    for name in ("ray", "tile", "scales", "flip"):
+        if args.server and getattr(args, name):
+            raise UserError(f"--{name}: is not for a --server, which sees an image whole, once.")
+    if args.classes and not args.server:
+        raise UserError("--classes: is for a --server; RUN_OR_MODEL tells its own.")
+    if args.workers and not args.ray:
+        raise UserError("--workers: is for --ray.")
+    options = dict(batch_size=args.batch_size, fresh=args.fresh)
+    if args.server:
+        images = find_images([args.model, *args.images])
+        network, classes, colors = _server(args)
+        job = {"server": args.server}
+    else:
+        if not args.images:
+            raise UserError("IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).")
+        images = find_images(args.images)
+        from fcn_keras.evaluation import load_network, network_file
+
+        network, classes, colors, *_ = load_network(args.model)
+        options |= dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
+        with open(network_file(args.model), "rb") as file:
+            job = {"network": hashlib.file_digest(file, "sha256").hexdigest()}
+        job |= {"scales": options["scales"], "flip": args.flip}
+    options["job"] = job | {"classes": classes, "colors": colors}
+    if args.ray:
+        from fcn_keras.prediction_on_ray import predict_on_ray
+
+        options |= dict(address=args.ray, workers=args.workers)
+        written = predict_on_ray(args.model, images, args.output, **options)
+    else:
+        written = predict(network, images, args.output, classes, colors, **options)
     print(f"{len(written)} label maps with pictures in {args.output}")
 
 
+def _server(args):
+    from fcn_keras.classes import numbered_classes, read_classes
+    from fcn_keras.client import Client
+
+    client = Client(args.server)
+    classes, colors = numbered_classes(client.num_classes)
+    if args.classes:
+        classes, colors = read_classes(args.classes)
+    if len(classes) != client.num_classes:
+        raise UserError(
+            f"--classes: {args.classes} names {len(classes)} classes, and the network at "
+            f"{args.server} tells {client.num_classes} apart."
+        )
+    return client, classes, colors
+
+
 def export(args):
+    endings = (name for name, end in FORMATS.items() if end and args.output.endswith(end))
+    format = args.format or next(endings, "savedmodel")
+    if format != "savedmodel":
+        return _export_to_runtime(args, format)
     from fcn_keras.decoding import MAX_PIXELS
     from fcn_keras.evaluation import load_network
     from fcn_keras.serving import check_target, export
@@ -231,6 +279,43 @@ def export(args):
         freeze=args.freeze,
     )
     print(f"SavedModel in {target}")
+
+
+def serve(args):
+    try:
+        from fcn_keras.serve import serve
+    except ImportError as error:
+        raise UserError('serve: needs KServe: pip install "fcn_keras[serve]".') from error
+    serve(args.model, args.name, args.host, args.http_port, args.debug)
+
+
+def _export_to_runtime(args, format):
+    options = ["version", "strict", "max_pixels", "precision", "freeze"]
+    if format == "weights":
+        options.append("license")
+    for name in options:
+        if getattr(args, name):
+            raise UserError(f"--{name.replace('_', '-')}: cannot be given with --format {format}.")
+    from fcn_keras.evaluation import load_network
+    from fcn_keras.runtimes import check_output, export_to_runtime
+
+    check_output(args.output, format)
+    network = load_network(args.model)
+    model = network.full if format == "weights" else network.model
+    with nullcontext() if args.debug else _stderr_held():
+        agreement = export_to_runtime(
+            model, args.output, format, network.classes, network.colors, args.license
+        )
+    print(
+        f"{args.output}: logits differ from Keras' by {agreement.difference:.1e} of the largest at "
+        f"most, {agreement.labels:.3%} of the labels are the same"
+    )
+
+
+def demo(args):
+    from fcn_keras.demo import demo
+
+    demo(args.source, args.host, args.port, args.classes)
 
 
 def convert(args):
@@ -266,7 +351,14 @@ def bench_input(args):
 
 
 def bench_train(args):
-    from fcn_keras.bench_training import about, as_json, bench_training, steps_to_compare, table
+    from fcn_keras.bench_training import (
+        about,
+        as_json,
+        bench_training,
+        peers_to_compare,
+        steps_to_compare,
+        table,
+    )
 
     first = _step(args)
     changes = {
@@ -274,12 +366,64 @@ def bench_train(args):
         for name in ("precision", "accumulate", "remat", "elide_padding")
         if hasattr(args, name)
     }
-    steps = [first, replace(first, **changes)] if changes else steps_to_compare(first)
+    if args.peers and changes:
+        raise UserError("--peers: cannot be given together with settings.")
+    several = peers_to_compare if args.peers else steps_to_compare
+    steps = [first, replace(first, **changes)] if changes else several(first)
     rows = as_json(bench_training(steps, args.rounds, args.steps))
     if args.json:
         print(json.dumps(about() | {"rows": rows}))
     else:
         print(_bench_head(args), table(rows), sep="\n")
+
+
+def bench_forward(args):
+    from fcn_keras.bench_inference import as_json, bench_forward, draw, table
+    from fcn_keras.bench_training import about
+
+    forward = _forward(args)
+    rows = bench_forward(forward, _peers(args), args.rounds, args.folder)
+    found = as_json(forward, rows)
+    if args.figure:
+        draw(found, args.figure)
+    if args.json:
+        print(json.dumps(about() | found))
+    else:
+        print(_bench_head(args), table(found), sep="\n")
+
+
+def bench_start(args):
+    from fcn_keras.bench_start import as_table, bench_start
+    from fcn_keras.bench_training import about
+
+    found = bench_start(_step(args), args.rounds)
+    if args.json:
+        print(json.dumps(about() | found))
+    else:
+        print(_bench_head(args), as_table(found), sep="\n")
+
+
+def bench_report(args):
+    from fcn_keras.bench_report import bench_report
+
+    found = bench_report(args.output, _forward(args), _peers(args), args.rounds, args.folder)
+    if args.json:
+        print(json.dumps(found))
+    else:
+        print(f"{args.output}, with figures in JSON and a picture beside it")
+
+
+def _forward(args):
+    from fcn_keras.bench_inference import Forward
+
+    return Forward(args.variant, args.width, args.size, args.geometry, args.num_classes)
+
+
+def _peers(args):
+    from fcn_keras.bench_inference import default_peers
+
+    names = args.peers.split(",") if args.peers else default_peers()
+    return names + ["ours_frozen"] * args.freeze
 
 
 def bench_metrics(args):
@@ -295,6 +439,24 @@ def bench_metrics(args):
             print(f"{name:16} {100 * figure:9.3f} % of the step (update and result)")
         else:
             print(f"{name:16} {figure:9.3f} ms")
+
+
+def bench_cost(args):
+    from fcn_keras.cost import cost, table
+
+    options = dict(
+        geometry=args.geometry,
+        output_stride=args.output_stride,
+        width=args.width,
+        learn_upsampling=args.learn_upsampling,
+        elide_padding=args.elide_padding,
+    )
+    found = cost(args.variant, args.size, args.num_classes, **options)
+    if args.json:
+        asked = dict(variant=args.variant, size=args.size, num_classes=args.num_classes)
+        print(json.dumps(asked | options | found.as_json()))
+    else:
+        print(table(found))
 
 
 def _step(args):
@@ -439,14 +601,72 @@ def _parser(only):
     sub.add_argument("--devices", metavar="LIST", help="as for train")
     sub.add_argument("--json", action="store_true", help="print one JSON object")
 
-    sub = command(predict, "Write label maps and pictures for images.")
-    sub.add_argument("model", **model)
-    sub.add_argument("images", metavar="IMAGE_OR_DIR", nargs="+", help="image files or folders")
+    sub = command(
+        predict,
+        "Write label maps and pictures for images; the same command goes on where it was stopped.",
+        "stopped; the same command goes on from here",
+    )
+    sub.add_argument("model", **(model | {"help": "run directory or .keras file (no --server)"}))
+    sub.add_argument("images", metavar="IMAGE_OR_DIR", nargs="*", help="image files or folders")
     sub.add_argument("--output", metavar="DIR", required=True, help="folder to write to")
+    sub.add_argument(
+        "--fresh", action="store_true", help="label images again that have been labelled already"
+    )
+    sub.add_argument(
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help="images of one size in a batch (default: up to 8, by their size)",
+    )
+    sub.add_argument(
+        "--tile",
+        type=_positive,
+        metavar="N",
+        help="look at N x N pixels of an image at a time, and as much around them as decides on "
+        "them: the same labels, in less memory",
+    )
+    sub.add_argument(
+        "--scales",
+        type=_numbers,
+        metavar="X,Y,..",
+        help="average over the image at these sizes, such as 0.75,1,1.25",
+    )
+    sub.add_argument("--flip", action="store_true", help="average over the mirrored image too")
+    sub.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="share the images out over a Ray cluster: auto on one of its machines, "
+        "ray://HOST:10001 from outside; local starts one here",
+    )
+    sub.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="with --ray: networks at work (default: one for each GPU, else for each machine)",
+    )
+    sub.add_argument(
+        "--server",
+        metavar="URL",
+        help="ask a server instead of a model: http://HOST:8501/v1/models/NAME, or "
+        "grpc://HOST:8500/NAME",
+    )
+    sub.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="with --server: names and colours, from a run, an export or a JSON file",
+    )
 
-    sub = command(export, "Write a SavedModel for TensorFlow Serving.")
+    sub = command(export, "Write a SavedModel for TensorFlow Serving, or a file for a runtime.")
     sub.add_argument("model", **model)
-    sub.add_argument("output", metavar="OUT", help="folder that the server watches")
+    sub.add_argument(
+        "output",
+        metavar="OUT",
+        help="folder that the server watches; or a file: .onnx, .xml (OpenVINO), .tflite (LiteRT) "
+        "or .weights.h5 (Keras), which is run and compared with Keras before it appears",
+    )
+    sub.add_argument("--format", choices=FORMATS, help="default: by the ending of OUT")
+    sub.add_argument("--license", metavar="TEXT", help="note to store with the network")
+    sub = sub.add_argument_group("options of a SavedModel")
     sub.add_argument(
         "--version",
         type=_positive,
@@ -464,7 +684,6 @@ def _parser(only):
         metavar="N",
         help="do not decode files of more pixels (default: 25 million)",
     )
-    sub.add_argument("--license", metavar="TEXT", help="note to store with the network")
     sub.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),
@@ -475,6 +694,39 @@ def _parser(only):
         action="store_true",
         help="write the weights as constants; takes memory, about 33 times the weights' size to "
         "export and 15 times to serve",
+    )
+
+    sub = command(demo, "Show what a network makes of images, on a page in the browser.")
+    sub.add_argument(
+        "source",
+        metavar="RUN|MODEL|SAVEDMODEL|URL",
+        help="run directory, .keras file, exported SavedModel, or a server's URL",
+    )
+    sub.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
+    sub.add_argument(
+        "--port", type=_positive, default=7860, metavar="N", help="port to serve on (default: 7860)"
+    )
+    sub.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="names and colours, from a run, an export or a JSON file (default: the network's own; "
+        "a server tells none)",
+    )
+
+    sub = command(serve, "Serve a network by TensorFlow Serving's REST protocol, without Docker.")
+    sub.add_argument(
+        "model",
+        metavar="RUN_OR_SAVEDMODEL",
+        help="run directory, .keras file, or what export wrote",
+    )
+    sub.add_argument("--name", help="what addresses call it (default: as the folder)")
+    sub.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; 0.0.0.0 for all of this machine's (default: 127.0.0.1)",
+    )
+    sub.add_argument(
+        "--http-port", type=_port, default=8501, metavar="N", help="0 for a free one; default: 8501"
     )
 
     sub = command(convert, "Turn weights into a .keras or .weights.h5 file, or list them.")
@@ -599,6 +851,11 @@ def _add_bench_commands(commands, command):
         metavar="N",
         help="in each process, beside the first (default: 2)",
     )
+    sub.add_argument(
+        "--peers",
+        action="store_true",
+        help="compare with PyTorch and with Keras without this package instead",
+    )
     group = sub.add_argument_group(
         "settings",
         "Without any of these, all are measured one after the other. With some, float32 is "
@@ -622,8 +879,93 @@ def _add_bench_commands(commands, command):
         **changed,
     )
 
+    def add_peers(sub):
+        sub.add_argument(
+            "--geometry", choices=("paper", "same"), default="paper", help="default: paper"
+        )
+        sub.add_argument(
+            "--peers",
+            metavar="NAME,NAME,..",
+            help="what to measure beside our export: ours_bfloat16, keras, usual_keras, torch, "
+            "torch_channels_last, torch_compile, torch_bfloat16, onnxruntime, openvino, "
+            "openvino_bfloat16, opencv (default: all)",
+        )
+        sub.add_argument(
+            "--freeze",
+            action="store_true",
+            help="measure our export with its weights as constants too, which takes some 33 times "
+            "their size in memory to write",
+        )
+        sub.add_argument(
+            "--folder",
+            metavar="DIR",
+            help="where to keep the files of all programs for the next time: 4 GB at full width",
+        )
+
+    sub = command(
+        bench_forward,
+        "Seconds and memory of labelling an image: our export beside other programs.",
+        of=parts,
+    )
+    add_step(sub, (500, 500), 7, "how often each program runs, in turns")
+    add_peers(sub)
+    sub.add_argument("--figure", type=_figure, metavar="FILE", help="draw the seconds")
+
+    sub = command(
+        bench_start, "Seconds that commands take to start, and predict in parts.", of=parts
+    )
+    add_step(sub, (500, 500), 3, "how often each command runs, in turns")
+
+    sub = command(
+        bench_report,
+        "Compare inference, training and starting with others, and write it all down.",
+        of=parts,
+    )
+    sub.add_argument(
+        "output", metavar="FILE.md", help="document to write; .json and .png appear beside it"
+    )
+    add_step(sub, (500, 500), 7, "of inference; a third of them for training and starting")
+    add_peers(sub)
+
     sub = command(bench_metrics, "What the scores cost beside a training step.", of=parts)
     add_step(sub, (500, 500), 5, "how often each is measured, in turns")
+
+    sub = command(
+        bench_cost,
+        "FLOPs, bytes and parameters of each layer, by arithmetic: nothing is run.",
+        of=parts,
+        tensorflow=False,
+    )
+    counted = [variant for variant in VARIANTS if variant != COLOR_HHA]
+    sub.add_argument("--variant", choices=counted, default="fcn8s", help="default: fcn8s")
+    sub.add_argument(
+        "--size", type=_sides, default=(500, 500), help="height x width (default: 500x500)"
+    )
+    sub.add_argument("--num-classes", type=_positive, default=21, metavar="N", help="default: 21")
+    sub.add_argument("--width", type=float, default=1.0, metavar="X", help="default: 1")
+    sub.add_argument(
+        "--geometry",
+        choices=CHOICES["geometry"],
+        default="paper",
+        help=SETTINGS_HELP["geometry"],
+    )
+    sub.add_argument(
+        "--output-stride",
+        type=int,
+        choices=CHOICES["output_stride"],
+        default=32,
+        help="default: 32",
+    )
+    sub.add_argument(
+        "--learn-upsampling", action="store_true", help="the transposed convolutions learn"
+    )
+    sub.add_argument(
+        "--no-elide",
+        dest="elide_padding",
+        action="store_false",
+        help="compute all of the paper's padding",
+    )
+    sub.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_settings(parser):
@@ -659,6 +1001,12 @@ def _positive(text):
     return int(text)
 
 
+def _port(text):
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a number up to 65535. Received: {text!r}")
+    return int(text)
+
+
 def _figure(text):
     if not text.endswith((".png", ".pdf", ".svg")):
         raise argparse.ArgumentTypeError(f"must end in .png, .pdf or .svg. Received: {text!r}")
@@ -669,7 +1017,9 @@ def _numbers(text):
     try:
         return tuple(float(number) for number in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be like 104,117,123. Received: {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"must be numbers with commas between them. Received: {text!r}"
+        ) from None
 
 
 def _size(text):
@@ -704,12 +1054,23 @@ def _quiet(debug, tensorflow):
 
 def _import_tensorflow_silently():
     """Imports TensorFlow, whose C++ code prints banners at import that no setting silences."""
+    with _stderr_held():
+        import tensorflow as tf
+    import absl.logging
+
+    tf.get_logger().setLevel("ERROR")
+    absl.logging.set_verbosity(absl.logging.ERROR)
+
+
+@contextmanager
+def _stderr_held():
+    """Keeps back what is printed to standard error, by C++ code too, unless something fails."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
-            import tensorflow as tf
+            yield
         except BaseException:
             aside.seek(0)
             os.write(stderr, aside.read())
@@ -717,7 +1078,3 @@ def _import_tensorflow_silently():
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-    import absl.logging
-
-    tf.get_logger().setLevel("ERROR")
-    absl.logging.set_verbosity(absl.logging.ERROR)

@@ -1,0 +1,196 @@
+"""SavedModels through TensorFlow's C API, as TensorFlow Serving runs them: without its Python.
+
+A process that runs a network by this file has what a server in C++ has: the same time, and the
+same memory. Nothing is given back to the C library, which is for processes that end with their
+work.
+"""
+
+import ctypes
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+DTYPES = {1: np.dtype("float32"), 3: np.dtype("int32"), 4: np.dtype("uint8")}
+STRING, STRING_SIZE = 7, 24  # TF_STRING; sizeof(TF_TString)
+
+
+class Pointer(ctypes.c_void_p):
+    """A C pointer that stays one as a result; ctypes turns its own into int, and cuts that."""
+
+
+class Buffer(ctypes.Structure):
+    _fields_ = [("data", Pointer), ("length", ctypes.c_size_t), ("deallocator", Pointer)]
+
+
+class Output(ctypes.Structure):
+    _fields_ = [("operation", Pointer), ("index", ctypes.c_int)]
+
+
+def library_path() -> Path:
+    """Where the wheel keeps the C library; the package is looked up, but not imported."""
+    return Path(importlib.util.find_spec("tensorflow").origin).with_name("libtensorflow_cc.so.2")
+
+
+def open_library():
+    tf = ctypes.CDLL(str(library_path()))
+    for name in (
+        "TF_NewStatus",
+        "TF_NewGraph",
+        "TF_NewSessionOptions",
+        "TF_LoadSessionFromSavedModel",
+        "TF_GraphOperationByName",
+        "TF_AllocateTensor",
+        "TF_TensorData",
+        "TF_StringGetDataPointer",
+    ):
+        getattr(tf, name).restype = Pointer
+    tf.TF_NewBuffer.restype = ctypes.POINTER(Buffer)
+    tf.TF_Message.restype = ctypes.c_char_p
+    tf.TF_Dim.restype = ctypes.c_int64
+    tf.TF_StringGetSize.restype = ctypes.c_size_t
+    return tf
+
+
+class Model:
+    """A SavedModel in a session."""
+
+    def __init__(self, path):
+        self.tf = open_library()
+        self.graph = self.tf.TF_NewGraph()
+        about = self.tf.TF_NewBuffer()
+        self.session = self._checked(
+            self.tf.TF_LoadSessionFromSavedModel,
+            self.tf.TF_NewSessionOptions(),
+            None,
+            str(path).encode(),
+            (ctypes.c_char_p * 1)(b"serve"),
+            1,
+            self.graph,
+            about,
+        )
+        meta_graph = ctypes.string_at(about.contents.data, about.contents.length)
+        self.signatures = read_signatures(meta_graph)
+
+    def run(self, signature, inputs):
+        """Returns the outputs of a signature by name."""
+        feeds, fetches = self.signatures[signature]
+        values = [self._tensor(inputs[name]) for name in feeds]
+        results = (Pointer * len(fetches))()
+        self._checked(
+            self.tf.TF_SessionRun,
+            self.session,
+            None,
+            self._places(feeds),
+            (Pointer * len(values))(*values),
+            len(values),
+            self._places(fetches),
+            results,
+            len(fetches),
+            None,
+            0,
+            None,
+        )
+        return {name: self._value(value) for name, value in zip(fetches, results, strict=True)}
+
+    def _checked(self, function, *args):
+        status = self.tf.TF_NewStatus()
+        result = function(*args, status)
+        if self.tf.TF_GetCode(status) != 0:
+            raise RuntimeError(self.tf.TF_Message(status).decode())
+        return result
+
+    def _places(self, tensors):
+        """Turns names such as "segment_image:0" into places in the graph."""
+        places = (Output * len(tensors))()
+        for place, name in zip(places, tensors.values(), strict=True):
+            operation, index = name.split(":")
+            place.operation = self.tf.TF_GraphOperationByName(self.graph, operation.encode())
+            place.index = int(index)
+        return places
+
+    def _tensor(self, value):
+        if isinstance(value, list):
+            tensor = self._allocate(STRING, (len(value),), STRING_SIZE * len(value))
+            for string, text in zip(self._strings(tensor, len(value)), value, strict=True):
+                self.tf.TF_StringInit(string)
+                self.tf.TF_StringCopy(string, text, ctypes.c_size_t(len(text)))
+            return tensor
+        [number] = [number for number, dtype in DTYPES.items() if dtype == value.dtype]
+        tensor = self._allocate(number, value.shape, value.nbytes)
+        ctypes.memmove(self.tf.TF_TensorData(tensor), value.tobytes(), value.nbytes)
+        return tensor
+
+    def _value(self, tensor):
+        shape = [self.tf.TF_Dim(tensor, axis) for axis in range(self.tf.TF_NumDims(tensor))]
+        number = self.tf.TF_TensorType(tensor)
+        if number == STRING:
+            return [
+                ctypes.string_at(
+                    self.tf.TF_StringGetDataPointer(string), self.tf.TF_StringGetSize(string)
+                )
+                for string in self._strings(tensor, *shape)
+            ]
+        dtype = DTYPES[number]
+        size = dtype.itemsize * int(np.prod(shape))
+        data = ctypes.string_at(self.tf.TF_TensorData(tensor), size)
+        return np.frombuffer(data, dtype).reshape(shape)
+
+    def _allocate(self, number, shape, size):
+        dims = (ctypes.c_int64 * len(shape))(*shape)
+        return self.tf.TF_AllocateTensor(number, dims, len(shape), ctypes.c_size_t(size))
+
+    def _strings(self, tensor, count):
+        """Pointers to the strings that lie one after the other in a tensor."""
+        start = self.tf.TF_TensorData(tensor).value
+        return [Pointer(start + STRING_SIZE * i) for i in range(count)]
+
+
+def read_signatures(meta_graph):
+    """The signatures of a serialised `MetaGraphDef`: each the tensors' names by input and output.
+
+    The numbers are those of meta_graph.proto. Its Python classes come with the package only.
+    """
+    signatures = {}
+    for name, definition in entries(meta_graph, 5):  # signature_def
+        signatures[name] = [
+            {key: field(info, 1).decode() for key, info in entries(definition, number)}
+            for number in (1, 2)  # inputs, outputs
+        ]
+    return signatures
+
+
+def entries(message, number):
+    """The entries of a protobuf map."""
+    for entry in (value for found, value in fields(message) if found == number):
+        yield field(entry, 1).decode(), field(entry, 2)
+
+
+def field(message, number):
+    return next((value for found, value in fields(message) if found == number), b"")
+
+
+def fields(message):
+    """Takes a serialised protobuf message apart into numbers and values."""
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    at = 0
+    while at < len(message):
+        key = varint()
+        if key & 7 == 0:
+            value = varint()
+        else:
+            size = varint() if key & 7 == 2 else {1: 8, 5: 4}[key & 7]
+            value = message[at : at + size]
+            at += size
+        yield key >> 3, value

@@ -203,8 +203,6 @@ def _print_scores(args, confusion, classes, what):
 
 
 def predict(args):
-    from fcn_keras.prediction import find_images, predict
-
     for name in ("ray", "tile", "scales", "flip"):
         if args.server and getattr(args, name):
             raise UserError(f"--{name}: is not for a --server, which sees an image whole, once.")
@@ -212,15 +210,20 @@ def predict(args):
         raise UserError("--classes: is for a --server; RUN_OR_MODEL tells its own.")
     if args.workers and not args.ray:
         raise UserError("--workers: is for --ray.")
+    if not args.images and not args.server:
+        raise UserError("IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).")
+    # What is wrong with an address or a network is told before the wait for TensorFlow.
+    server = _server(args) if args.server else None
+    if not args.debug:
+        _import_tensorflow_silently()
+    from fcn_keras.prediction import find_images, predict
+
+    images = find_images([args.model, *args.images] if server else args.images)
     options = dict(batch_size=args.batch_size, fresh=args.fresh)
-    if args.server:
-        images = find_images([args.model, *args.images])
-        network, classes, colors = _server(args)
-        job = {"server": args.server}
+    if server:
+        network, classes, colors = server
+        job = {"server": args.server, "version": network.version}
     else:
-        if not args.images:
-            raise UserError("IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).")
-        images = find_images(args.images)
         from fcn_keras.evaluation import load_network, network_file
 
         network, classes, colors, *_ = load_network(args.model)
@@ -256,7 +259,7 @@ def _server(args):
 
 
 def export(args):
-    endings = (name for name, end in FORMATS.items() if end and args.output.endswith(end))
+    endings = (name for name, end in FORMATS.items() if end and args.output.lower().endswith(end))
     format = args.format or next(endings, "savedmodel")
     if format != "savedmodel":
         return _export_to_runtime(args, format)
@@ -285,7 +288,9 @@ def serve(args):
     try:
         from fcn_keras.serve import serve
     except ImportError as error:
-        raise UserError('serve: needs KServe: pip install "fcn_keras[serve]".') from error
+        raise UserError(
+            f'serve: needs KServe: pip install "fcn_keras[serve]". ({error})'
+        ) from error
     serve(args.model, args.name, args.host, args.http_port, args.debug)
 
 
@@ -605,6 +610,7 @@ def _parser(only):
         predict,
         "Write label maps and pictures for images; the same command goes on where it was stopped.",
         "stopped; the same command goes on from here",
+        tensorflow=False,
     )
     sub.add_argument("model", **(model | {"help": "run directory or .keras file (no --server)"}))
     sub.add_argument("images", metavar="IMAGE_OR_DIR", nargs="*", help="image files or folders")

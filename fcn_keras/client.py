@@ -59,6 +59,15 @@ class Client:
         self._transport = transport(address, *name, timeout, retries)
 
     @cached_property
+    def _description(self):
+        return self._transport.describe()
+
+    @property
+    def version(self) -> str:
+        """The version of the network that answered first; raises as `num_classes` does."""
+        return self._description[0]
+
+    @cached_property
     def num_classes(self) -> int:
         """How many classes the server's network tells apart.
 
@@ -66,7 +75,7 @@ class Client:
             UserError: if the server has no such model, or it is none of this package's.
             ServerError: if the server cannot be reached, or fails.
         """
-        found = self._transport.tensors()
+        _, found = self._description
         dtype, shape = found.get("class_pixels", ("", []))
         if (
             found.get("image_bytes") != ("DT_STRING", [-1])

@@ -56,8 +56,8 @@ class Grpc:
             grpc.insecure_channel(address.removeprefix("grpc://"), sizes)
         )
 
-    def tensors(self) -> dict[str, tuple[str, list[int]]]:
-        """What `serving_default` takes and gives: type and shape by name."""
+    def describe(self) -> tuple[str, dict[str, tuple[str, list[int]]]]:
+        """The model's version, and what `serving_default` takes and gives: type and shape."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=self.model, metadata_field=["signature_def"]
         )
@@ -65,7 +65,7 @@ class Grpc:
         signatures = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(signatures)
         signature = signatures.signature_def["serving_default"]
-        return {
+        return str(answer.model_spec.version.value), {
             name: (types_pb2.DataType.Name(info.dtype), [d.size for d in info.tensor_shape.dim])
             for name, info in (*signature.inputs.items(), *signature.outputs.items())
         }

@@ -52,13 +52,14 @@ class Rest:
         limits = urllib3.Timeout(connect=min(timeout, CONNECT_TIMEOUT), read=timeout)
         self.pool = urllib3.PoolManager(retries=policy, timeout=limits, maxsize=32)
 
-    def tensors(self) -> dict[str, tuple[str, list[int]]]:
-        """What `serving_default` takes and gives: type and shape by name."""
+    def describe(self) -> tuple[str, dict[str, tuple[str, list[int]]]]:
+        """The model's version, and what `serving_default` takes and gives: type and shape."""
         metadata = self._ask("GET", "/metadata")
         try:
+            version = str(metadata.get("model_spec", {}).get("version", ""))
             signatures = metadata["metadata"]["signature_def"]["signature_def"]
             signature = signatures.get("serving_default", {"inputs": {}, "outputs": {}})
-            return {
+            return version, {
                 name: (tensor["dtype"], [int(dim["size"]) for dim in tensor["tensor_shape"]["dim"]])
                 for name, tensor in (signature["inputs"] | signature["outputs"]).items()
             }

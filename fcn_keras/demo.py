@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from fcn_keras.decoding import MAX_PIXELS
 from fcn_keras.demo_html import CSS, legend_html, result_html
 from fcn_keras.demo_source import EXAMPLES, Source, open_source
 from fcn_keras.errors import ServerError, UserError
+from fcn_keras.listening import listen
 
 
 def demo(
@@ -39,7 +39,7 @@ def demo(
         UserError: if Gradio is missing, the address cannot be used, or there is no such network.
         KeyboardInterrupt: when it is ended.
     """
-    _check_address(host, port)
+    listen(host, port, "--port").close()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="fcn-keras-demo-") as folder:
         gradio = _import_gradio(folder, host)
@@ -86,18 +86,6 @@ def _import_gradio(folder, host):
     except ImportError as error:
         raise UserError(f'demo: needs Gradio: pip install "fcn_keras[demo]". ({error})') from error
     return gradio
-
-
-def _check_address(host, port):
-    if not 0 < port < 1 << 16:
-        raise UserError(f"--port: must be from 1 up to 65535. Received: {port}.")
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as error:
-        raise UserError(
-            f"--port: {host}:{port} cannot be listened on ({error.strerror}). Choose another with "
-            "--port or --host."
-        ) from error
 
 
 def read_upload(path: str | Path) -> np.ndarray:

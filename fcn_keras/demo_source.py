@@ -54,7 +54,10 @@ def open_source(source: str | Path, classes: str | Path | None = None) -> Source
     if "://" in str(source):
         opened = _open_server(str(source))
     elif exported:
-        opened = _open_saved_model(exported, path.name)
+        # A version is called as the folder of versions is.
+        home = path.resolve()
+        name = home.parent.name if home.name.isdecimal() else home.name
+        opened = _open_saved_model(exported, name)
     elif path.is_dir() and not (path / "best.keras").exists():
         raise UserError(
             f"{path}: must be a run directory with a best.keras in it, a .keras file, an exported "

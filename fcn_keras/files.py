@@ -3,8 +3,9 @@
 import errno
 import os
 import re
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fcn_keras.errors import UserError, WriteError
@@ -77,17 +78,19 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             yield aside
             os.replace(aside, path)
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
-def remove_leftovers(folder: str | Path, names: Container[str] | None = None):
+def remove_leftovers(folder: str | Path, idle: float = 0.0):
     """Deletes what processes that were killed while they wrote have left in a folder.
 
     Args:
         folder: a folder, with all that lie in it.
-        names: of the files that would have appeared; all if not given.
+        idle: how many seconds ago they must have been written to, where other processes may be
+            at work in it.
     """
     for path in Path(folder).rglob(".*"):
-        match = re.match(r"\.\d+\.(.+)", path.name)
-        if match and (names is None or match[1] in names) and path.is_file():
-            path.unlink()
+        if re.match(r"\.\d+\.", path.name) and path.is_file():
+            if time.time() - path.stat().st_mtime >= idle:
+                path.unlink()

@@ -5,13 +5,14 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -28,6 +29,9 @@ _ENDINGS = ("_overlay.png", "_side_by_side.png", ".png")
 
 # Under this name a label map holds what it was made of.
 _NOTE = "fcn_keras"
+
+# Seconds after which nobody goes on with a file that was begun.
+_IDLE = 60
 
 # Images of a batch, and pixels: what a network keeps of them has to fit into memory.
 _BATCH_IMAGES, _BATCH_PIXELS = 8, 1 << 20
@@ -144,7 +148,7 @@ def plan_for(
         if path.resolve() in targets:
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
     pending = [path for path in images if fresh or not _is_done(path, output, job)]
-    remove_leftovers(output, {path.stem + ending for path in pending for ending in _ENDINGS})
+    remove_leftovers(output, _IDLE)
     return Plan(images, pending, output)
 
 
@@ -197,10 +201,8 @@ def label_images(
         photos, faults = photos_and_faults
         labelled = []
         for photo, class_ids in zip(photos, label(photos) if photos else [], strict=True):
-            if class_ids is None:
-                faults[photo.path] = (
-                    f"{photo.path}: the server cannot decode it, or takes none so large."
-                )
+            if isinstance(class_ids, str):
+                faults[photo.path] = f"{photo.path}: {class_ids}"
             else:
                 labelled.append((photo, class_ids))
         return labelled, faults
@@ -219,7 +221,8 @@ def label_images(
         return faults
 
     def work():
-        with ThreadPoolExecutor(4 + at_once) as pool:
+        # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
+        with ThreadPool(4 + at_once) as pool:
             photos = _ahead(pool, read, _batches(images, batch_size, same_size), 2 + at_once)
             labelled = _ahead(pool, answer, photos, at_once) if at_once else map(answer, photos)
             yield from _ahead(pool, write, labelled, 2)
@@ -228,13 +231,26 @@ def label_images(
 
 
 def _label(segment, photos):
-    return np.asarray(segment(np.stack([photo.image for photo in photos])))
+    """Class ids of photos of one size; for those that memory does not hold, a line instead."""
+    try:
+        return np.asarray(segment(np.stack([photo.image for photo in photos])))
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        if len(photos) > 1:
+            return [_label(segment, [photo])[0] for photo in photos]
+        return ["takes more memory than there is: see --tile."]
 
 
 def _ask(client, photos):
-    answers = client.label([_encoded(photo) for photo in photos])
+    """What a server answers; for photos that it refuses a line instead."""
+    files = [_encoded(photo) for photo in photos]
+    answers = client.label(files)
+    for place, (photo, answer) in enumerate(zip(photos, answers, strict=True)):
+        # Not all that Pillow reads is decoded there, and names may lie.
+        if answer is None:
+            [answer] = client.label([_as_png(photo.image)])
+            answers[place] = "is refused by the server." if answer is None else answer
     for photo, class_ids in zip(photos, answers, strict=True):
-        if class_ids is not None and class_ids.shape != photo.image.shape[:2]:
+        if not isinstance(class_ids, str) and class_ids.shape != photo.image.shape[:2]:
             raise UserError(
                 f"{photo.path}: has {photo.image.shape[:2]} pixels, and the server answered with "
                 f"{class_ids.shape}."
@@ -246,8 +262,12 @@ def _encoded(photo):
     """The bytes of a file that a server decodes."""
     if photo.path.suffix.lower() in _SERVED:
         return photo.path.read_bytes()
+    return _as_png(photo.image)
+
+
+def _as_png(image):
     file = BytesIO()
-    Image.fromarray(photo.image).save(file, "png")
+    Image.fromarray(image).save(file, "png")
     return file.getvalue()
 
 
@@ -255,11 +275,11 @@ def _ahead(pool, function, items, depth):
     """Maps `function` over `items` in order, `depth` of them in threads ahead of the caller."""
     pending = deque()
     for item in items:
-        pending.append(pool.submit(function, item))
+        pending.append(pool.apply_async(function, (item,)))
         if len(pending) > depth:
-            yield pending.popleft().result()
+            yield pending.popleft().get()
     while pending:
-        yield pending.popleft().result()
+        yield pending.popleft().get()
 
 
 def _batches(images, batch_size, same_size):
@@ -318,7 +338,12 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     images = []
     for path in map(Path, inputs):
         if path.is_dir():
-            found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+            # Hidden ones are no images, but what Macs keep beside each.
+            found = [
+                p
+                for p in sorted(path.iterdir())
+                if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and p.name[0] != "."
+            ]
             if not found:
                 raise UserError(f"{path}: holds no images ({', '.join(IMAGE_SUFFIXES)}).")
             images += found
@@ -328,6 +353,7 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
             raise UserError(f"{path}: no such file or folder.")
     if not images:
         raise UserError("No images given.")
+    images = [*dict.fromkeys(images)]
     writers = {}
     for path in images:
         for name in (path.stem + ending for ending in _ENDINGS):

@@ -127,7 +127,7 @@ def check_output(output: str | Path, format: str) -> list[Path]:
         UserError: if one exists, or the name has another ending, or a package is missing.
     """
     output = Path(output)
-    if not output.name.endswith(FORMATS[format]):
+    if not output.name.lower().endswith(FORMATS[format]):
         raise UserError(f"{output}: must end in {FORMATS[format]} for --format {format}.")
     files = [output, output.with_suffix(".bin")] if format == "openvino" else [output]
     for file in files:

@@ -41,8 +41,8 @@ def make_segmenter(
     True
     """
     scales = tuple(scales)
-    if not scales or not all(0 < scale < float("inf") for scale in scales):
-        raise UserError(f"`scales` must be numbers above 0. Received: {scales}.")
+    if not scales or not all(0 < scale <= 16 for scale in scales):
+        raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
     computed = with_products(model)
 

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import re
 import signal
-import socket
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse
 from fcn_keras.classes import find_saved_model
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import load_network
+from fcn_keras.listening import listen
 from fcn_keras.rest_api import RestModel
 from fcn_keras.serving import export
 
@@ -63,24 +64,11 @@ def serve(
         logging.basicConfig(level=logging.INFO)
     # What was begun is finished, and temporary folders are deleted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    listener = _listen(host, port)
+    listener = listen(host, port, "--http-port")
     with listener, _exported(source) as folder:
         version = int(folder.name) if folder.name.isdecimal() else 1
         model = RestModel(folder, _name(source, folder, name), version)
         _run(model, listener)
-
-
-def _listen(host, port):
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
-    except OSError as error:
-        # Python adds the address to the system's words.
-        why = error.strerror.partition(" (while")[0]
-        raise UserError(
-            f"--http-port: {host}:{port} cannot be listened at: {why}. Choose another with "
-            "--http-port or --host."
-        ) from error
 
 
 @contextmanager
@@ -91,7 +79,9 @@ def _exported(source):
         return
     network = load_network(source)
     with tempfile.TemporaryDirectory(prefix="fcn-keras-serve-") as folder:
-        yield export(network.model, folder, network.classes, network.colors)
+        # Clients tell networks apart by their versions.
+        now = int(time.time())
+        yield export(network.model, folder, network.classes, network.colors, now)
 
 
 def _name(source, folder, name):

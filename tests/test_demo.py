@@ -285,7 +285,7 @@ def test_open_an_export(network, tmp_path):
         (output / "9", [f"old {name}" for name in CLASSES]),
     ):
         source = open_source(path)
-        assert (source.name, source.classes, source.colors) == (path.name, classes, COLORS)
+        assert (source.name, source.classes, source.colors) == ("served", classes, COLORS)
         np.testing.assert_array_equal(source.label(image), expected)
 
 
@@ -359,12 +359,12 @@ def test_a_port_in_use_is_an_error(run_command, run):
         port = taken.getsockname()[1]
         code, out, err = run_command("demo", run, "--port", port)
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: --port: 127.0.0.1:{port} cannot be listened on (Address already")
+    assert err.startswith(f"error: --port: 127.0.0.1:{port} cannot be listened at: Address already")
     assert err.count("\n") == 1
     code, out, err = run_command("demo", run, "--port", 70_000)
-    assert (code, err) == (2, "error: --port: must be from 1 up to 65535. Received: 70000.\n")
+    assert (code, err) == (2, "error: --port: must be from 0 up to 65535. Received: 70000.\n")
     code, out, err = run_command("demo", run, "--host", "192.0.2.1")  # nobody's, by RFC 5737
-    assert code == 2 and err.startswith("error: --port: 192.0.2.1:7860 cannot be listened on")
+    assert code == 2 and err.startswith("error: --port: 192.0.2.1:7860 cannot be listened at")
 
 
 def free_port():

@@ -1,13 +1,18 @@
+import json
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import weakref
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from fcn_keras import UserError, prediction
@@ -171,6 +176,33 @@ def test_find_images(tmp_path):
     assert [path.name for path in found] == ["z.webp", "e.tif", "A.JPEG", "b.png", "c.gif"]
 
 
+def test_what_looks_like_images(tmp_path):
+    path = save(tmp_path / "in" / "a.jpg", photo(3, 3))
+    (tmp_path / "in" / "._a.jpg").write_text("of a Mac")
+    (tmp_path / "in" / "b.jpg").mkdir()
+    assert find_images([tmp_path / "in", path]) == [path]
+
+
+def test_what_memory_does_not_hold(network, tmp_path, monkeypatch):
+    for name, size in (("a.png", 9), ("b.png", 9), ("c.png", 12)):
+        save(tmp_path / "in" / name, photo(size, 8, size + ord(name[0])))
+
+    def make_segmenter_of_little_memory(*args):
+        segment = make_segmenter(*args)
+
+        def limited(images):
+            if len(images) > 1 or images.shape[1] > 10:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+            return segment(images)
+
+        return limited
+
+    monkeypatch.setattr(prediction, "make_segmenter", make_segmenter_of_little_memory)
+    with pytest.raises(UserError, match="c.png: takes more memory.*--tile. 2 of 3 images"):
+        predict(network, [tmp_path / "in"], tmp_path / "out", CLASSES, COLORS)
+    assert [name for name in names(tmp_path / "out") if "_" not in name] == ["a.png", "b.png"]
+
+
 def test_find_images_says_what_is_wrong(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").touch()
@@ -244,7 +276,8 @@ def test_what_is_done_is_left_alone(network, tmp_path):
     first = stamps(output)
     assert len(first) == 6
     (output / ".123.c.png").touch()  # a process was killed here
-    (output / ".123.other.png").touch()  # another one works here too
+    os.utime(output / ".123.c.png", (0, 0))
+    (output / ".124.c.png").touch()  # another one works here too
     (output / "b_overlay.png").unlink()
     written = predict(network, paths, output, CLASSES, COLORS, job=job)
     assert [path.name for path in written] == ["a.png", "b.png", "c.png", "d.png"]
@@ -255,7 +288,7 @@ def test_what_is_done_is_left_alone(network, tmp_path):
         "a_overlay.png",
         "a_side_by_side.png",
     }
-    assert [path.name for path in output.glob(".*")] == [".123.other.png"]
+    assert [path.name for path in output.glob(".*")] == [".124.c.png"]
 
 
 def test_what_has_to_be_done_again(network, tmp_path):
@@ -323,11 +356,22 @@ def test_what_a_server_cannot_do(network, photos, tmp_path):
         def answer(self, image):
             return None if len(image) == 10 else super().answer(image)
 
-    with pytest.raises(
-        UserError, match="b.jpg: the server cannot decode it, or takes none so large. 6 of 7 images"
-    ):
+    with pytest.raises(UserError, match="b.jpg: is refused by the server. 6 of 7 images"):
         predict(Refusing(network), [photos], tmp_path / "out", CLASSES, COLORS)
     assert len(names(tmp_path / "out")) == 18
+
+    class Choosy(Server):
+        """One that decodes PNGs only, whatever they are called."""
+
+        def label(self, files):
+            good = [file for file in files if file.startswith(b"\x89PNG")]
+            answers = iter(super().label(good))
+            return [next(answers) if file in good else None for file in files]
+
+    written = predict(Choosy(network), [photos], tmp_path / "third", CLASSES, COLORS)
+    for path, label_map in zip(sorted(photos.iterdir()), written, strict=True):
+        with Image.open(label_map) as labels:
+            np.testing.assert_array_equal(labels, classes_of(network, read_image(path)))
 
     class Turning(Server):
         def answer(self, image):
@@ -365,7 +409,54 @@ def test_a_killed_command_goes_on(network, tmp_path):
     after = stamps(output)
     assert len(after) == 600
     assert all(after[name] == before[name] for name in label_maps)
-    assert not [*output.glob(".*")]
     for path in (tmp_path / "in").iterdir():
         with Image.open(output / path.name) as labels:
             np.testing.assert_array_equal(labels, classes_of(network, read_image(path)))
+
+
+class Stalling(BaseHTTPRequestHandler):
+    """A server that describes a network, and never answers a request."""
+
+    def do_GET(self):
+        shapes = {"image_bytes": [-1], "mask_bytes": [-1], "class_pixels": [-1, 4]}
+        tensors = {
+            name: {
+                "dtype": "DT_INT32" if name == "class_pixels" else "DT_STRING",
+                "tensor_shape": {"dim": [{"size": str(size)} for size in shape]},
+            }
+            for name, shape in shapes.items()
+        }
+        inputs = {"image_bytes": tensors.pop("image_bytes")}
+        signature = {"serving_default": {"inputs": inputs, "outputs": tensors}}
+        spec = {"name": "roads", "version": "7"}
+        metadata = {"signature_def": {"signature_def": signature}}
+        body = json.dumps({"model_spec": spec, "metadata": metadata}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        self.server.asked.set()
+        self.server.over.wait(60)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_ctrl_c_does_not_wait_for_a_server(tmp_path):
+    save(tmp_path / "a.png", photo(9, 8))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
+        server.asked, server.over = threading.Event(), threading.Event()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1/models/roads"
+        command = [sys.executable, "-m", "fcn_keras", "predict", tmp_path / "a.png"]
+        command += ["--server", url, "--output", tmp_path / "out"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert server.asked.wait(60)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+        server.over.set()
+        server.shutdown()
+    assert process.returncode == 130
+    assert err.endswith("stopped; the same command goes on from here\n")

@@ -84,9 +84,9 @@ def test_parts_and_views_together():
         np.testing.assert_array_equal(parts, whole)
 
 
-@pytest.mark.parametrize("scales", [(), (0,), (1, -1), (float("inf"),), (float("nan"),)])
+@pytest.mark.parametrize("scales", [(), (0,), (1, -1), (17,), (float("inf"),), (float("nan"),)])
 def test_scales_must_be_numbers_above_0(network, scales):
-    with pytest.raises(UserError, match="`scales` must be numbers above 0. Received"):
+    with pytest.raises(UserError, match="`scales` must be numbers above 0, and up to 16. Received"):
         make_segmenter(network, scales=scales)
 
 

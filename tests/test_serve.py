@@ -323,7 +323,7 @@ def test_a_run_is_exported_and_served(network, signatures, tmp_path):  # noqa: F
     network.save(tmp_path / "best.keras")
     before = set(Path(tempfile.gettempdir()).glob("fcn-keras-serve-*"))
     server = Server(tmp_path, "--name", "streets")
-    assert server.line.startswith("streets, version 1, on ")
+    assert server.line.startswith("streets, version ")
     file = encoded(photo(30, 20), "PNG")
     [mask] = masks_of(signatures, [file])["mask_bytes"].numpy()
     assert_equal(Client(server.url).label([file]), [tf.io.decode_png(mask)[:, :, 0].numpy()])
@@ -352,4 +352,5 @@ def test_without_kserve(run_command, monkeypatch):
     monkeypatch.setitem(sys.modules, "kserve", None)
     monkeypatch.delitem(sys.modules, "fcn_keras.serve", raising=False)
     code, _, printed = run_command("serve", "anything")
-    assert (code, printed) == (2, 'error: serve: needs KServe: pip install "fcn_keras[serve]".\n')
+    assert code == 2
+    assert printed.startswith('error: serve: needs KServe: pip install "fcn_keras[serve]". (')

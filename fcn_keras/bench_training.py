@@ -16,12 +16,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from fcn_keras.errors import UserError
+from fcn_keras.peers.plan import plan
+from fcn_keras.peers.training import STEPS, time_steps
 from fcn_keras.progress import progress_bar
 from fcn_keras.run import versions
 from fcn_keras.settings import Settings
 
 PARTS = 4  # batches that the table's larger batch is made of
-PATIENCE = 30.0  # seconds after which a process takes the time of no further step
 COMPARED = ("seconds_per_image", "cpu_seconds_per_image", "process_bytes", "step_bytes")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86's, and Arm's
 
@@ -37,6 +38,7 @@ class Step:
         batch_size: images that go through the network together.
         accumulate: how many such batches make the step.
         elide_padding: see `fcn_keras.build`.
+        peer: who makes the step in place of this package, one of `fcn_keras.peers.training.STEPS`.
     """
 
     variant: str = "fcn8s"
@@ -48,6 +50,7 @@ class Step:
     accumulate: int = 1
     remat: bool = False
     elide_padding: bool = True
+    peer: str | None = None
 
     def __post_init__(self):
         Settings(
@@ -72,6 +75,8 @@ class Step:
             words.append("remat")
         if not self.elide_padding:
             words.append("no elision")
+        if self.peer:
+            words.insert(0, STEPS[self.peer][0])
         return ", ".join(words)
 
 
@@ -113,6 +118,16 @@ def steps_to_compare(first: Step) -> list[Step]:
     ]
 
 
+def peers_to_compare(first: Step) -> list[Step]:
+    """Returns `first`, and the same work done by others.
+
+    Raises:
+        UserError: if the others do not have the network.
+    """
+    plan(first.variant)
+    return [first, *(replace(first, peer=peer) for peer in STEPS)]
+
+
 def bench_training(steps: list[Step], rounds: int = 2, times: int = 2) -> list[Row]:
     """Measures training steps in turns, each time in a new process.
 
@@ -145,8 +160,10 @@ def _measure_aside(row, times):
     # Where the package is not installed, the process must find it as this one did.
     root = str(Path(__file__).parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # PyTorch cannot be relied on to run where TensorFlow has been imported.
+    torch = row.step.peer and row.step.peer.startswith("torch")
     done = subprocess.run(
-        [sys.executable, "-m", "fcn_keras.bench_training"],
+        [sys.executable, "-m", "fcn_keras.peers.training" if torch else "fcn_keras.bench_training"],
         input=json.dumps({"step": asdict(row.step), "times": times}),
         capture_output=True,
         text=True,
@@ -180,15 +197,10 @@ def measure(step: Step, times: int) -> dict:
 
     batch = _batch(step)
     built = memory_in_use()
-    train = _trainer(_task(step))
+    train = STEPS[step.peer][1](step) if step.peer else _trainer(_task(step))
     started = memory_in_use()
     forget_peak()
-    train(batch)
-    found = {"seconds": [], "cpu_seconds": []}
-    while len(found["seconds"]) < times and sum(found["seconds"]) < PATIENCE:
-        cpu = time.process_time()
-        found["seconds"].append(_seconds(train, batch))
-        found["cpu_seconds"].append(time.process_time() - cpu)
+    found = time_steps(train, batch, times)
     peak = peak_memory()
     return found | {"process": peak - built, "steps": peak - started}
 

@@ -132,11 +132,13 @@ def _decode_bmp(data, max_pixels):
         width, height = _numbers(data, 18, 2)
         (bits,) = _numbers(data, 28, 1, tf.uint16)
     with _check_size(tf.abs(height), width, max_pixels):
-        pixels = tf.io.decode_bmp(data)
+        start, header = _numbers(data, 10, 2)
+        # TensorFlow refuses what some programs fill files up with.
+        row = 4 * ((tf.cast(bits, tf.int32) * width + 31) // 32)
+        pixels = tf.io.decode_bmp(tf.strings.substr(data, 0, start + row * tf.abs(height)))
 
     def colors():
         # TensorFlow takes the places in the palette for grey values.
-        start, header = _numbers(data, 10, 2)
         palette = tf.strings.substr(data, 14 + header, start - 14 - header)
         palette = tf.reshape(tf.io.decode_raw(palette, tf.uint8), (-1, 4))[:, 2::-1]  # BGR0
         return tf.gather(palette, tf.cast(pixels[:, :, 0], tf.int32))

@@ -753,6 +753,16 @@ def test_decode_image_shows_a_bmp_with_a_palette_in_its_colors_or_refuses(decode
     np.testing.assert_array_equal(image, as_read(data, tmp_path))
 
 
+@pytest.mark.parametrize("filling", [b"\1", b"\0\0", b"\0" * 300])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_decode_image_does_not_mind_a_filled_up_bmp(decode, tmp_path, mode, filling):
+    image = Image.fromarray(photo(7, 13)).quantize(99) if mode == "P" else None
+    image = image or Image.fromarray(photo(7, 13)).convert(mode)
+    data = encoded(image, "BMP") + filling
+    (tmp_path / "a.bmp").write_bytes(data)
+    np.testing.assert_array_equal(decode(data), read_image(tmp_path / "a.bmp"))
+
+
 @pytest.mark.parametrize("byte_order", ["<", ">"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_decode_image_turns_photos_upright(decode, tmp_path, orientation, byte_order):

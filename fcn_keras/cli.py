@@ -167,14 +167,14 @@ def _evaluate_predictions(args):
         raise UserError(
             "--predictions: are scored in place of a model's, against either --labels or --dataset."
         )
+    from fcn_keras.classes import numbered_classes
     from fcn_keras.comparison import compare
-    from fcn_keras.palette import voc_palette
 
     if args.labels:
-        truth, classes = args.labels, VOC_CLASSES
-        if args.num_classes not in (None, len(VOC_CLASSES)):
-            classes = [f"class_{i}" for i in range(args.num_classes)]
-        colors = voc_palette(len(classes))
+        truth = args.labels
+        classes, colors = numbered_classes(args.num_classes or len(VOC_CLASSES))
+        if len(classes) == len(VOC_CLASSES):
+            classes = VOC_CLASSES
     else:
         dataset, truth = _dataset_and_split(args.dataset, args.split)
         classes, colors = dataset.classes, dataset.colors

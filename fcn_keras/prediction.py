@@ -52,12 +52,9 @@ def predict(
     classes: list[str],
     colors: list[tuple[int, int, int]],
     *,
-    batch_size: int | None = None,
-    tile: int | None = None,
-    scales: Sequence[float] = (1.0,),
-    flip: bool = False,
     job: dict | None = None,
     fresh: bool = False,
+    **options,
 ) -> list[Path]:
     """Writes a label map and two pictures for every image.
 
@@ -74,12 +71,11 @@ def predict(
         output: folder to write to.
         classes: C names.
         colors: C RGB triples.
-        batch_size: images in a batch; by their size if not given.
-        tile, scales, flip: see `fcn_keras.segmentation.make_segmenter`; not for a server.
         job: what the label maps depend on beside the images, for JSON. It is noted in them, so
             that those which are in `output` already are known, and left as they are. Nothing is
             left out if not given.
         fresh: whether to leave nothing out.
+        **options: `batch_size`, `tile`, `scales`, `flip`: see `label_images`.
 
     Returns:
         The label maps' paths, in order of the images.
@@ -90,8 +86,7 @@ def predict(
     """
     plan = plan_for(inputs, output, job, fresh)
     faults = {}
-    options = dict(batch_size=batch_size, tile=tile, scales=scales, flip=flip, job=job)
-    batches = label_images(network, plan.pending, output, classes, colors, **options)
+    batches = label_images(network, plan.pending, output, classes, colors, job=job, **options)
     with plan.progress_bar() as bar:
         for done in batches:
             faults |= done
@@ -165,7 +160,13 @@ def label_images(
     flip: bool = False,
     job: dict | None = None,
 ) -> Iterator[dict[Path, str | None]]:
-    """Labels images, and writes what `predict` does, whose arguments these are.
+    """Labels images, and writes what `predict` does.
+
+    Args:
+        network, output, classes, colors, job: see `predict`.
+        images: files, all of which are labelled.
+        batch_size: images in a batch; by their size if not given.
+        tile, scales, flip: see `fcn_keras.segmentation.make_segmenter`; not for a server.
 
     Returns:
         An iterator, which does the work: after each batch it gives the batch's files, with what

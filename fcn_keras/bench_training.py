@@ -282,6 +282,7 @@ def _task(step):
     """Builds what `fcn_keras.training.train` would train, with Adam and from random weights."""
     import keras
 
+    from fcn_keras.adam import Adam
     from fcn_keras.fcn import build
     from fcn_keras.task import SegmentationTask
 
@@ -296,7 +297,7 @@ def _task(step):
             elide_padding=step.elide_padding,
         )
         task = SegmentationTask(network, micro_batch=step.batch_size, remat=step.remat)
-        task.compile(keras.optimizers.Adam(1e-4), jit_compile=False)
+        task.compile(Adam(1e-4), jit_compile=False)
     finally:
         keras.config.set_dtype_policy(policy)
     return task

@@ -1,23 +1,35 @@
-"""fc6 as what it was: a matrix product, which processors do faster than a convolution of 7x7."""
+"""Convolutions as products of matrices, where processors are faster at these."""
+
+import math
 
 import keras
 import tensorflow as tf
 from keras import layers
 
+from fcn_keras import winograd
+
+# With fewer channels, or fewer tiles, moving the values takes longer than multiplying saves.
+CHANNELS = 128
+TILES = 20
+
 
 def with_products(network: keras.Model) -> keras.Model:
-    """Returns a network that computes fc6 as the product of windows and weights.
+    """Returns a network that computes its large convolutions as products of matrices.
 
-    Its numbers are the same but for rounding. oneDNN's convolution does the windows of fc6, of
-    which there are few, at a fifth of the speed of a product; and the product's gradients are
-    faster too. What it costs is memory for the windows: at width 1 0.1 MB for each cell of fc6.
+    Its numbers are the same but for rounding (some 1e-6 of the largest). On processors:
+
+    - fc6 and fc7 become what they were before they were convolutions, products of windows and
+      weights. oneDNN's convolution does the windows of fc6, of which there are few, at a fifth
+      of the speed of a product. It costs memory for them: at width 1 0.1 MB for each cell.
+    - Convolutions of 3x3 with many channels, in float32, become Winograd's, which multiply a
+      fourth as often, see `fcn_keras.winograd`.
 
     Args:
         network: a network of this package.
 
     Returns:
         A `keras.Model` that shares all weights with `network`; to compute with, not to be saved.
-        `network` itself if it has no fc6 of this kind.
+        `network` itself if it has no layer of these kinds.
 
     Example:
 
@@ -28,25 +40,36 @@ def with_products(network: keras.Model) -> keras.Model:
         Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
         section 3.1: fully connected layers as convolutions, and the way back.
     """
-    if not any(map(_is_large, network.layers)):
+    if not any(map(_kind, network.layers)):
         return network
-    return keras.models.clone_model(
-        network, clone_function=lambda layer: _Product(layer) if _is_large(layer) else layer
-    )
+
+    def clone(layer):
+        kind = _kind(layer)
+        return kind(layer) if kind else layer
+
+    return keras.models.clone_model(network, clone_function=clone)
 
 
-def _is_large(layer):
+def _kind(layer):
+    """Returns the class that computes a layer faster, or None."""
     # A dilated fc6 has many windows that overlap, which would be stored many times over.
-    return (
-        isinstance(layer, layers.Conv2D)
-        and layer.name.startswith("fc6")
-        and layer.kernel_size[0] > 1
-        and layer.dilation_rate == (1, 1)
-    )
+    if not isinstance(layer, layers.Conv2D) or layer.dilation_rate != (1, 1):
+        return None
+    if layer.name.startswith(("fc6", "fc7")):
+        return _Windows
+    if (
+        layer.kernel_size == (winograd.TAPS, winograd.TAPS)
+        and layer.strides == (1, 1)
+        and layer.groups == 1
+        and layer.compute_dtype == "float32"
+        and min(layer.kernel.shape[2:]) >= CHANNELS
+    ):
+        return _Winograd
+    return None
 
 
 class _Product(layers.Layer):
-    """Computes what a convolution of stride 1 does."""
+    """Computes what a convolution does."""
 
     def __init__(self, conv):
         super().__init__(name=conv.name, dtype=conv.dtype_policy)
@@ -54,16 +77,46 @@ class _Product(layers.Layer):
         self.built = True
 
     def call(self, x):
-        height, width = self.conv.kernel_size
-        sizes = [1, height, width, 1]
-        ones = [1, 1, 1, 1]
-        windows = tf.image.extract_patches(x, sizes, ones, ones, self.conv.padding.upper())
-        shape = tf.shape(windows)
-        kernel = tf.convert_to_tensor(self.conv.kernel)
-        kernel = tf.reshape(kernel, (-1, self.conv.filters))
-        product = tf.matmul(tf.reshape(windows, (-1, kernel.shape[0])), kernel)
-        product = tf.reshape(product, (*tf.unstack(shape)[:3], self.conv.filters))
-        return self.conv.activation(tf.nn.bias_add(product, self.conv.bias))
+        found = self.convolve(x, tf.convert_to_tensor(self.conv.kernel))
+        return self.conv.activation(tf.nn.bias_add(found, self.conv.bias))
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(input_shape)
+
+
+class _Windows(_Product):
+    def convolve(self, x, kernel):
+        height, width, channels, filters = kernel.shape
+        if (height, width) != (1, 1):
+            sizes = [1, height, width, 1]
+            ones = [1, 1, 1, 1]
+            x = tf.image.extract_patches(x, sizes, ones, ones, self.conv.padding.upper())
+        matrix = tf.reshape(kernel, (-1, filters))
+        product = _product(tf.reshape(x, (-1, height * width * channels)), matrix)
+        return tf.reshape(product, (*tf.unstack(tf.shape(x))[:3], filters))
+
+
+@tf.autograph.experimental.do_not_convert  # it would take the pair for the result
+@tf.custom_gradient
+def _product(windows, matrix):
+    def gradients(upstream):
+        of_windows = tf.matmul(upstream, matrix, transpose_b=True)
+        # A variable that is updated while another computation reads it is copied. With the
+        # gradient of the matrix an optimizer could begin, so that one comes last.
+        with tf.control_dependencies([of_windows]):
+            of_matrix = tf.matmul(windows, upstream, transpose_a=True)
+        return of_windows, of_matrix
+
+    return tf.matmul(windows, matrix), gradients
+
+
+class _Winograd(_Product):
+    def __init__(self, conv):
+        super().__init__(conv)
+        self.convolve = winograd.convolution(pad=1 if conv.padding == "same" else 0)
+
+    def call(self, x):
+        tiles = [-(-size // winograd.TILE) if size else math.inf for size in x.shape[1:3]]
+        if (x.shape[0] or math.inf) * math.prod(tiles) < TILES:
+            return self.conv(x)
+        return super().call(x)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras import report
+from fcn_keras.adam import Adam, AdamW
 from fcn_keras.backup import Backup
 from fcn_keras.callbacks import Plan, Recorder, Stop, TrainingBar
 from fcn_keras.data import load_dataset
@@ -379,8 +380,8 @@ def _make_optimizer(settings, total_steps):
             settings.accumulate,
         )
     if settings.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+        return Adam(rate)
+    optimizer = AdamW(rate, weight_decay=settings.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
 

@@ -6,9 +6,13 @@ import tensorflow as tf
 from fcn_keras import build
 from fcn_keras.products import with_products
 
+# At a fourth of the width some layers have enough channels for Winograd's convolution.
 NETWORKS = {
     "fcn8s": {},
+    "fcn32s": {},
+    "fcn8s, wide": {"width": 0.25},
     "fcn8s, same": {"geometry": "same"},
+    "fcn8s, same, wide": {"geometry": "same", "width": 0.25},
     "fcn-alexnet": {},
     "fcn32s-color-hha": {},
 }
@@ -17,11 +21,15 @@ NETWORKS = {
 def network(name, **options):
     keras.utils.set_random_seed(1)
     variant = name.partition(",")[0]
-    model = build(variant, 3, weights=None, width=0.0625, **NETWORKS[name], **options)
+    options = {"width": 0.0625} | NETWORKS[name] | options
+    model = build(variant, 3, weights=None, **options)
     rng = np.random.default_rng(2)
     for layer in model.layers:
         if layer.name.startswith("score_") and layer.weights:
             layer.set_weights([rng.normal(0, 0.3, w.shape) for w in layer.get_weights()])
+        elif "wide" in name and isinstance(layer, keras.layers.Conv2D):
+            # Without biases much of the border is 0, where rounding decides what ReLU's slope is.
+            layer.bias.assign(rng.normal(0, 0.3, layer.bias.shape))
     return model
 
 
@@ -41,18 +49,36 @@ def test_the_numbers_are_those_of_the_convolution(name, size):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_it_is_a_product():
-    model = network("fcn8s")
+def test_they_are_products():
+    model = network("fcn8s, wide")
     shape = (None, None, None, 3)
-    assert convolutions(model, *shape).count(7) == 1
-    assert convolutions(with_products(model), *shape).count(7) == 0
+    assert sorted(convolutions(model, *shape)) == [1] * 4 + [3] * 13 + [7]
+    # conv2_2 and most of conv3 have 32 or 64 channels. Those with 128: conv4_2 to conv5_3.
+    assert sorted(convolutions(with_products(model), *shape)) == [1] * 3 + [3] * 8
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_gradients(precision):
+def test_small_maps_are_convolved():
+    model = network("fcn8s, same, wide")
+    products = with_products(model)
+    assert convolutions(products, 1, 256, 256, 3).count(3) == 8 + 3  # conv5: 4x4 tiles
+    assert convolutions(products, 2, 256, 256, 3).count(3) == 8
+    assert convolutions(products, 1, 64, 64, 3).count(3) == 13
+
+
+# Where two cells of a pool are alike but for rounding, or one of a ReLU is next to 0, rounding
+# decides where the gradient goes: an image that is changed by a millionth does as much.
+@pytest.mark.parametrize(
+    ("name", "precision", "tolerance"),
+    [
+        ("fcn8s", "float32", 1e-5),
+        ("fcn8s, wide", "float32", 0.02),
+        ("fcn8s", "mixed_bfloat16", 0.05),
+    ],
+)
+def test_gradients(name, precision, tolerance):
     keras.config.set_dtype_policy(precision)
     try:
-        model = network("fcn8s")
+        model = network(name)
     finally:
         keras.config.set_dtype_policy("float32")
     images = np.random.default_rng(3).uniform(0, 255, (2, 75, 120, 3)).astype("float32")
@@ -62,7 +88,6 @@ def test_gradients(precision):
             loss = tf.reduce_mean(network(images, training=False) ** 2)
         return tape.gradient(loss, [v.value for v in model.trainable_variables])
 
-    tolerance = 1e-5 if precision == "float32" else 0.05
     pairs = zip(gradients(model), gradients(with_products(model)), strict=True)
     for expected, found in pairs:
         scale = np.abs(expected).max()
@@ -86,6 +111,21 @@ def test_weights_are_shared_and_the_network_stays_as_it_was(tmp_path):
     np.testing.assert_array_equal(loaded(image), model(image))
 
 
+def test_only_float32_is_transformed():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = network("fcn8s, wide")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert convolutions(with_products(model), None, None, None, 3).count(3) == 13
+
+
+def test_a_dilated_fc6_stays():
+    dilated = network("fcn32s", output_stride=8)
+    assert convolutions(with_products(dilated), None, None, None, 3).count(7) == 1
+
+
 def test_networks_without_such_a_layer():
-    dilated = build("fcn32s", 3, weights=None, width=0.0625, output_stride=8)
-    assert with_products(dilated) is dilated
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
+    assert with_products(model) is model

@@ -1,0 +1,94 @@
+"""Winograd's convolution against the definition, in float64."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_keras import winograd
+
+SIZES = [(1, 1), (2, 3), (4, 4), (5, 8), (9, 3), (12, 17), (23, 6)]
+
+
+def arrays(size, pad, images=2, channels=3, filters=5):
+    rng = np.random.default_rng(sum(size))
+    height, width = (length + 2 - 2 * pad for length in size)
+    x = rng.normal(size=(images, height, width, channels)).astype("float32")
+    kernel = rng.normal(size=(3, 3, channels, filters)).astype("float32")
+    upstream = rng.normal(size=(images, *size, filters)).astype("float32")
+    return x, kernel, upstream
+
+
+def by_definition(x, kernel, pad):
+    x = np.pad(x.astype("float64"), [(0, 0), (pad, pad), (pad, pad), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))
+    return np.einsum("nhwcij,ijcf->nhwf", windows, kernel.astype("float64"))
+
+
+@pytest.mark.parametrize("pad", [0, 1])
+@pytest.mark.parametrize("size", SIZES)
+def test_results(size, pad):
+    x, kernel, _ = arrays(size, pad)
+    expected = by_definition(x, kernel, pad)
+    found = winograd.convolve(tf.constant(x), winograd.transformed(tf.constant(kernel)), pad)
+    assert found.shape == expected.shape == (2, *size, 5)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("pad", [0, 1])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("graph", [False, True])
+def test_gradients(size, pad, graph):
+    x, kernel, upstream = map(tf.constant, arrays(size, pad))
+
+    def gradients(convolution, *values):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            results = convolution(*values)
+        return tape.gradient(results, values, tf.cast(upstream, results.dtype))
+
+    def definition(x, kernel):
+        x = tf.pad(x, [(0, 0), (pad, pad), (pad, pad), (0, 0)])
+        return tf.nn.conv2d(x, kernel, 1, "VALID")
+
+    expected = gradients(definition, tf.cast(x, "float64"), tf.cast(kernel, "float64"))
+    function = tf.function(gradients) if graph else gradients
+    found = function(winograd.convolution(pad), x, kernel)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
+def test_sizes_that_are_known_only_when_it_runs():
+    function = tf.function(
+        winograd.convolution(1),
+        input_signature=[
+            tf.TensorSpec((None, None, None, 3)),
+            tf.TensorSpec((3, 3, 3, 5)),
+        ],
+    )
+    for size in SIZES:
+        x, kernel, _ = arrays(size, pad=1)
+        expected = by_definition(x, kernel, pad=1)
+        found = function(x, kernel)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_no_images():
+    x, kernel, _ = arrays((5, 6), pad=1, images=0)
+    assert winograd.convolution(1)(tf.constant(x), tf.constant(kernel)).shape == (0, 5, 6, 5)
+
+
+def test_errors_are_like_those_of_the_usual_way():
+    """Of many channels: beside the nearest float32 to the sum in float64."""
+    x, kernel, _ = arrays((40, 40), pad=1, images=1, channels=128, filters=32)
+    exact = by_definition(x, kernel, pad=1)
+    usual = np.abs(tf.nn.conv2d(x, kernel, 1, "SAME") - exact).max()
+    found = winograd.convolution(1)(tf.constant(x), tf.constant(kernel))
+    assert np.abs(found - exact).max() < 10 * usual
+
+
+def test_multiplications():
+    """36 products where 16 results of 9 taps each would take 144."""
+    values = winograd.transformed(tf.zeros((3, 3, 7, 11)))
+    assert values.shape == (36, 7, 11)
+    assert winograd.READ**2 * 4 == winograd.TILE**2 * winograd.TAPS**2

@@ -280,6 +280,7 @@ def export(args):
         license=args.license,
         precision=args.precision,
         freeze=args.freeze,
+        processor=args.processor or "cpu",
     )
     print(f"SavedModel in {target}")
 
@@ -295,7 +296,7 @@ def serve(args):
 
 
 def _export_to_runtime(args, format):
-    options = ["version", "strict", "max_pixels", "precision", "freeze"]
+    options = ["version", "strict", "max_pixels", "precision", "freeze", "processor"]
     if format == "weights":
         options.append("license")
     for name in options:
@@ -700,6 +701,12 @@ def _parser(only):
         action="store_true",
         help="write the weights as constants; takes memory, about 33 times the weights' size to "
         "export and 15 times to serve",
+    )
+    sub.add_argument(
+        "--processor",
+        choices=("cpu", "gpu"),
+        help="what the server computes on (default: cpu, where large convolutions are done as "
+        "products of matrices)",
     )
 
     sub = command(demo, "Show what a network makes of images, on a page in the browser.")

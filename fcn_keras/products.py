@@ -50,6 +50,19 @@ def with_products(network: keras.Model) -> keras.Model:
     return keras.models.clone_model(network, clone_function=clone)
 
 
+def on_this_machine(network: keras.Model) -> keras.Model:
+    """Returns what computes a network fastest here: `with_products` of it, but on a GPU.
+
+    Graphics processors have convolutions that are as good.
+
+    Example:
+
+    >>> on_this_machine(model)(image).shape == model(image).shape
+    True
+    """
+    return network if tf.config.list_physical_devices("GPU") else with_products(network)
+
+
 def _kind(layer):
     """Returns the class that computes a layer faster, or None."""
     # A dilated fc6 has many windows that overlap, which would be stored many times over.

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.errors import UserError
-from fcn_keras.products import with_products
+from fcn_keras.products import on_this_machine
 from fcn_keras.tiling import Tiling
 
 
@@ -44,7 +44,7 @@ def make_segmenter(
     if not scales or not all(0 < scale <= 16 for scale in scales):
         raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
-    computed = with_products(model)
+    computed = on_this_machine(model)
 
     def class_ids(image):
         return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)

@@ -18,6 +18,7 @@ from fcn_keras.files import writing
 from fcn_keras.products import with_products
 
 PRECISIONS = ("float32", "bfloat16")
+PROCESSORS = ("cpu", "gpu")
 
 # Folders in the making. TensorFlow Serving looks at numbered ones only.
 _PARTIAL = ".export-"
@@ -35,6 +36,7 @@ def export(
     license: str | None = None,
     precision: str | None = None,
     freeze: bool = False,
+    processor: str = "cpu",
 ) -> Path:
     """Writes a network as a SavedModel that TensorFlow Serving can load.
 
@@ -71,20 +73,27 @@ def export(
         freeze: whether to write the weights as constants of the graph instead of variables.
             TensorFlow copies them often: exporting then takes some 33 times their size in
             memory, and serving 15 times.
+        processor: what the network will run on, `"cpu"` or `"gpu"`. On the first its large
+            convolutions are computed as products of matrices, see `products.with_products`.
 
     Returns:
         `output/<version>`. It appears complete or not at all; what exports that were killed have
         left in `output` is deleted.
 
     Raises:
-        UserError: if that version exists, or the network does not take RGB images of any size.
+        UserError: if that version exists, an option is unknown, or the network does not take RGB
+            images of any size.
         WriteError: if the disk refuses it.
     """
+    if processor not in PROCESSORS:
+        raise UserError(
+            f"`processor` must be one of {', '.join(PROCESSORS)}. Received: {processor!r}."
+        )
     check_target(output, version)
     _check_network(model, classes, precision, max_pixels)
     if precision is not None:
         model = with_precision(model, precision)
-    logits = _as_function(with_products(model), freeze)
+    logits = _as_function(with_products(model) if processor == "cpu" else model, freeze)
     # The variables that the signatures use are found and stored. `track` would store all twice.
     archive = keras.export.ExportArchive()
     for name, function, spec in _signatures(logits, len(classes), strict, max_pixels):

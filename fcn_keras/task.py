@@ -8,7 +8,7 @@ import tensorflow as tf
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.losses import normalizer, pixel_cross_entropy
 from fcn_keras.metrics import SegmentationScores
-from fcn_keras.products import with_products
+from fcn_keras.products import on_this_machine
 from fcn_keras.recomputation import Recomputed
 
 
@@ -79,9 +79,8 @@ class SegmentationTask(keras.Model):
         self.heads = tuple(heads)
         self.clip_norm = clip_norm
         self.micro_batch = micro_batch
-        # Graphics processors have a convolution that is as good. (Keras would list the weights of
-        # a model twice, but does not look into a method.)
-        faster = network if tf.config.list_physical_devices("GPU") else with_products(network)
+        # Keras would list the weights of a model twice, but does not look into a method.
+        faster = on_this_machine(network)
         self.forward = faster.__call__
         self.recomputed = Recomputed(faster) if remat else None
         self.waited = 0.0

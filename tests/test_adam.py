@@ -21,9 +21,8 @@ OPTIONS = {
 def steps(module, name, strategy):
     """What two variables are after each of five steps on a function with a minimum."""
     with strategy.scope():
-        kernel = keras.Variable(
-            np.linspace(-1, 1, 12).reshape(3, 4), dtype="float32", name="kernel"
-        )
+        start = np.linspace(-1, 1, 12).reshape(3, 4)
+        kernel = keras.Variable(start, dtype="float32", name="kernel")
         bias = keras.Variable(np.ones(4), dtype="float32", name="bias")
         kind = "Adam" if name == "amsgrad" else name
         optimizer = getattr(module, kind)(**OPTIONS[name])

@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import saved_model_pb2
 
 import fcn_keras
 from fcn_keras import UserError
@@ -406,6 +407,26 @@ def test_session(exported, files, predicted):
     assert answers[2]["class_ids"].shape == (0, 35, 45)
     scores = answers[3]["probabilities"]
     np.testing.assert_array_equal(answers[4]["class_ids"], scores.argmax(axis=-1))
+
+
+def operations(exported):
+    graph = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    functions = graph.meta_graphs[0].graph_def.library.function
+    return {node.op for function in functions for node in function.node_def}
+
+
+def test_processors(network, exported, predicted, files, tmp_path):
+    """fc6 is a product of matrices on a CPU, and stays a convolution for a GPU."""
+    for_gpu = export(network, tmp_path / "out", CLASSES, COLORS, processor="gpu")
+    assert "ExtractImagePatches" in operations(exported)
+    assert "ExtractImagePatches" not in operations(for_gpu)
+    contents = [path.read_bytes() for path in files]
+    [answer] = session_run(for_gpu, [("serving_default", {"image_bytes": contents})])
+    for found, expected in zip(answer["mask_bytes"], predicted, strict=True):
+        assert (decoded(found) == expected).mean() > 0.99
+    with pytest.raises(UserError, match="cpu, gpu. Received: 'tpu'"):
+        export(network, tmp_path / "tpu", CLASSES, COLORS, processor="tpu")
+    assert not (tmp_path / "tpu").exists()
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ _HOMES = {
     "MeanAccuracy": "metrics",
     "MeanIU": "metrics",
     "FrequencyWeightedIU": "metrics",
+    "with_products": "products",
     "load_dataset": "data",
     "resolve": "recipes",
     "train": "training",

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from fcn_keras import winograd
+from fcn_keras.errors import UserError
 
 # With fewer channels, or fewer tiles, moving the values takes longer than multiplying saves.
 CHANNELS = 128
@@ -31,6 +32,9 @@ def with_products(network: keras.Model) -> keras.Model:
         A `keras.Model` that shares all weights with `network`; to compute with, not to be saved.
         `network` itself if it has no layer of these kinds.
 
+    Raises:
+        UserError: if Keras computes with something else than TensorFlow.
+
     Example:
 
     >>> with_products(model)(image).shape == model(image).shape
@@ -40,6 +44,11 @@ def with_products(network: keras.Model) -> keras.Model:
         Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
         section 3.1: fully connected layers as convolutions, and the way back.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            "`with_products` needs Keras' TensorFlow backend. "
+            f"Received: {keras.backend.backend()!r}."
+        )
     if not any(map(_kind, network.layers)):
         return network
 
@@ -89,8 +98,10 @@ class _Product(layers.Layer):
         self.conv = conv
         self.built = True
 
-    def call(self, x):
-        found = self.convolve(x, tf.convert_to_tensor(self.conv.kernel))
+    # A SavedModel would hold the gradients that training has written out; and cannot, if the
+    # weights are constants.
+    def call(self, x, training=None):
+        found = self.convolve(x, tf.convert_to_tensor(self.conv.kernel), training)
         return self.conv.activation(tf.nn.bias_add(found, self.conv.bias))
 
     def compute_output_shape(self, input_shape):
@@ -98,20 +109,21 @@ class _Product(layers.Layer):
 
 
 class _Windows(_Product):
-    def convolve(self, x, kernel):
+    def convolve(self, x, kernel, training):
         height, width, channels, filters = kernel.shape
         if (height, width) != (1, 1):
             sizes = [1, height, width, 1]
             ones = [1, 1, 1, 1]
             x = tf.image.extract_patches(x, sizes, ones, ones, self.conv.padding.upper())
+        windows = tf.reshape(x, (-1, height * width * channels))
         matrix = tf.reshape(kernel, (-1, filters))
-        product = _product(tf.reshape(x, (-1, height * width * channels)), matrix)
+        product = (_trained_product if training else tf.matmul)(windows, matrix)
         return tf.reshape(product, (*tf.unstack(tf.shape(x))[:3], filters))
 
 
 @tf.autograph.experimental.do_not_convert  # it would take the pair for the result
 @tf.custom_gradient
-def _product(windows, matrix):
+def _trained_product(windows, matrix):
     def gradients(upstream):
         of_windows = tf.matmul(upstream, matrix, transpose_b=True)
         # A variable that is updated while another computation reads it is copied. With the
@@ -124,12 +136,14 @@ def _product(windows, matrix):
 
 
 class _Winograd(_Product):
-    def __init__(self, conv):
-        super().__init__(conv)
-        self.convolve = winograd.convolution(pad=1 if conv.padding == "same" else 0)
-
-    def call(self, x):
+    def call(self, x, training=None):
         tiles = [-(-size // winograd.TILE) if size else math.inf for size in x.shape[1:3]]
         if (x.shape[0] or math.inf) * math.prod(tiles) < TILES:
             return self.conv(x)
-        return super().call(x)
+        return super().call(x, training)
+
+    def convolve(self, x, kernel, training):
+        pad = 1 if self.conv.padding == "same" else 0
+        if training:
+            return winograd.trained(pad)(x, kernel)
+        return winograd.convolve(x, kernel, pad)

@@ -46,26 +46,12 @@ def _transforms():
 INPUTS, KERNELS, FOUND = (np.kron(matrix, matrix).astype("float32") for matrix in _transforms())
 
 
-def transformed(kernel: tf.Tensor) -> tf.Tensor:
-    """Returns the values of a kernel.
-
-    Args:
-        kernel: `(3, 3, C, F)`, float32.
-
-    Returns:
-        `(36, C, F)`: four times the memory.
-    """
-    taps, channels, filters = TAPS * TAPS, *kernel.shape[2:]
-    values = tf.matmul(KERNELS, tf.reshape(kernel, (taps, channels * filters)))
-    return tf.reshape(values, (READ * READ, channels, filters))
-
-
-def convolve(x: tf.Tensor, values: tf.Tensor, pad: int) -> tf.Tensor:
-    """Convolves with a kernel whose values are known. It has no gradient that is worth having.
+def convolve(x: tf.Tensor, kernel: tf.Tensor, pad: int) -> tf.Tensor:
+    """Convolves images. Its gradient takes long: to train with, see `trained`.
 
     Args:
         x: `(N, H, W, C)`, float32.
-        values: `(36, C, F)`, what `transformed` returns.
+        kernel: `(3, 3, C, F)`, float32.
         pad: zeros around the image.
 
     Returns:
@@ -73,28 +59,30 @@ def convolve(x: tf.Tensor, values: tf.Tensor, pad: int) -> tf.Tensor:
 
     Example:
 
-    >>> convolve(images, transformed(kernel), pad=1).shape[:3] == images.shape[:3]
+    >>> convolve(images, kernel, pad=1).shape[:3] == images.shape[:3]
     True
 
     Reference:
         arXiv 1509.09308, section 4.2.
     """
     tiles = _Tiles(x, pad)
-    products = tf.matmul(tiles.values_of_inputs(x), values)
-    filters = values.shape[-1]
-    products = tf.reshape(products, (READ * READ, tiles.number * filters))
-    found = tf.matmul(FOUND, products)
+    channels, filters = kernel.shape[2:]
+    [kernel] = _after(x, kernel)
+    kernel = tf.matmul(KERNELS, tf.reshape(kernel, (TAPS * TAPS, channels * filters)))
+    kernel = tf.reshape(kernel, (READ * READ, channels, filters))
+    products = tf.matmul(tiles.values_of_inputs(x), kernel)
+    found = tf.matmul(FOUND, tf.reshape(products, (READ * READ, tiles.number * filters)))
     return tf.gather(tf.reshape(found, (-1, filters)), tiles.places())
 
 
-def convolution(pad: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns a convolution to train with, of an image and a kernel, padded by `pad` zeros.
+def trained(pad: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns `convolve` to train with, as a function of images and kernel.
 
-    Its gradients are found in the same way. Only the image and the kernel are kept for them.
+    Its gradients are found in the same way. Only the images and the kernel are kept for them.
 
     Example:
 
-    >>> convolution(pad=1)(images, kernel).shape[:3] == images.shape[:3]
+    >>> trained(pad=1)(images, kernel).shape[:3] == images.shape[:3]
     True
     """
 
@@ -104,11 +92,10 @@ def convolution(pad: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         def gradients(upstream):
             inputs, weights = _after(upstream, x, kernel)
             mirrored = tf.transpose(tf.reverse(weights, (0, 1)), (0, 1, 3, 2))
-            of_inputs = convolve(upstream, transformed(mirrored), TAPS - 1 - pad)
+            of_inputs = convolve(upstream, mirrored, TAPS - 1 - pad)
             return of_inputs, _gradient_of_kernel(inputs, upstream, pad)
 
-        (weights,) = _after(x, kernel)
-        return convolve(x, transformed(weights), pad), gradients
+        return convolve(x, kernel, pad), gradients
 
     return convolved
 

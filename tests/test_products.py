@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras import build
+from fcn_keras import UserError, build
 from fcn_keras.products import with_products
 
 # At a fourth of the width some layers have enough channels for Winograd's convolution.
@@ -75,17 +75,21 @@ def test_small_maps_are_convolved():
         ("fcn8s", "mixed_bfloat16", 0.05),
     ],
 )
-def test_gradients(name, precision, tolerance):
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients(name, precision, tolerance, training):
     keras.config.set_dtype_policy(precision)
     try:
         model = network(name)
     finally:
         keras.config.set_dtype_policy("float32")
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0
     images = np.random.default_rng(3).uniform(0, 255, (2, 75, 120, 3)).astype("float32")
 
     def gradients(network):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(network(images, training=False) ** 2)
+            loss = tf.reduce_mean(network(images, training=training) ** 2)
         return tape.gradient(loss, [v.value for v in model.trainable_variables])
 
     pairs = zip(gradients(model), gradients(with_products(model)), strict=True)
@@ -129,3 +133,9 @@ def test_networks_without_such_a_layer():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
     assert with_products(model) is model
+
+
+def test_other_backends(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UserError, match="needs Keras' TensorFlow backend. Received: 'jax'"):
+        with_products(network("fcn8s"))

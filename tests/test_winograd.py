@@ -29,9 +29,10 @@ def by_definition(x, kernel, pad):
 def test_results(size, pad):
     x, kernel, _ = arrays(size, pad)
     expected = by_definition(x, kernel, pad)
-    found = winograd.convolve(tf.constant(x), winograd.transformed(tf.constant(kernel)), pad)
-    assert found.shape == expected.shape == (2, *size, 5)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    for way in (winograd.trained(pad), lambda *arrays: winograd.convolve(*arrays, pad)):
+        found = way(tf.constant(x), tf.constant(kernel))
+        assert found.shape == expected.shape == (2, *size, 5)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("pad", [0, 1])
@@ -52,15 +53,16 @@ def test_gradients(size, pad, graph):
 
     expected = gradients(definition, tf.cast(x, "float64"), tf.cast(kernel, "float64"))
     function = tf.function(gradients) if graph else gradients
-    found = function(winograd.convolution(pad), x, kernel)
-    for one, other in zip(found, expected, strict=True):
-        assert one.shape == other.shape
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+    ways = winograd.trained(pad), lambda x, kernel: winograd.convolve(x, kernel, pad)
+    for way in ways:
+        for one, other in zip(function(way, x, kernel), expected, strict=True):
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
 
 
 def test_sizes_that_are_known_only_when_it_runs():
     function = tf.function(
-        winograd.convolution(1),
+        winograd.trained(1),
         input_signature=[
             tf.TensorSpec((None, None, None, 3)),
             tf.TensorSpec((3, 3, 3, 5)),
@@ -75,7 +77,7 @@ def test_sizes_that_are_known_only_when_it_runs():
 
 def test_no_images():
     x, kernel, _ = arrays((5, 6), pad=1, images=0)
-    assert winograd.convolution(1)(tf.constant(x), tf.constant(kernel)).shape == (0, 5, 6, 5)
+    assert winograd.trained(1)(tf.constant(x), tf.constant(kernel)).shape == (0, 5, 6, 5)
 
 
 def test_errors_are_like_those_of_the_usual_way():
@@ -83,12 +85,5 @@ def test_errors_are_like_those_of_the_usual_way():
     x, kernel, _ = arrays((40, 40), pad=1, images=1, channels=128, filters=32)
     exact = by_definition(x, kernel, pad=1)
     usual = np.abs(tf.nn.conv2d(x, kernel, 1, "SAME") - exact).max()
-    found = winograd.convolution(1)(tf.constant(x), tf.constant(kernel))
+    found = winograd.trained(1)(tf.constant(x), tf.constant(kernel))
     assert np.abs(found - exact).max() < 10 * usual
-
-
-def test_multiplications():
-    """36 products where 16 results of 9 taps each would take 144."""
-    values = winograd.transformed(tf.zeros((3, 3, 7, 11)))
-    assert values.shape == (36, 7, 11)
-    assert winograd.READ**2 * 4 == winograd.TILE**2 * winograd.TAPS**2

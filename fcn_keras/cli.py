@@ -705,8 +705,8 @@ def _parser(only):
     sub.add_argument(
         "--processor",
         choices=("cpu", "gpu"),
-        help="what the server computes on (default: cpu, where large convolutions are done as "
-        "products of matrices)",
+        help="what the server computes on; cpu (the default) has convolutions as products of "
+        "matrices, which are slower than convolutions on a gpu",
     )
 
     sub = command(demo, "Show what a network makes of images, on a page in the browser.")

@@ -22,15 +22,17 @@ def with_products(network: keras.Model) -> keras.Model:
     - fc6 and fc7 become what they were before they were convolutions, products of windows and
       weights. oneDNN's convolution does the windows of fc6, of which there are few, at a fifth
       of the speed of a product. It costs memory for them: at width 1 0.1 MB for each cell.
-    - Convolutions of 3x3 with many channels, in float32, become Winograd's, which multiply a
-      fourth as often, see `fcn_keras.winograd`.
+    - Convolutions of 3x3 with at least 128 channels, in float32, become Winograd's, which
+      multiply a fourth as often, see `fcn_keras.winograd`. They take up to a seventh more memory
+      in all, and in narrow networks gain little.
 
     Args:
-        network: a network of this package.
+        network: a network of this package, or any other functional one; layers of models within
+            it stay as they are.
 
     Returns:
-        A `keras.Model` that shares all weights with `network`; to compute with, not to be saved.
-        `network` itself if it has no layer of these kinds.
+        A `keras.Model` that shares all weights with `network`, to compute with. What is saved,
+        weights alone too, is `network`. `network` itself if it has no layer of these kinds.
 
     Raises:
         UserError: if Keras computes with something else than TensorFlow.
@@ -49,7 +51,8 @@ def with_products(network: keras.Model) -> keras.Model:
             "`with_products` needs Keras' TensorFlow backend. "
             f"Received: {keras.backend.backend()!r}."
         )
-    if not any(map(_kind, network.layers)):
+    is_graph = isinstance(network, keras.Sequential) or hasattr(network, "operations")
+    if not is_graph or not any(map(_kind, network.layers)):
         return network
 
     def clone(layer):
@@ -69,20 +72,25 @@ def on_this_machine(network: keras.Model) -> keras.Model:
     >>> on_this_machine(model)(image).shape == model(image).shape
     True
     """
-    return network if tf.config.list_physical_devices("GPU") else with_products(network)
+    return network if tf.config.list_logical_devices("GPU") else with_products(network)
 
 
 def _kind(layer):
     """Returns the class that computes a layer faster, or None."""
-    # A dilated fc6 has many windows that overlap, which would be stored many times over.
-    if not isinstance(layer, layers.Conv2D) or layer.dilation_rate != (1, 1):
+    # A class of someone else's may compute something else. A dilated fc6 has many windows that
+    # overlap, which would be stored many times over.
+    if not (
+        type(layer) is layers.Conv2D
+        and layer.built
+        and layer.strides == layer.dilation_rate == (1, 1)
+        and layer.groups == 1
+        and layer.data_format == "channels_last"
+    ):
         return None
     if layer.name.startswith(("fc6", "fc7")):
         return _Windows
     if (
         layer.kernel_size == (winograd.TAPS, winograd.TAPS)
-        and layer.strides == (1, 1)
-        and layer.groups == 1
         and layer.compute_dtype == "float32"
         and min(layer.kernel.shape[2:]) >= CHANNELS
     ):
@@ -102,10 +110,18 @@ class _Product(layers.Layer):
     # weights are constants.
     def call(self, x, training=None):
         found = self.convolve(x, tf.convert_to_tensor(self.conv.kernel), training)
-        return self.conv.activation(tf.nn.bias_add(found, self.conv.bias))
+        if self.conv.use_bias:
+            found = tf.nn.bias_add(found, self.conv.bias)
+        return self.conv.activation(found)
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(input_shape)
+
+    def get_config(self):
+        raise UserError(
+            f"{self.name}: is a product that only computes. Save, copy or export the network that "
+            "`with_products` was called with, which has the same weights."
+        )
 
 
 class _Windows(_Product):
@@ -121,7 +137,7 @@ class _Windows(_Product):
         return tf.reshape(product, (*tf.unstack(tf.shape(x))[:3], filters))
 
 
-@tf.autograph.experimental.do_not_convert  # it would take the pair for the result
+@tf.autograph.experimental.do_not_convert  # autograph would take the pair for the result
 @tf.custom_gradient
 def _trained_product(windows, matrix):
     def gradients(upstream):

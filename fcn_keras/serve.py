@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import tensorflow as tf
 from kserve import Model, ModelRepository
 from kserve.errors import InferenceError, InvalidInput
 from kserve.model_server import app
@@ -81,7 +82,10 @@ def _exported(source):
     with tempfile.TemporaryDirectory(prefix="fcn-keras-serve-") as folder:
         # Clients tell networks apart by their versions.
         now = int(time.time())
-        yield export(network.model, folder, network.classes, network.colors, now)
+        processor = "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+        yield export(
+            network.model, folder, network.classes, network.colors, now, processor=processor
+        )
 
 
 def _name(source, folder, name):

@@ -47,7 +47,9 @@ INPUTS, KERNELS, FOUND = (np.kron(matrix, matrix).astype("float32") for matrix i
 
 
 def convolve(x: tf.Tensor, kernel: tf.Tensor, pad: int) -> tf.Tensor:
-    """Convolves images. Its gradient takes long: to train with, see `trained`.
+    """Convolves images. Its gradient keeps much in memory: to train with, see `trained`.
+
+    A number that is not finite spoils its whole tile.
 
     Args:
         x: `(N, H, W, C)`, float32.
@@ -86,7 +88,7 @@ def trained(pad: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     True
     """
 
-    @tf.autograph.experimental.do_not_convert  # it would take the pair for the result
+    @tf.autograph.experimental.do_not_convert  # autograph would take the pair for the result
     @tf.custom_gradient
     def convolved(x, kernel):
         def gradients(upstream):
@@ -154,8 +156,8 @@ class _Tiles:
         """Gathers the rows of all tiles, of `read` rows and columns each, and transforms them."""
         height, width = tf.unstack(tf.shape(padded)[1:3])
         channels = padded.shape[-1]
-        taken = tf.range(read)[:, None]
-        rows, columns = (taken + TILE * tf.range(count) for count in self.counts)
+        within = tf.range(read)[:, None]
+        rows, columns = (within + TILE * tf.range(count) for count in self.counts)
         image = tf.range(self.images)[:, None, None] * height
         places = (image + rows[:, None, None, :, None]) * width + columns[:, None, None, :]
         taken = tf.gather(tf.reshape(padded, (-1, channels)), tf.reshape(places, (-1,)))

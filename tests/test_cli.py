@@ -858,6 +858,15 @@ def test_export(trained, tmp_path):
     assert about["classes"] == ["a", "b", "c"]
 
 
+def test_export_for_a_gpu(trained, fcn, tmp_path):
+    _, run = trained
+    for processor in ("cpu", "gpu"):
+        result = fcn("export", run, tmp_path / processor, "--processor", processor)
+        assert (result.code, result.stderr) == (0, "")
+    graphs = [(tmp_path / name / "1" / "saved_model.pb").read_bytes() for name in ("cpu", "gpu")]
+    assert [b"ExtractImagePatches" in graph for graph in graphs] == [True, False]
+
+
 def test_convert(fcn, network, tmp_path):
     target = tmp_path / "out.weights.h5"
     result = fcn("convert", network, target)

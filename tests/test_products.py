@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras import UserError, build
-from fcn_keras.products import with_products
+from fcn_keras.products import on_this_machine, with_products
 
 # At a fourth of the width some layers have enough channels for Winograd's convolution.
 NETWORKS = {
@@ -129,10 +129,79 @@ def test_a_dilated_fc6_stays():
     assert convolutions(with_products(dilated), None, None, None, 3).count(7) == 1
 
 
+class Doubled(keras.layers.Conv2D):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "products"),
+    [
+        (keras.layers.Conv2D(128, 3), 1),
+        (keras.layers.Conv2D(128, 3, padding="same", use_bias=False, activation="relu"), 1),
+        (keras.layers.Conv2D(128, 3, strides=2), 0),
+        (keras.layers.Conv2D(256, 3, groups=2), 0),
+        (keras.layers.Conv2D(128, 3, dilation_rate=2), 0),
+        (keras.layers.Conv2D(128, 5), 0),
+        (keras.layers.Conv2D(127, 3), 0),
+        (Doubled(128, 3), 0),
+        (keras.layers.Conv2D(6, 5, name="fc6"), 1),
+        (keras.layers.Conv2D(6, 3, padding="same", use_bias=False, name="fc7-sem"), 1),
+        (keras.layers.Conv2D(6, 5, strides=2, name="fc6"), 0),
+        (keras.layers.Conv2D(6, 5, groups=2, name="fc6"), 0),
+    ],
+)
+def test_layers_of_others(layer, products):
+    image = keras.Input((None, None, 128))
+    model = keras.Model(image, layer(image))
+    images = np.random.default_rng(4).normal(size=(2, 19, 14, 128)).astype("float32")
+    expected = np.asarray(model(images))
+    found = with_products(model)
+    assert (found is not model) == products
+    np.testing.assert_allclose(found(images), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 def test_networks_without_such_a_layer():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
     assert with_products(model) is model
+
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = keras.layers.Conv2D(128, 3)
+
+    model = Subclassed()
+    assert with_products(model) is model
+
+
+def test_only_training_has_gradients_of_its_own():
+    products = with_products(network("fcn8s, wide"))
+
+    def gradients(training):
+        @tf.function
+        def call(images):
+            return products(images, training=training)
+
+        graph = call.get_concrete_function(tf.TensorSpec((None, None, None, 3))).graph
+        # TensorFlow marks results whose gradient is not its own.
+        return sum(op.type == "IdentityN" for op in graph.get_operations())
+
+    assert gradients(training=True) == 5 + 2  # conv4_2 to conv5_3, fc6 and fc7
+    assert gradients(training=False) == 0
+
+
+def test_graphics_processors_keep_their_convolutions(monkeypatch):
+    model = network("fcn8s")
+    assert on_this_machine(model) is not model
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"{kind}:0"])
+    assert on_this_machine(model) is model
+
+
+def test_products_are_not_saved(tmp_path):
+    products = with_products(network("fcn8s"))
+    with pytest.raises(UserError, match="fc6: is a product .* Save, copy or export the network"):
+        products.save(tmp_path / "a.keras")
 
 
 def test_other_backends(monkeypatch):

@@ -366,6 +366,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, run_command, tmp
         ("net.onnx", ["--freeze"], "--freeze: cannot be given with --format onnx"),
         ("net.xml", ["--strict"], "--strict: cannot be given with --format openvino"),
         ("net.tflite", ["--max-pixels", 9], "--max-pixels: cannot be given with --format litert"),
+        ("net.onnx", ["--processor", "gpu"], "--processor: cannot be given with --format onnx"),
         ("net.onnx", ["--version", 2], "--version: cannot be given with --format onnx"),
         ("net.onnx", ["--precision", "bfloat16"], "--precision: cannot be given"),
         (

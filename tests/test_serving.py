@@ -25,6 +25,7 @@ from fcn_keras import UserError
 from fcn_keras.data.images import read_image
 from fcn_keras.decoding import decode_image, decode_or_skip
 from fcn_keras.prediction import predict
+from fcn_keras.segmentation import make_segmenter
 from fcn_keras.serving import check_target, export
 
 CLASSES = ["sky", "road", "car", "tree", "none of these"]
@@ -427,6 +428,24 @@ def test_processors(network, exported, predicted, files, tmp_path):
     with pytest.raises(UserError, match="cpu, gpu. Received: 'tpu'"):
         export(network, tmp_path / "tpu", CLASSES, COLORS, processor="tpu")
     assert not (tmp_path / "tpu").exists()
+
+
+def test_a_wide_network(files, tmp_path):
+    """With enough channels for Winograd's convolutions: `predict`'s labels, to the pixel."""
+    keras.utils.set_random_seed(7)
+    wide = fcn_keras.build("fcn8s", 5, weights=None, width=0.25)
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        layer = wide.get_layer(name)
+        shape = layer.kernel.shape
+        layer.kernel.assign(np.random.default_rng(0).normal(0, 1 / shape[2] ** 0.5, shape))
+    exported = export(wide, tmp_path / "out", CLASSES, COLORS)
+    images = [read_image(path) for path in files[:2]]
+    requests = [("segment", {"image": image[None]}) for image in images]
+    segment = make_segmenter(wide)
+    for image, answer in zip(images, session_run(exported, requests), strict=True):
+        expected = segment(image[None]).numpy()
+        assert len(np.unique(expected)) > 1
+        np.testing.assert_array_equal(answer["class_ids"], expected)
 
 
 @pytest.fixture(scope="module")

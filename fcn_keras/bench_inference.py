@@ -394,7 +394,7 @@ def draw(found: dict, path: str | Path):
     colors = ["tab:orange" if row["name"].startswith("ours") else "tab:blue" for row in rows]
     bars = axes.barh([row["title"] for row in rows], [row["seconds"] for row in rows], color=colors)
     labels = [f"{row['seconds']:.2f} s" for row in rows]
-    axes.bar_label(bars, labels, padding=3)
+    axes.bar_label(bars, labels, padding=4, bbox={"color": "white", "pad": 1})
     ours = next(row for row in rows if row["name"] == "ours")
     if ours["share"]:
         axes.axvline(ours["seconds"] * ours["share"], color="grey", linestyle="--", zorder=0)

@@ -14,6 +14,7 @@ from replica_runs import RUNS, SIZES
 
 from fcn_keras import build
 from fcn_keras.errors import UserError
+from fcn_keras.products import with_products
 from fcn_keras.recipes import resolve
 from fcn_keras.recomputation import Recomputed
 from fcn_keras.task import SegmentationTask
@@ -63,7 +64,15 @@ def test_they_do_train(runs):
 @pytest.mark.parametrize("variant", ["fcn8s", "fcn32s", "fcn-alexnet", "fcn32s-color-hha"])
 def test_a_recomputed_network_is_the_same(variant):
     """Outputs and gradients, of networks with one trunk and with two."""
-    network = build(variant, 3, weights=None, width=1 / 32, dropout=0)
+    compare_recomputed(build(variant, 3, weights=None, width=1 / 32, dropout=0))
+
+
+def test_recomputed_products_are_the_same():
+    wide = build("fcn8s", 3, weights=None, width=1 / 4, geometry="same", dropout=0)
+    compare_recomputed(with_products(wide))
+
+
+def compare_recomputed(network):
     rng = np.random.default_rng(0)
     for layer in network.layers:
         if layer.name.startswith("score_") and layer.weights:

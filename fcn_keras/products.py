@@ -106,8 +106,8 @@ class _Product(layers.Layer):
         self.conv = conv
         self.built = True
 
-    # A SavedModel would hold the gradients that training has written out; and cannot, if the
-    # weights are constants.
+    # Gradients written by hand are for training alone: a SavedModel would hold them too, and cannot
+    # where weights are constants.
     def call(self, x, training=None):
         found = self.convolve(x, tf.convert_to_tensor(self.conv.kernel), training)
         if self.conv.use_bias:

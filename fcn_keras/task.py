@@ -8,7 +8,7 @@ import tensorflow as tf
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.losses import normalizer, pixel_cross_entropy
 from fcn_keras.metrics import SegmentationScores
-from fcn_keras.products import on_this_machine
+from fcn_keras.products import LastGradients, on_this_machine
 from fcn_keras.recomputation import Recomputed
 
 
@@ -161,10 +161,12 @@ class SegmentationTask(keras.Model):
         variables = self.network.trainable_variables
 
         def of(images, labels):
-            with tf.GradientTape() as tape:
-                totals = self._totals(self(images, training=True), labels)
-                loss = self.optimizer.scale_loss(tf.reduce_sum(totals / whole))
-            return totals, tape.gradient(loss, variables)
+            with LastGradients() as last:
+                with tf.GradientTape() as tape:
+                    totals = self._totals(self(images, training=True), labels)
+                    loss = self.optimizer.scale_loss(tf.reduce_sum(totals / whole))
+                gradients = tape.gradient(loss, variables)
+            return totals, last.add_to(gradients, variables)
 
         size = self.micro_batch or images.shape[0]
         if size == images.shape[0]:

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras import UserError, build
-from fcn_keras.products import on_this_machine, with_products
+from fcn_keras.products import LastGradients, on_this_machine, with_products
 
 # At a fourth of the width some layers have enough channels for Winograd's convolution.
 NETWORKS = {
@@ -97,6 +97,77 @@ def test_gradients(name, precision, tolerance, training):
         scale = np.abs(expected).max()
         assert scale > 0
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
+
+
+def before(op):
+    """All operations that have to be done before one."""
+    done, waiting = set(), [op]
+    while waiting:
+        op = waiting.pop()
+        more = {*op.control_inputs, *(tensor.op for tensor in op.inputs)} - done
+        done |= more
+        waiting += more
+    return done
+
+
+@pytest.mark.parametrize("name", ["fcn8s", "fcn32s-color-hha"])
+def test_the_largest_gradients_come_last(name):
+    model = network(name)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0
+    variables = model.trainable_variables
+    large = [v.path.startswith(("fc6", "fc7")) and v.path.endswith("kernel") for v in variables]
+    assert sum(large) == (4 if "hha" in name else 2)
+    products = with_products(model)
+    images = np.random.default_rng(3).uniform(0, 255, (2, 40, 50, model.input_shape[-1]))
+    images = images.astype("float32")
+
+    def from_tape(images):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(products(images, training=True) ** 2)
+        return tape.gradient(loss, variables)
+
+    def gradients(images):
+        with LastGradients() as last:
+            known = from_tape(images)
+        assert [gradient is None for gradient in known] == large
+        return last.add_to(known, variables)
+
+    for found, expected in zip(gradients(images), from_tape(images), strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * scale)
+
+    ops = []
+
+    @tf.function
+    def trace(images):
+        ops.extend(gradient.op for gradient in gradients(images))
+
+    trace.get_concrete_function(images)
+    others = {op for op, is_large in zip(ops, large, strict=True) if not is_large}
+    assert [before(op) >= others for op in ops] == large
+
+
+def test_a_layer_that_is_called_twice_has_one_gradient():
+    image = keras.Input((None, None, 2))
+    layer = keras.layers.Conv2D(2, 3, padding="same", name="fc6")
+    model = keras.Model(image, layer(layer(image)))
+    products = with_products(model)
+    images = np.random.default_rng(4).normal(size=(1, 6, 5, 2)).astype("float32")
+
+    def loss(network):
+        # The kernel has a gradient of another kind too.
+        return tf.reduce_sum(network(images, training=True) ** 2) + tf.reduce_sum(layer.kernel**2)
+
+    with tf.GradientTape() as tape:
+        expected = loss(model)
+    expected = tape.gradient(expected, layer.kernel.value)
+    with LastGradients() as last, tf.GradientTape() as tape:
+        gradients = tape.gradient(loss(products), layer.trainable_variables)
+    found = last.add_to(gradients, layer.trainable_variables)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert layer.bias is layer.trainable_variables[1]
 
 
 def test_weights_are_shared_and_the_network_stays_as_it_was(tmp_path):

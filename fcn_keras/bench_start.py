@@ -18,6 +18,7 @@ import numpy as np
 from fcn_keras.progress import progress_bar
 
 PARTS = ("imports", "load", "forward", "rest")
+PREDICTS = {"predict": "network.keras", "predict_exported": "exported"}
 
 
 def bench_start(step, rounds: int = 3) -> dict[str, float]:
@@ -32,9 +33,10 @@ def bench_start(step, rounds: int = 3) -> dict[str, float]:
     Returns:
         Seconds, medians: `help`, of `train --help`; `import`, of a program that imports this
         package; `tensorflow`, of one that imports TensorFlow; `predict`, of `predict` with one
-        image; and what that consists of: `imports` of TensorFlow and Keras, `load`ing the network,
-        `forward`, tracing included, and the `rest`; `outside`, the share of `predict` that is
-        neither `load` nor `forward`, a fraction of 1.
+        image and a `.keras` file, and `predict_exported`, with an export. What these two consist
+        of, each with their name and a dot before: `imports` of libraries, `load`ing the network,
+        `forward`, tracing included, and the `rest`; `outside`, the share that is neither `load`
+        nor `forward`, a fraction of 1.
     """
     with tempfile.TemporaryDirectory(prefix="fcn_keras_bench_") as folder:
         folder = Path(folder)
@@ -43,9 +45,13 @@ def bench_start(step, rounds: int = 3) -> dict[str, float]:
             "help": ["-m", "fcn_keras", "train", "--help"],
             "import": ["-c", "import fcn_keras"],
             "tensorflow": ["-c", "import tensorflow"],
-            "predict": ["-m", "fcn_keras.bench_start", "predict", folder],
+            **{
+                name: ["-m", "fcn_keras.bench_start", "predict", folder, network]
+                for name, network in PREDICTS.items()
+            },
         }
-        found = {name: [] for name in (*commands, *PARTS, "outside")}
+        parts = [f"{name}.{part}" for name in PREDICTS for part in (*PARTS, "outside")]
+        found = {name: [] for name in (*commands, *parts)}
         with progress_bar("bench start", rounds + 1, "round") as bar:
             for number in range(rounds + 1):
                 for name, words in commands.items():
@@ -55,12 +61,12 @@ def bench_start(step, rounds: int = 3) -> dict[str, float]:
                     if number == 0:
                         continue
                     found[name].append(seconds)
-                    if name == "predict":
-                        parts = json.loads(output.splitlines()[-1])
-                        parts["rest"] = seconds - sum(parts.values())
-                        parts["outside"] = (parts["imports"] + parts["rest"]) / seconds
-                        for part, value in parts.items():
-                            found[part].append(value)
+                    if name in PREDICTS:
+                        spent = json.loads(output.splitlines()[-1])
+                        spent["rest"] = seconds - sum(spent.values())
+                        spent["outside"] = (spent["imports"] + spent["rest"]) / seconds
+                        for part, value in spent.items():
+                            found[f"{name}.{part}"].append(value)
                 bar.update()
     return {name: statistics.median(values) for name, values in found.items()}
 
@@ -90,22 +96,29 @@ def _write(folder, asked):
     import keras
     from PIL import Image
 
+    from fcn_keras.classes import numbered_classes
     from fcn_keras.fcn import build
+    from fcn_keras.serving import export
 
     height, width = asked.pop("size")
     keras.utils.set_random_seed(0)
-    build(**asked, weights=None).save(folder / "network.keras")
+    network = build(**asked, weights=None)
+    network.save(folder / "network.keras")
+    export(network, folder / "exported", *numbered_classes(asked["num_classes"]))
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), "uint8")
     Image.fromarray(image).save(folder / "image.jpg", quality=90)
 
 
-def _predict(folder):
+def _predict(folder, network):
     started = time.perf_counter()
-    from fcn_keras import cli
+    from fcn_keras import c_api, cli, exported, prediction
 
-    cli._import_tensorflow_silently()
-    from fcn_keras import evaluation, prediction
-
+    if network == PREDICTS["predict"]:
+        cli._import_tensorflow_silently()
+        from fcn_keras import evaluation
+    else:
+        with cli._stderr_held():
+            c_api.open_library()
     spent = {"imports": time.perf_counter() - started, "load": 0.0, "forward": 0.0}
 
     def clocked(module, name, part):
@@ -120,12 +133,15 @@ def _predict(folder):
 
         setattr(module, name, call)
 
-    clocked(evaluation, "load_network", "load")
+    if network == PREDICTS["predict"]:
+        clocked(evaluation, "load_network", "load")
+    else:
+        clocked(exported, "Exported", "load")
     clocked(prediction, "_label", "forward")
     output = folder / f"labels-{os.getpid()}"
     sys.argv[1:] = [
         "predict",
-        f"{folder}/network.keras",
+        f"{folder}/{network}",
         f"{folder}/image.jpg",
         f"--output={output}",
     ]
@@ -142,16 +158,22 @@ def as_table(found: dict) -> str:
         "help": "`train --help`",
         "import": "`import fcn_keras`",
         "tensorflow": "`import tensorflow`",
-        "predict": "`predict` of one image",
-        "imports": "- imports of TensorFlow and Keras",
+        "predict": "`predict` of one image, `.keras` file",
+        "predict_exported": "`predict` of one image, exported",
+    }
+    parts = {
+        "imports": "- importing libraries",
         "load": "- loading the network",
-        "forward": "- the network, traced and run",
+        "forward": "- the network's first run",
         "rest": "- the rest",
     }
-    lines = [
-        [title, f"{found[name]:.2f}", f"{found[name] / found['predict']:.0%}" * (name in PARTS)]
-        for name, title in titles.items()
-    ]
+    lines = []
+    for name, title in titles.items():
+        lines.append([title, f"{found[name]:.2f}", ""])
+        if name in PREDICTS:
+            for part, words in parts.items():
+                seconds = found[f"{name}.{part}"]
+                lines.append([words, f"{seconds:.2f}", f"{seconds / found[name]:.0%}"])
     return markdown(("", "s", "of `predict`"), lines)
 
 
@@ -159,7 +181,7 @@ def _main():
     job, folder, *asked = sys.argv[1:]
     if job == "write":
         return _write(Path(folder), json.loads(asked[0]))
-    return _predict(Path(folder))
+    return _predict(Path(folder), *asked)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
 """SavedModels through TensorFlow's C API, as TensorFlow Serving runs them: without its Python.
 
 A process that runs a network by this file has what a server in C++ has: the same time, and the
-same memory. Nothing is given back to the C library, which is for processes that end with their
-work.
+same memory. A model is held until the process ends.
 """
 
 import ctypes
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
 
 DTYPES = {1: np.dtype("float32"), 3: np.dtype("int32"), 4: np.dtype("uint8")}
 STRING, STRING_SIZE = 7, 24  # TF_STRING; sizeof(TF_TString)
+RESOURCE_EXHAUSTED = 8  # TF_Code
 
 
 class Pointer(ctypes.c_void_p):
@@ -29,7 +30,8 @@ class Output(ctypes.Structure):
 
 def library_path() -> Path:
     """Where the wheel keeps the C library; the package is looked up, but not imported."""
-    return Path(importlib.util.find_spec("tensorflow").origin).with_name("libtensorflow_cc.so.2")
+    name = "libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtensorflow_cc.so.2"
+    return Path(importlib.util.find_spec("tensorflow").origin).with_name(name)
 
 
 def open_library():
@@ -53,10 +55,19 @@ def open_library():
 
 
 class Model:
-    """A SavedModel in a session."""
+    """A SavedModel in a session.
 
-    def __init__(self, path):
-        self.tf = open_library()
+    Args:
+        path: the SavedModel's folder.
+        library: what `open_library` returned, if it has been called.
+
+    Raises:
+        RuntimeError: with TensorFlow's message, if it cannot be opened, or when it runs.
+        MemoryError: with TensorFlow's message, if it takes more memory than there is.
+    """
+
+    def __init__(self, path, library=None):
+        self.tf = library or open_library()
         self.graph = self.tf.TF_NewGraph()
         about = self.tf.TF_NewBuffer()
         self.session = self._checked(
@@ -77,28 +88,37 @@ class Model:
         feeds, fetches = self.signatures[signature]
         values = [self._tensor(inputs[name]) for name in feeds]
         results = (Pointer * len(fetches))()
-        self._checked(
-            self.tf.TF_SessionRun,
-            self.session,
-            None,
-            self._places(feeds),
-            (Pointer * len(values))(*values),
-            len(values),
-            self._places(fetches),
-            results,
-            len(fetches),
-            None,
-            0,
-            None,
-        )
-        return {name: self._value(value) for name, value in zip(fetches, results, strict=True)}
+        try:
+            self._checked(
+                self.tf.TF_SessionRun,
+                self.session,
+                None,
+                self._places(feeds),
+                (Pointer * len(values))(*values),
+                len(values),
+                self._places(fetches),
+                results,
+                len(fetches),
+                None,
+                0,
+                None,
+            )
+            return {name: self._value(value) for name, value in zip(fetches, results, strict=True)}
+        finally:
+            for tensor in (*values, *results):
+                self._delete(Pointer(tensor) if isinstance(tensor, int) else tensor)
 
     def _checked(self, function, *args):
         status = self.tf.TF_NewStatus()
-        result = function(*args, status)
-        if self.tf.TF_GetCode(status) != 0:
-            raise RuntimeError(self.tf.TF_Message(status).decode())
-        return result
+        try:
+            result = function(*args, status)
+            code = self.tf.TF_GetCode(status)
+            if code != 0:
+                kind = MemoryError if code == RESOURCE_EXHAUSTED else RuntimeError
+                raise kind(self.tf.TF_Message(status).decode())
+            return result
+        finally:
+            self.tf.TF_DeleteStatus(status)
 
     def _places(self, tensors):
         """Turns names such as "segment_image:0" into places in the graph."""
@@ -139,6 +159,14 @@ class Model:
     def _allocate(self, number, shape, size):
         dims = (ctypes.c_int64 * len(shape))(*shape)
         return self.tf.TF_AllocateTensor(number, dims, len(shape), ctypes.c_size_t(size))
+
+    def _delete(self, tensor):
+        if not tensor:  # a result of a run that failed
+            return
+        if self.tf.TF_TensorType(tensor) == STRING:
+            for string in self._strings(tensor, self.tf.TF_Dim(tensor, 0)):
+                self.tf.TF_StringDealloc(string)
+        self.tf.TF_DeleteTensor(tensor)
 
     def _strings(self, tensor, count):
         """Pointers to the strings that lie one after the other in a tensor."""

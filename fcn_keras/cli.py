@@ -10,6 +10,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import fields, replace
 from pathlib import Path
@@ -212,25 +213,28 @@ def predict(args):
         raise UserError("--workers: is for --ray.")
     if not args.images and not args.server:
         raise UserError("IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).")
-    # What is wrong with an address or a network is told before the wait for TensorFlow.
-    server = _server(args) if args.server else None
-    if not args.debug:
-        _import_tensorflow_silently()
     from fcn_keras.prediction import find_images, predict
 
+    # What is wrong with an address or the images is told before the wait for TensorFlow.
+    server = _server(args) if args.server else None
     images = find_images([args.model, *args.images] if server else args.images)
     options = dict(batch_size=args.batch_size, fresh=args.fresh)
     if server:
         network, classes, colors = server
         job = {"server": args.server, "version": network.version}
+    elif exported := _saved_model(args.model):
+        network, job = _exported(exported, args)
+        classes, colors = network.classes, network.colors
     else:
+        if not args.debug:
+            _import_tensorflow_silently()
         from fcn_keras.evaluation import load_network, network_file
 
-        network, classes, colors, *_ = load_network(args.model)
+        with ThreadPoolExecutor(1) as aside:
+            digest = aside.submit(_digest, network_file(args.model))
+            network, classes, colors, *_ = load_network(args.model)
         options |= dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
-        with open(network_file(args.model), "rb") as file:
-            job = {"network": hashlib.file_digest(file, "sha256").hexdigest()}
-        job |= {"scales": options["scales"], "flip": args.flip}
+        job = {"network": digest.result(), "scales": options["scales"], "flip": args.flip}
     options["job"] = job | {"classes": classes, "colors": colors}
     if args.ray:
         from fcn_keras.prediction_on_ray import predict_on_ray
@@ -240,6 +244,35 @@ def predict(args):
     else:
         written = predict(network, images, args.output, classes, colors, **options)
     print(f"{len(written)} label maps with pictures in {args.output}")
+
+
+def _saved_model(source):
+    """Returns the SavedModel's folder if that is what there is, and None for a run or a file."""
+    from fcn_keras.classes import find_saved_model
+
+    return None if (Path(source) / "best.keras").is_file() else find_saved_model(source)
+
+
+def _exported(folder, args):
+    from fcn_keras.exported import Exported
+
+    for name in ("ray", "tile", "scales", "flip"):
+        if getattr(args, name):
+            raise UserError(
+                f"--{name}: is for a run or a .keras file. {folder} is exported, and sees an image "
+                "whole, once."
+            )
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor(1) as aside, nullcontext() if args.debug else _stderr_held():
+        digests = aside.map(_digest, files)
+        network = Exported(folder)
+    names = [str(path.relative_to(folder)) for path in files]
+    return network, {"exported": dict(zip(names, digests, strict=True))}
+
+
+def _digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _server(args):
@@ -613,7 +646,9 @@ def _parser(only):
         "stopped; the same command goes on from here",
         tensorflow=False,
     )
-    sub.add_argument("model", **(model | {"help": "run directory or .keras file (no --server)"}))
+    sub.add_argument(
+        "model", **(model | {"help": "run directory, .keras file or exported folder (no --server)"})
+    )
     sub.add_argument("images", metavar="IMAGE_OR_DIR", nargs="*", help="image files or folders")
     sub.add_argument("--output", metavar="DIR", required=True, help="folder to write to")
     sub.add_argument(
@@ -1077,13 +1112,15 @@ def _import_tensorflow_silently():
 
 @contextmanager
 def _stderr_held():
-    """Keeps back what is printed to standard error, by C++ code too, unless something fails."""
+    """Keeps back what is printed to standard error, by C++ code too, unless a fault needs it."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
             yield
+        except UserError:
+            raise
         except BaseException:
             aside.seek(0)
             os.write(stderr, aside.read())

@@ -8,20 +8,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from fcn_keras.client import Client
 from fcn_keras.data.images import IMAGE_SUFFIXES, read_image, read_size
 from fcn_keras.errors import UserError
+from fcn_keras.exported import Exported
 from fcn_keras.files import remove_leftovers, written_whole
 from fcn_keras.palette import label_image, overlay, palette_for, side_by_side
 from fcn_keras.progress import progress_bar
-from fcn_keras.segmentation import make_segmenter
+
+if TYPE_CHECKING:
+    import keras  # takes seconds, and only a network that is not elsewhere needs it
 
 # What is written for an image: its stem with one of these. The label map comes last, so that
 # where it is, all are.
@@ -46,7 +48,7 @@ class _Photo(NamedTuple):
 
 
 def predict(
-    network: keras.Model,
+    network: "keras.Model | Exported | Client",
     inputs: Iterable[str | Path],
     output: str | Path,
     classes: list[str],
@@ -66,7 +68,7 @@ def predict(
     and the last ones written; only a few are in memory, however many there are.
 
     Args:
-        network: `(N, H, W, 3)` to logits `(N, H, W, C)`; or a `fcn_keras.client.Client`.
+        network: `(N, H, W, 3)` to logits `(N, H, W, C)`; or what was exported; or a server.
         inputs: image files, and folders of them.
         output: folder to write to.
         classes: C names.
@@ -148,7 +150,7 @@ def plan_for(
 
 
 def label_images(
-    network: keras.Model,
+    network: "keras.Model | Exported | Client",
     images: list[Path],
     output: str | Path,
     classes: list[str],
@@ -166,7 +168,7 @@ def label_images(
         network, output, classes, colors, job: see `predict`.
         images: files, all of which are labelled.
         batch_size: images in a batch; by their size if not given.
-        tile, scales, flip: see `fcn_keras.segmentation.make_segmenter`; not for a server.
+        tile, scales, flip: see `fcn_keras.segmentation.make_segmenter`; for a Keras model.
 
     Returns:
         An iterator, which does the work: after each batch it gives the batch's files, with what
@@ -177,13 +179,16 @@ def label_images(
     """
     if batch_size is not None and batch_size < 1:
         raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")
-    if isinstance(network, keras.Model):
-        segment = make_segmenter(network, tile, scales, flip)
+    if isinstance(network, Client):
+        label, same_size, at_once = lambda photos: _ask(network, photos), False, 4
+    else:
+        if isinstance(network, Exported):
+            segment = network.segment
+        else:
+            segment = _segmenter(network, tile, scales, flip)
         label, same_size, at_once = lambda photos: _label(segment, photos), True, 0
         # Parts are looked at one by one: there is nothing to put together.
         batch_size = batch_size or (1 if tile else None)
-    else:
-        label, same_size, at_once = lambda photos: _ask(network, photos), False, 4
     output, palette = Path(output), palette_for(colors)
     if tile:
         # Meant for pictures that go beyond what Pillow takes for an attack.
@@ -231,11 +236,27 @@ def label_images(
     return work()
 
 
+def _segmenter(network, *options):
+    import tensorflow as tf
+
+    from fcn_keras.segmentation import make_segmenter
+
+    segment = make_segmenter(network, *options)
+
+    def in_memory(images):
+        try:
+            return np.asarray(segment(images))
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(str(error)) from error
+
+    return in_memory
+
+
 def _label(segment, photos):
     """Class ids of photos of one size; for those that memory does not hold, a line instead."""
     try:
-        return np.asarray(segment(np.stack([photo.image for photo in photos])))
-    except (tf.errors.ResourceExhaustedError, MemoryError):
+        return segment(np.stack([photo.image for photo in photos]))
+    except MemoryError:
         if len(photos) > 1:
             return [_label(segment, [photo])[0] for photo in photos]
         return ["takes more memory than there is: see --tile."]

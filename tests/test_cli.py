@@ -867,6 +867,46 @@ def test_export_for_a_gpu(trained, fcn, tmp_path):
     assert [b"ExtractImagePatches" in graph for graph in graphs] == [True, False]
 
 
+def test_predict_with_what_was_exported(trained, network, fcn, mistake, tmp_path):
+    _, run = trained
+    exported, photo = tmp_path / "out", write_image(tmp_path / "a.png", (31, 45))
+    assert fcn("export", run, exported).code == 0
+    assert fcn("predict", run, photo, "--output", tmp_path / "run").code == 0
+
+    program = "import sys; from fcn_keras import cli; code = cli.main(); "
+    program += "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules; exit(code)"
+    command = ("-c", program, "predict", exported, photo, "--output", tmp_path / "exported")
+    result = process(*command)
+    assert result.code == 0, result.stderr
+    assert result.stdout == f"1 label maps with pictures in {tmp_path / 'exported'}\n"
+    assert not BANNER.search(result.stderr)
+    with (
+        Image.open(tmp_path / "run" / "a.png") as expected,
+        Image.open(tmp_path / "exported" / "a.png") as found,
+    ):
+        assert found.getpalette() == expected.getpalette()
+        np.testing.assert_array_equal(found, expected)
+
+    label_map = tmp_path / "exported" / "a.png"
+    made = label_map.stat().st_mtime_ns
+    assert process(*command).code == 0
+    assert label_map.stat().st_mtime_ns == made  # by the same network: left as it is
+    assert fcn("export", network, exported).code == 0  # a newer version
+    assert process(*command).code == 0
+    assert label_map.stat().st_mtime_ns != made
+
+    for option, value in (("--tile", "9"), ("--scales", "1,2"), ("--ray", "auto")):
+        words = [option, "is for a run or a .keras file", str(exported / "2")]
+        mistake("predict", exported, photo, "--output", "out", option, value, words=words)
+    [data] = (exported / "2" / "variables").glob("variables.data*")
+    with open(data, "r+b") as file:
+        file.truncate(100)
+    result = process(*command)
+    assert (result.code, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"error: {exported / '2'}: is damaged (")
+
+
 def test_convert(fcn, network, tmp_path):
     target = tmp_path / "out.weights.h5"
     result = fcn("convert", network, target)

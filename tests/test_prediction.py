@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fcn_keras import UserError, prediction
+from fcn_keras import UserError, prediction, segmentation
+from fcn_keras.client import Client
 from fcn_keras.data.images import read_image
 from fcn_keras.palette import overlay, palette_for, side_by_side
 from fcn_keras.prediction import find_images, predict
@@ -197,7 +198,7 @@ def test_what_memory_does_not_hold(network, tmp_path, monkeypatch):
 
         return limited
 
-    monkeypatch.setattr(prediction, "make_segmenter", make_segmenter_of_little_memory)
+    monkeypatch.setattr(segmentation, "make_segmenter", make_segmenter_of_little_memory)
     with pytest.raises(UserError, match="c.png: takes more memory.*--tile. 2 of 3 images"):
         predict(network, [tmp_path / "in"], tmp_path / "out", CLASSES, COLORS)
     assert [name for name in names(tmp_path / "out") if "_" not in name] == ["a.png", "b.png"]
@@ -229,7 +230,7 @@ def test_images_of_one_size_go_together(network, tmp_path, monkeypatch):
 
         return recording
 
-    monkeypatch.setattr(prediction, "make_segmenter", make_recorder)
+    monkeypatch.setattr(segmentation, "make_segmenter", make_recorder)
     written = predict(network, paths, tmp_path / "out", CLASSES, COLORS)
     # At most so many pixels together, as far as an image has no more itself.
     assert sorted(shapes) == [(1, 9, 8), (1, 20, 9), (1, 20, 9), (1, 30, 20), (4, 9, 8)]
@@ -315,7 +316,7 @@ def test_what_has_to_be_done_again(network, tmp_path):
     assert is_new(job={"network": "one"})
 
 
-class Server:
+class Server(Client):
     """What `fcn_keras.client.Client` does, without a server."""
 
     def __init__(self, network):

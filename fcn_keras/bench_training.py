@@ -91,7 +91,8 @@ class Row:
             vary less.
         process: bytes at the most during the steps, beyond those before the network was built;
             one figure of each process.
-        steps: the same beyond those before the first step.
+        steps: beyond those before the first step; where TensorFlow counts them, those of its
+            tensors alone, which vary less from one process to the next.
         error: why there is nothing, in one line.
     """
 
@@ -193,16 +194,23 @@ def measure(step: Step, times: int) -> dict:
     Returns:
         `seconds` and `cpu_seconds`, lists; `process` and `steps`, see `Row`.
     """
-    from fcn_keras.memory import forget_peak, memory_in_use, peak_memory
+    from fcn_keras.memory import (
+        forget_peak,
+        memory_in_use,
+        peak_memory,
+        peak_of_tensors,
+        tensors_in_use,
+    )
 
     batch = _batch(step)
     built = memory_in_use()
     train = STEPS[step.peer][1](step) if step.peer else _trainer(_task(step))
-    started = memory_in_use()
+    started, tensors = memory_in_use(), tensors_in_use()
     forget_peak()
     found = time_steps(train, batch, times)
     peak = peak_memory()
-    return found | {"process": peak - built, "steps": peak - started}
+    steps = peak - started if tensors is None else peak_of_tensors() - tensors
+    return found | {"process": peak - built, "steps": steps}
 
 
 def bench_metrics(step: Step, rounds: int = 5) -> dict[str, float]:
@@ -373,8 +381,8 @@ def table(rows: list[dict]) -> str:
         [
             *lines,
             "CPU s: of all cores, by image. MiB: at the most during the steps, beyond those before",
-            "the network was built; step MiB: beyond those before the first step. Ratios: of what",
-            "stands before them, to the first row.",
+            "the network was built; step MiB: beyond those before the first step, of tensors (but",
+            "PyTorch's: of the process). Ratios: of what stands before them, to the first row.",
         ]
     )
 

@@ -6,6 +6,7 @@ Elsewhere there is the peak alone.
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import tensorflow as tf
@@ -21,23 +22,37 @@ def peak_memory() -> int:
     return _of_gpu("peak") or _of_process("VmHWM")
 
 
+def tensors_in_use() -> int | None:
+    """Returns how many of the bytes TensorFlow's tensors take, or None if it does not count."""
+    return _of_tensors("current")
+
+
+def peak_of_tensors() -> int | None:
+    """Returns what `tensors_in_use` was at most."""
+    return _of_tensors("peak")
+
+
 def forget_peak():
-    """Sets the peak back to what is in use now, where that is possible."""
-    if _has_gpu():
-        tf.config.experimental.reset_memory_stats("GPU:0")
-        return
-    try:
+    """Sets the peaks back to what is in use now, where that is possible."""
+    with suppress(ValueError):
+        tf.config.experimental.reset_memory_stats(_device())
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
-def _has_gpu():
-    return bool(tf.config.list_logical_devices("GPU"))
+def _device():
+    return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
 
 
 def _of_gpu(what):
-    return tf.config.experimental.get_memory_info("GPU:0")[what] if _has_gpu() else None
+    return _of_tensors(what) if _device() == "GPU:0" else None
+
+
+def _of_tensors(what):
+    try:
+        return tf.config.experimental.get_memory_info(_device())[what]
+    except ValueError:  # for processors only where it is built with oneDNN
+        return None
 
 
 def _of_process(what):

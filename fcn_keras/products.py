@@ -78,11 +78,15 @@ def on_this_machine(network: keras.Model) -> keras.Model:
 
 
 class LastGradients:
-    """Finds the gradients of fc6 and fc7 when all others are there.
+    """Finds the gradients of fc6 and fc7 when nearly all others are there.
 
     That of fc6 takes 411 MB at width 1, as much as what an image of 500x500 leaves for the way
-    back. Found last, it does not come on top of that. This is for what `with_products` returned,
-    called with `training=True`; other gradients are found as ever.
+    back. Found last, it does not come on top of that. It does not wait for the layers of conv1,
+    whose activations are few by then: the update of fc6 waits for memory, and goes well with
+    convolutions, which do not.
+
+    This is for what `with_products` returned, called with `training=True`; other gradients are
+    found as ever.
 
     Example:
 
@@ -126,7 +130,9 @@ class LastGradients:
         # The one of fc6 after the one of fc7.
         for number, variable in reversed(list(enumerate(variables))):
             for gradient in self._left.get(id(variable), []):
-                with tf.control_dependencies([known for known in whole if known is not None]):
+                known = zip(whole, variables, strict=True)
+                first = [part for part, v in known if not v.path.startswith("conv1")]
+                with tf.control_dependencies([part for part in first if part is not None]):
                     found = gradient()
                 found = tf.cast(tf.reshape(found, variable.shape), variable.dtype)
                 whole[number] = found if whole[number] is None else whole[number] + found

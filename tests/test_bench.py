@@ -4,8 +4,9 @@ import subprocess
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from fcn_keras import bench_training, metrics
+from fcn_keras import bench_training, memory, metrics
 from fcn_keras.bench import bench_input
 from fcn_keras.bench_training import COMPARED
 from fcn_keras.data.dataset import Dataset, Example
@@ -186,3 +187,15 @@ def test_wrong_options(words, message, run_command):
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and message in err
     assert err.count("\n") == 1
+
+
+def test_tensors_are_counted():
+    before = memory.tensors_in_use()
+    if before is None:
+        pytest.skip("TensorFlow counts none here")
+    tensor = tf.random.uniform((1024, 1024))
+    assert memory.tensors_in_use() - before == pytest.approx(4 << 20, rel=0.01)
+    del tensor
+    assert memory.peak_of_tensors() - before >= 4 << 20
+    memory.forget_peak()
+    assert memory.peak_of_tensors() == memory.tensors_in_use()

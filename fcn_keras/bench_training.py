@@ -23,7 +23,13 @@ from fcn_keras.run import versions
 from fcn_keras.settings import Settings
 
 PARTS = 4  # batches that the table's larger batch is made of
-COMPARED = ("seconds_per_image", "cpu_seconds_per_image", "process_bytes", "step_bytes")
+COMPARED = (
+    "seconds_per_image",
+    "cpu_seconds_per_image",
+    "process_bytes",
+    "step_bytes",
+    "tensor_bytes",
+)
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86's, and Arm's
 
 
@@ -91,8 +97,9 @@ class Row:
             vary less.
         process: bytes at the most during the steps, beyond those before the network was built;
             one figure of each process.
-        steps: beyond those before the first step; where TensorFlow counts them, those of its
-            tensors alone, which vary less from one process to the next.
+        steps: the same beyond those before the first step.
+        tensors: those of TensorFlow's tensors alone, beyond those before the first step; nothing
+            where they are not counted. They vary less from one process to the next.
         error: why there is nothing, in one line.
     """
 
@@ -101,6 +108,7 @@ class Row:
     cpu_seconds: list[float] = field(default_factory=list)
     process: list[int] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    tensors: list[int] = field(default_factory=list)
     error: str = ""
 
 
@@ -182,6 +190,8 @@ def _measure_aside(row, times):
         row.cpu_seconds += found["cpu_seconds"]
         row.process.append(found["process"])
         row.steps.append(found["steps"])
+        if found.get("tensors") is not None:
+            row.tensors.append(found["tensors"])
 
 
 def measure(step: Step, times: int) -> dict:
@@ -192,7 +202,7 @@ def measure(step: Step, times: int) -> dict:
         times: how many steps to take the time of, unless they take long.
 
     Returns:
-        `seconds` and `cpu_seconds`, lists; `process` and `steps`, see `Row`.
+        `seconds` and `cpu_seconds`, lists; `process`, `steps` and `tensors`, see `Row`.
     """
     from fcn_keras.memory import (
         forget_peak,
@@ -209,8 +219,8 @@ def measure(step: Step, times: int) -> dict:
     forget_peak()
     found = time_steps(train, batch, times)
     peak = peak_memory()
-    steps = peak - started if tensors is None else peak_of_tensors() - tensors
-    return found | {"process": peak - built, "steps": steps}
+    grown = None if tensors is None else peak_of_tensors() - tensors
+    return found | {"process": peak - built, "steps": peak - started, "tensors": grown}
 
 
 def bench_metrics(step: Step, rounds: int = 5) -> dict[str, float]:
@@ -345,16 +355,19 @@ def as_json(rows: list[Row]) -> list[dict]:
             "cpu_seconds_per_image": statistics.median(row.cpu_seconds) / row.step.images,
             "process_bytes": statistics.median(row.process),
             "step_bytes": statistics.median(row.steps),
+            "tensor_bytes": statistics.median(row.tensors) if row.tensors else None,
         }
         first = found[0] if found else entry
         entry["ratios"] = {
-            name: entry[name] / first[name] if first[name] else None for name in COMPARED
+            name: entry[name] / first[name] if entry[name] and first[name] else None
+            for name in COMPARED
         }
         entry["measured"] = {
             "seconds": row.seconds,
             "cpu_seconds": row.cpu_seconds,
             "process_bytes": row.process,
             "step_bytes": row.steps,
+            "tensor_bytes": row.tensors,
         }
         found.append(entry)
     return found
@@ -363,7 +376,8 @@ def as_json(rows: list[Row]) -> list[dict]:
 def table(rows: list[dict]) -> str:
     """Returns what `as_json` gave as a table for people."""
     width = max(len(row["name"]) for row in rows)
-    titles = ("s/step", "s/image", "ratio", "CPU s", "ratio", "MiB", "ratio", "step MiB", "ratio")
+    titles = ("s/step", "s/image", "CPU s", "MiB", "step MiB", "tensors")
+    titles = [titles[0], *(word for title in titles[1:] for word in (title, "ratio"))]
     lines = [" ".join([" " * width, *(f"{title:>8}" for title in titles)])]
     for row in rows:
         if "error" in row:
@@ -371,18 +385,23 @@ def table(rows: list[dict]) -> str:
             continue
         cells = [f"{row['seconds']:8.3f}"]
         for name in COMPARED:
-            ratio = row["ratios"][name]
-            cells += [
-                f"{row[name] / 2**20:8.0f}" if "bytes" in name else f"{row[name]:8.3f}",
-                f"{'' if ratio is None else f'{ratio:.2f}x':>8}",
-            ]
+            found, ratio = row[name], row["ratios"][name]
+            cell = (
+                ""
+                if found is None
+                else f"{found / 2**20:.0f}"
+                if "bytes" in name
+                else f"{found:.3f}"
+            )
+            cells += [f"{cell:>8}", f"{'' if ratio is None else f'{ratio:.2f}x':>8}"]
         lines.append(" ".join([f"{row['name']:{width}}", *cells]))
     return "\n".join(
         [
             *lines,
             "CPU s: of all cores, by image. MiB: at the most during the steps, beyond those before",
-            "the network was built; step MiB: beyond those before the first step, of tensors (but",
-            "PyTorch's: of the process). Ratios: of what stands before them, to the first row.",
+            "the network was built; step MiB: beyond those before the first step; tensors: the MiB",
+            "of TensorFlow's tensors alone, likewise. Ratios: of what stands before them, to the",
+            "first row.",
         ]
     )
 

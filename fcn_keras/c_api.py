@@ -6,6 +6,8 @@ same memory. A model is held until the process ends.
 
 import ctypes
 import importlib.util
+import math
+import os
 import sys
 from pathlib import Path
 
@@ -69,26 +71,31 @@ class Model:
     def __init__(self, path, library=None):
         self.tf = library or open_library()
         self.graph = self.tf.TF_NewGraph()
-        about = self.tf.TF_NewBuffer()
-        self.session = self._checked(
-            self.tf.TF_LoadSessionFromSavedModel,
-            self.tf.TF_NewSessionOptions(),
-            None,
-            str(path).encode(),
-            (ctypes.c_char_p * 1)(b"serve"),
-            1,
-            self.graph,
-            about,
-        )
-        meta_graph = ctypes.string_at(about.contents.data, about.contents.length)
+        about, options = self.tf.TF_NewBuffer(), self.tf.TF_NewSessionOptions()
+        try:
+            self.session = self._checked(
+                self.tf.TF_LoadSessionFromSavedModel,
+                options,
+                None,
+                os.fsencode(path),
+                (ctypes.c_char_p * 1)(b"serve"),
+                1,
+                self.graph,
+                about,
+            )
+            meta_graph = _bytes_at(about.contents.data, about.contents.length)
+        finally:
+            self.tf.TF_DeleteSessionOptions(options)
+            self.tf.TF_DeleteBuffer(about)
         self.signatures = read_signatures(meta_graph)
 
     def run(self, signature, inputs):
         """Returns the outputs of a signature by name."""
         feeds, fetches = self.signatures[signature]
-        values = [self._tensor(inputs[name]) for name in feeds]
-        results = (Pointer * len(fetches))()
+        values, results = [], (Pointer * len(fetches))()
         try:
+            for name in feeds:
+                values.append(self._tensor(inputs[name]))
             self._checked(
                 self.tf.TF_SessionRun,
                 self.session,
@@ -105,8 +112,14 @@ class Model:
             )
             return {name: self._value(value) for name, value in zip(fetches, results, strict=True)}
         finally:
-            for tensor in (*values, *results):
-                self._delete(Pointer(tensor) if isinstance(tensor, int) else tensor)
+            for tensor in values:
+                if self.tf.TF_TensorType(tensor) == STRING:
+                    for string in self._strings(tensor, self.tf.TF_Dim(tensor, 0)):
+                        self.tf.TF_StringDealloc(string)
+                self.tf.TF_DeleteTensor(tensor)
+            # Strings of a result may be the graph's own: TensorFlow knows when to delete them.
+            for tensor in filter(None, results):
+                self.tf.TF_DeleteTensor(tensor)
 
     def _checked(self, function, *args):
         status = self.tf.TF_NewStatus()
@@ -115,7 +128,7 @@ class Model:
             code = self.tf.TF_GetCode(status)
             if code != 0:
                 kind = MemoryError if code == RESOURCE_EXHAUSTED else RuntimeError
-                raise kind(self.tf.TF_Message(status).decode())
+                raise kind(self.tf.TF_Message(status).decode(errors="replace"))
             return result
         finally:
             self.tf.TF_DeleteStatus(status)
@@ -137,8 +150,9 @@ class Model:
                 self.tf.TF_StringCopy(string, text, ctypes.c_size_t(len(text)))
             return tensor
         [number] = [number for number, dtype in DTYPES.items() if dtype == value.dtype]
+        value = np.ascontiguousarray(value)
         tensor = self._allocate(number, value.shape, value.nbytes)
-        ctypes.memmove(self.tf.TF_TensorData(tensor), value.tobytes(), value.nbytes)
+        ctypes.memmove(self.tf.TF_TensorData(tensor), value.ctypes.data, value.nbytes)
         return tensor
 
     def _value(self, tensor):
@@ -146,32 +160,31 @@ class Model:
         number = self.tf.TF_TensorType(tensor)
         if number == STRING:
             return [
-                ctypes.string_at(
-                    self.tf.TF_StringGetDataPointer(string), self.tf.TF_StringGetSize(string)
-                )
+                _bytes_at(self.tf.TF_StringGetDataPointer(string), self.tf.TF_StringGetSize(string))
                 for string in self._strings(tensor, *shape)
             ]
         dtype = DTYPES[number]
-        size = dtype.itemsize * int(np.prod(shape))
-        data = ctypes.string_at(self.tf.TF_TensorData(tensor), size)
+        data = _bytes_at(self.tf.TF_TensorData(tensor), dtype.itemsize * math.prod(shape))
         return np.frombuffer(data, dtype).reshape(shape)
 
     def _allocate(self, number, shape, size):
         dims = (ctypes.c_int64 * len(shape))(*shape)
-        return self.tf.TF_AllocateTensor(number, dims, len(shape), ctypes.c_size_t(size))
-
-    def _delete(self, tensor):
-        if not tensor:  # a result of a run that failed
-            return
-        if self.tf.TF_TensorType(tensor) == STRING:
-            for string in self._strings(tensor, self.tf.TF_Dim(tensor, 0)):
-                self.tf.TF_StringDealloc(string)
-        self.tf.TF_DeleteTensor(tensor)
+        tensor = self.tf.TF_AllocateTensor(number, dims, len(shape), ctypes.c_size_t(size))
+        if not tensor:
+            raise MemoryError(f"for a tensor of {size} bytes")
+        return tensor
 
     def _strings(self, tensor, count):
         """Pointers to the strings that lie one after the other in a tensor."""
         start = self.tf.TF_TensorData(tensor).value
         return [Pointer(start + STRING_SIZE * i) for i in range(count)]
+
+
+def _bytes_at(pointer, size):
+    """`ctypes.string_at`, for more than 2 GiB too."""
+    if not size:
+        return b""
+    return bytes((ctypes.c_char * size).from_address(pointer.value))
 
 
 def read_signatures(meta_graph):

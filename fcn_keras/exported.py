@@ -46,6 +46,8 @@ class Exported:
                 f"{self.path}: needs TensorFlow's C library, {c_api.library_path().name}, which "
                 f"cannot be opened ({error}). Give a run or a .keras file."
             ) from error
+        except MemoryError as error:
+            raise UserError(f"{self.path}: takes more memory than there is.") from error
         except RuntimeError as error:
             what = str(error).partition("\n")[0].rstrip(".")
             raise UserError(f"{self.path}: is damaged ({what}). Export it again.") from error

@@ -183,10 +183,10 @@ def label_images(
         label, same_size, at_once = lambda photos: _ask(network, photos), False, 4
     else:
         if isinstance(network, Exported):
-            segment = network.segment
+            segment, way_out = network.segment, "see --tile, for a run or a .keras file."
         else:
-            segment = _segmenter(network, tile, scales, flip)
-        label, same_size, at_once = lambda photos: _label(segment, photos), True, 0
+            segment, way_out = _segmenter(network, tile, scales, flip), "see --tile."
+        label, same_size, at_once = lambda photos: _label(segment, photos, way_out), True, 0
         # Parts are looked at one by one: there is nothing to put together.
         batch_size = batch_size or (1 if tile else None)
     output, palette = Path(output), palette_for(colors)
@@ -252,14 +252,14 @@ def _segmenter(network, *options):
     return in_memory
 
 
-def _label(segment, photos):
+def _label(segment, photos, way_out):
     """Class ids of photos of one size; for those that memory does not hold, a line instead."""
     try:
         return segment(np.stack([photo.image for photo in photos]))
     except MemoryError:
         if len(photos) > 1:
-            return [_label(segment, [photo])[0] for photo in photos]
-        return ["takes more memory than there is: see --tile."]
+            return [_label(segment, [photo], way_out)[0] for photo in photos]
+        return [f"takes more memory than there is: {way_out}"]
 
 
 def _ask(client, photos):

@@ -85,8 +85,8 @@ class LastGradients:
     whose activations are few by then: the update of fc6 waits for memory, and goes well with
     convolutions, which do not.
 
-    This is for what `with_products` returned, called with `training=True`; other gradients are
-    found as ever.
+    This is for what `with_products` returned, called with `training=True`, all in one graph; other
+    gradients are found as ever.
 
     Example:
 
@@ -99,7 +99,7 @@ class LastGradients:
     _current = ContextVar("last_gradients", default=None)
 
     def __init__(self):
-        self._left = {}
+        self._left = []
 
     def __enter__(self):
         self._token = self._current.set(self)
@@ -117,9 +117,10 @@ class LastGradients:
             gradient: finds it, in any shape that has as many numbers.
         """
         last = cls._current.get()
-        if last is None:
+        # A layer may have made its kernel of several variables, each of which has a gradient.
+        if last is None or not isinstance(variable, keras.Variable):
             return gradient()
-        last._left.setdefault(id(variable), []).append(gradient)
+        last._left.append((variable, gradient))
         return None
 
     def add_to(
@@ -129,7 +130,7 @@ class LastGradients:
         whole = list(gradients)
         # The one of fc6 after the one of fc7.
         for number, variable in reversed(list(enumerate(variables))):
-            for gradient in self._left.get(id(variable), []):
+            for gradient in [gradient for owner, gradient in self._left if owner is variable]:
                 known = zip(whole, variables, strict=True)
                 first = [part for part, v in known if not v.path.startswith("conv1")]
                 with tf.control_dependencies([part for part in first if part is not None]):

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from fcn_keras import UserError, build
 from fcn_keras.products import LastGradients, on_this_machine, with_products
+from fcn_keras.task import SegmentationTask
 
 # At a fourth of the width some layers have enough channels for Winograd's convolution.
 NETWORKS = {
@@ -151,10 +152,53 @@ def test_the_largest_gradients_come_last(name):
     others = {op for op, v in zip(ops, variables, strict=True) if not v.path.startswith(FIRST)}
     others -= {op for op, is_large in zip(ops, large, strict=True) if is_large}
     assert [before(op) >= others for op in ops] == large
+    # The largest one does not wait for a smaller one with its memory.
+    paths = [v.path for v in variables]
+    for end in ("color", "hha") if "hha" in name else ("",):
+        fc6, fc7 = (ops[paths.index(f"{layer}{end}/kernel")] for layer in ("fc6", "fc7"))
+        assert fc7 in before(fc6)
     # What conv1 takes need not be gone.
     conv1 = {op for op, v in zip(ops, variables, strict=True) if v.path.startswith(FIRST)}
     assert len(conv1) == (8 if "hha" in name else 4)
     assert not any(conv1 & before(op) for op in ops)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 1])
+@pytest.mark.parametrize("remat", [False, True])
+def test_training_leaves_them_for_last(micro_batch, remat, monkeypatch):
+    left = []
+
+    def add_to(self, gradients, variables):
+        left.append([variable.path for variable, _ in self._left])
+        return original(self, gradients, variables)
+
+    original = LastGradients.add_to
+    monkeypatch.setattr(LastGradients, "add_to", add_to)
+    task = SegmentationTask(network("fcn8s"), micro_batch=micro_batch, remat=remat)
+    task.compile(keras.optimizers.SGD(0.1))
+    images, labels = tf.zeros((2, 40, 50, 3), tf.uint8), tf.zeros((2, 40, 50, 1), tf.uint8)
+    before = task.network.get_layer("fc6").kernel.numpy()
+    tf.function(task.train_step)((images, labels))
+    assert [sorted(paths) for paths in left] == [["fc6/kernel", "fc7/kernel"]]
+    assert np.abs(task.network.get_layer("fc6").kernel.numpy() - before).max() > 0
+
+
+def test_kernels_that_are_made_of_several_variables():
+    image = keras.Input((None, None, 2))
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, name="fc6")(image))
+    model.layers[-1].enable_lora(1)
+    variables = model.trainable_variables
+    assert len(variables) == 3
+    images = np.random.default_rng(4).normal(size=(1, 6, 5, 2)).astype("float32")
+
+    def gradients(network):
+        with LastGradients() as last, tf.GradientTape() as tape:
+            loss = tf.reduce_sum(network(images, training=True) ** 2)
+            known = tape.gradient(loss, variables)
+        return last.add_to(known, variables)
+
+    for expected, found in zip(gradients(model), gradients(with_products(model)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_layer_that_is_called_twice_has_one_gradient():

@@ -35,6 +35,7 @@ TINY = ("--width", "0.03125", "--size", "32x40")
 ABOUT = {"machine", "versions", "command"}
 
 
+@pytest.mark.slow
 def test_training_step_beside_another_setting(run_command):
     """Both are measured, each in a process of its own."""
     options = ("--rounds", 1, "--steps", 2, "--accumulate", 2, "--remat", "--no-elide")

@@ -143,6 +143,7 @@ def test_table_and_figure(rows, tmp_path):
     assert (tmp_path / "x.png").read_bytes()[1:4] == b"PNG"
 
 
+@pytest.mark.slow
 def test_memory_decides_how_many_are_alive(monkeypatch, tmp_path):
     """Each runs in every round of its own group, and ours in those of all."""
     monkeypatch.setattr(bench_inference, "_available", lambda: 0)

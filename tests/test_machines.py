@@ -68,6 +68,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(settings, whole, tmp_path)
     assert not list((tmp_path / "run").rglob(".*"))  # nothing that a killed process had begun
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_where_it_was(settings, whole, tmp_path):
     """In an epoch, with no other backup than the one that the signal asks for."""
     run = tmp_path / "run"

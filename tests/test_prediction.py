@@ -391,6 +391,7 @@ def test_many_faults_are_told_shortly(network, tmp_path):
     assert str(caught.value).count("cannot be read") == 10
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on(network, tmp_path):
     """The command line, killed in the middle by a signal that nothing can catch."""
     for i in range(200):

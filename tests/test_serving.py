@@ -198,6 +198,7 @@ def test_signatures(served):
     assert found == SIGNATURES
 
 
+@pytest.mark.slow
 def test_saved_model_cli_shows_the_signatures(exported):
     tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
     command = [*tool, "show", "--dir", str(exported), "--all"]
@@ -243,6 +244,7 @@ def test_files_get_the_label_maps_that_predict_writes(served, files, predicted):
     assert len(np.unique(predicted[0])) > 2
 
 
+@pytest.mark.slow
 def test_files_through_saved_model_cli(exported, files, predicted, tmp_path):
     contents = [path.read_bytes() for path in files]
     # NumPy cuts off zeros at the end.
@@ -638,6 +640,7 @@ PARTS = {
 }
 
 
+@pytest.mark.slow
 def test_killed_exports(tmp_path):
     """Three processes export into one folder, and are killed one after the other."""
     output = tmp_path / "out"

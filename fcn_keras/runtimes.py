@@ -16,7 +16,10 @@ from fcn_keras.conversion import save_weights
 from fcn_keras.errors import UserError, WriteError
 from fcn_keras.files import written_whole
 from fcn_keras.names import FORMATS
+from fcn_keras.quiet_openvino import keep_openvino_quiet
 from fcn_keras.serving import with_precision
+
+keep_openvino_quiet()
 
 # Modules that come with the extra of a format's name.
 NEEDED = {

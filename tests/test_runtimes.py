@@ -321,6 +321,16 @@ def test_every_class_has_a_name(monkeypatch, network, tmp_path):
         export_to_runtime(network, tmp_path / "net.onnx", "onnx", CLASSES[1:], COLORS[1:])
 
 
+def test_openvino_tells_nobody():
+    """Its telemetry forks at each call, and with TensorFlow's threads the fork may hang."""
+    pytest.importorskip("openvino")
+    program = "import fcn_keras.runtimes, openvino, sys\n"
+    program += "from openvino.tools.ovc import telemetry_utils\n"
+    program += "print(telemetry_utils.tm.__name__, sys.modules.get('openvino_telemetry'))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "None"], done.stderr
+
+
 def test_what_openvino_cannot_write(monkeypatch, network, tmp_path):
     openvino = pytest.importorskip("openvino")
 

@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fcn_keras.quiet_openvino import keep_openvino_quiet
+
 
 def write_network(folder: Path, asked: dict):
     """Writes the network, with random weights in its scores too, and an image to label."""
@@ -94,6 +96,7 @@ def write_onnx(folder: Path, asked: dict):
 
 def write_openvino(folder: Path, asked: dict):
     """The same for OpenVINO."""
+    keep_openvino_quiet()
     import openvino
     from openvino import opset13
 
@@ -219,6 +222,7 @@ def load_onnxruntime(folder, asked):
 
 
 def load_openvino(folder, asked, precision="f32"):
+    keep_openvino_quiet()
     import openvino
 
     hints = {

@@ -12,8 +12,8 @@ from fcn_keras.errors import UserError
 class Exported:
     """A network that was exported, in TensorFlow's C library.
 
-    It is opened several times as fast as a `.keras` file, for which TensorFlow and Keras have to
-    be imported.
+    It is opened in a fraction of the time of a `.keras` file, for which TensorFlow and Keras have
+    to be imported.
 
     Args:
         path: what `fcn_keras.serving.export` wrote: a SavedModel, or the folder of its versions,

@@ -253,6 +253,7 @@ def measured(monkeypatch, rows):
     monkeypatch.setattr(bench_inference, "bench_forward", lambda *_: rows)
     monkeypatch.setattr(bench_training, "bench_training", lambda *_: steps)
     monkeypatch.setattr(bench_start, "bench_start", lambda *_: start)
+    monkeypatch.setattr("os.getloadavg", lambda: (0.5, 0.5, 0.5))
 
 
 def test_report(run_command, measured, tmp_path):

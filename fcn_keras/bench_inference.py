@@ -24,6 +24,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.files import written_whole
 from fcn_keras.peers.forward import PEERS
 from fcn_keras.peers.plan import plan
+from fcn_keras.processor import ONEDNN
 from fcn_keras.progress import progress_bar
 
 CEILINGS = ("product", "product_numpy", "product_bfloat16", "copy")
@@ -194,6 +195,12 @@ class _Process:
         self.row = row
         root = str(Path(__file__).parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+        if asked.get("peer") == "usual_keras":  # with TensorFlow as it comes
+            environment.pop(ONEDNN, None)
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fcn_keras.peers.forward"],
@@ -202,7 +209,7 @@ class _Process:
             stderr=self.errors,
             text=True,
             bufsize=1,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=environment,
         )
         self._send(json.dumps(asked))
 

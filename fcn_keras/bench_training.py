@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from fcn_keras import processor
 from fcn_keras.errors import UserError
 from fcn_keras.peers.plan import plan
 from fcn_keras.peers.training import STEPS, time_steps
@@ -169,6 +170,12 @@ def _measure_aside(row, times):
     # Where the package is not installed, the process must find it as this one did.
     root = str(Path(__file__).parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    if row.step.peer == "keras":  # with TensorFlow as it comes
+        environment.pop(processor.ONEDNN, None)
     # PyTorch cannot be relied on to run where TensorFlow has been imported.
     torch = row.step.peer and row.step.peer.startswith("torch")
     done = subprocess.run(
@@ -176,7 +183,7 @@ def _measure_aside(row, times):
         input=json.dumps({"step": asdict(row.step), "times": times}),
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=environment,
     )
     if done.returncode < 0:
         row.error = f"killed by signal {-done.returncode}"
@@ -418,15 +425,10 @@ def about() -> dict:
 def machine() -> dict:
     """Describes this machine; what it does not tell is None."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    cpu = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = cpu.get("flags", cpu.get("Features"))
-    try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         cores = os.cpu_count()
+    flags = processor.flags()
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -436,10 +438,10 @@ def machine() -> dict:
     except (OSError, ValueError):
         memory = None
     return {
-        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "cpu": processor.about().get("model name") or platform.processor() or platform.machine(),
         "cores": cores,
         "memory_bytes": memory,
-        "bfloat16_instructions": flags and bool(BFLOAT16_FLAGS & set(flags.split())),
+        "bfloat16_instructions": bool(BFLOAT16_FLAGS & flags) if flags else None,
         "gpu": details.get("device_name"),
         "system": platform.platform(),
     }

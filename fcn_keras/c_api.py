@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fcn_keras.processor import use_onednn
+
 DTYPES = {1: np.dtype("float32"), 3: np.dtype("int32"), 4: np.dtype("uint8")}
 STRING, STRING_SIZE = 7, 24  # TF_STRING; sizeof(TF_TString)
 RESOURCE_EXHAUSTED = 8  # TF_Code
@@ -37,6 +39,7 @@ def library_path() -> Path:
 
 
 def open_library():
+    use_onednn()
     tf = ctypes.CDLL(str(library_path()))
     for name in (
         "TF_NewStatus",

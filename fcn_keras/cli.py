@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fcn_keras.errors import MachineLost, ServerError, UserError, WriteError
 from fcn_keras.names import CLUSTERS, COLOR_HHA, DATASETS, FORMATS, RECIPES, VARIANTS, VOC_CLASSES
+from fcn_keras.processor import use_onednn
 from fcn_keras.recipes import resolve
 from fcn_keras.settings import CHOICES, Settings
 
@@ -1089,6 +1090,7 @@ def _sides(text):
 @contextmanager
 def _quiet(debug, tensorflow):
     """Keeps TensorFlow from printing banners and warnings that a user can do nothing about."""
+    use_onednn()
     if debug:
         yield
         return

@@ -8,12 +8,23 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from fcn_keras import winograd
+from fcn_keras import taps, winograd
 from fcn_keras.errors import UserError
+from fcn_keras.processor import has_only_avx2
 
-# With fewer channels, or fewer tiles, moving the values takes longer than multiplying saves.
-CHANNELS = 128
+# With fewer channels, fewer pairs of one that goes in and one that comes out, or fewer tiles,
+# moving the values takes longer than multiplying saves.
+CHANNELS = 64
+PAIRS = 64 * 128
 TILES = 20
+
+# With AVX2 alone a product by a matrix of 4096 columns takes twice the time of others: its rows lie
+# a power of two apart in memory, and only few of them are in the cache at once. Columns of zeros
+# move them. Without these oneDNN lays the matrix out anew, unless the other one has few rows: from
+# half of `ROWS` on, rows of zeros take less time than they save.
+BAD_COLUMNS = 4096
+MORE_COLUMNS = 16
+ROWS = 288
 
 
 def with_products(network: keras.Model) -> keras.Model:
@@ -24,9 +35,11 @@ def with_products(network: keras.Model) -> keras.Model:
     - fc6 and fc7 become what they were before they were convolutions, products of windows and
       weights. oneDNN's convolution does the windows of fc6, of which there are few, at a fifth
       of the speed of a product. It costs memory for them: at width 1 0.1 MB for each cell.
-    - Convolutions of 3x3 with at least 128 channels, in float32, become Winograd's, which
+    - Convolutions of 3x3 from at least 64 channels to 128, in float32, become Winograd's, which
       multiply a fourth as often, see `fcn_keras.winograd`. They take up to a seventh more memory
       in all, and in narrow networks gain little.
+    - With AVX2 alone those of 3x3 from 64 channels to 64 have the gradient of their kernel found
+      by products, see `fcn_keras.taps`.
 
     Args:
         network: a network of this package, or any other functional one; layers of models within
@@ -53,13 +66,38 @@ def with_products(network: keras.Model) -> keras.Model:
             "`with_products` needs Keras' TensorFlow backend. "
             f"Received: {keras.backend.backend()!r}."
         )
+    return _cloned(network, _kind)
+
+
+def with_own_products(network: keras.Model) -> keras.Model:
+    """Returns what `with_products` does, for a network that is only to be exported.
+
+    fc6 and fc7 get weights of their own there, a copy, with some columns of zeros if that makes
+    their products faster on processors with AVX2 alone; others lose nothing by it.
+
+    Example:
+
+    >>> with_own_products(model)(image).shape == model(image).shape
+    True
+    """
+
+    def kind(layer):
+        found = _kind(layer)
+        columns_are_bad = found is _Windows and layer.filters % BAD_COLUMNS == 0
+        return _OwnWindows if columns_are_bad else found
+
+    return _cloned(network, kind)
+
+
+def _cloned(network, kind):
+    """Copies a network, but for the layers' weights, with layers of other kinds where there are."""
     is_graph = isinstance(network, keras.Sequential) or hasattr(network, "operations")
-    if not is_graph or not any(map(_kind, network.layers)):
+    if not is_graph or not any(map(kind, network.layers)):
         return network
 
     def clone(layer):
-        kind = _kind(layer)
-        return kind(layer) if kind else layer
+        found = kind(layer)
+        return found(layer) if found else layer
 
     return keras.models.clone_model(network, clone_function=clone)
 
@@ -159,7 +197,9 @@ def _kind(layer):
         and layer.compute_dtype == "float32"
         and min(layer.kernel.shape[2:]) >= CHANNELS
     ):
-        return _Winograd
+        if math.prod(layer.kernel.shape[2:]) >= PAIRS:
+            return _Winograd
+        return _Taps if has_only_avx2() else None
     return None
 
 
@@ -174,10 +214,14 @@ class _Product(layers.Layer):
     # Gradients written by hand are for training alone: a SavedModel would hold them too, and cannot
     # where weights are constants.
     def call(self, x, training=None):
-        found = self.convolve(x, tf.convert_to_tensor(self.conv.kernel), training)
+        found = self.convolve(x, training)
         if self.conv.use_bias:
             found = tf.nn.bias_add(found, self.conv.bias)
         return self.conv.activation(found)
+
+    @property
+    def kernel(self):
+        return tf.convert_to_tensor(self.conv.kernel)
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(input_shape)
@@ -190,15 +234,31 @@ class _Product(layers.Layer):
 
 
 class _Windows(_Product):
-    def convolve(self, x, kernel, training):
-        matrix = tf.reshape(kernel, (-1, kernel.shape[-1]))
+    def convolve(self, x, training):
+        filters = self.conv.filters
+        matrix = tf.reshape(self.kernel, (-1, filters))
+        shape, more = self.compute_output_shape(x.shape), 0
+        if has_only_avx2() and filters % BAD_COLUMNS == 0:
+            more = self._more_rows(x)
+            x = tf.pad(x, [(0, 0), (0, more), (0, 0), (0, 0)])
         windows, sizes = self._windows(x)
         multiply = self._multiply_to_train(x) if training else tf.matmul
-        return tf.reshape(multiply(windows, matrix), (*sizes, kernel.shape[-1]))
+        found = tf.reshape(multiply(windows, matrix), (*sizes, filters))
+        return tf.ensure_shape(found[:, : sizes[1] - more], shape)
+
+    def _more_rows(self, x):
+        """How many rows of zeros below the images give as many windows as make a product fast."""
+        images, height, width = tf.unstack(tf.shape(x)[:3])
+        if self.conv.padding == "valid":
+            height -= self.conv.kernel_size[0] - 1
+            width -= self.conv.kernel_size[1] - 1
+        line = tf.maximum(images * width, 1)
+        missing = ROWS - height * line
+        return tf.where((missing > 0) & (missing <= ROWS // 2), -(-missing // line), 0)
 
     def _windows(self, x):
         """Returns a row for each window of images, `(n h w, values)`, and `n`, `h` and `w`."""
-        height, width, channels, _ = self.conv.kernel.shape
+        (height, width), channels = self.conv.kernel_size, x.shape[-1]
         if (height, width) != (1, 1):
             sizes, ones = [1, height, width, 1], [1, 1, 1, 1]
             x = tf.image.extract_patches(x, sizes, ones, ones, self.conv.padding.upper())
@@ -227,6 +287,18 @@ class _Windows(_Product):
         return multiply
 
 
+class _OwnWindows(_Windows):
+    def __init__(self, conv):
+        super().__init__(conv)
+        matrix = tf.reshape(tf.convert_to_tensor(conv.kernel), (-1, conv.filters))
+        self.matrix = tf.Variable(tf.pad(matrix, [(0, 0), (0, MORE_COLUMNS)]), trainable=False)
+
+    def convolve(self, x, training):
+        windows, sizes = self._windows(x)
+        found = tf.matmul(windows, tf.cast(self.matrix, x.dtype))[:, : self.conv.filters]
+        return tf.reshape(found, (*sizes, self.conv.filters))
+
+
 class _Winograd(_Product):
     def call(self, x, training=None):
         tiles = [-(-size // winograd.TILE) if size else math.inf for size in x.shape[1:3]]
@@ -234,8 +306,16 @@ class _Winograd(_Product):
             return self.conv(x)
         return super().call(x, training)
 
-    def convolve(self, x, kernel, training):
+    def convolve(self, x, training):
         pad = 1 if self.conv.padding == "same" else 0
         if training:
-            return winograd.trained(pad)(x, kernel)
-        return winograd.convolve(x, kernel, pad)
+            return winograd.trained(pad)(x, self.kernel)
+        return winograd.convolve(x, self.kernel, pad)
+
+
+class _Taps(_Product):
+    def call(self, x, training=None):
+        return super().call(x, training) if training else self.conv(x)
+
+    def convolve(self, x, training):
+        return taps.trained(self.conv.padding)(x, self.kernel)

@@ -15,7 +15,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from fcn_keras.decoding import MAX_PIXELS, decode_or_skip
 from fcn_keras.errors import UserError
 from fcn_keras.files import writing
-from fcn_keras.products import with_products
+from fcn_keras.products import with_own_products
 
 PRECISIONS = ("float32", "bfloat16")
 PROCESSORS = ("cpu", "gpu")
@@ -93,7 +93,7 @@ def export(
     _check_network(model, classes, precision, max_pixels)
     if precision is not None:
         model = with_precision(model, precision)
-    logits = _as_function(with_products(model) if processor == "cpu" else model, freeze)
+    logits = _as_function(with_own_products(model) if processor == "cpu" else model, freeze)
     # The variables that the signatures use are found and stored. `track` would store all twice.
     archive = keras.export.ExportArchive()
     for name, function, spec in _signatures(logits, len(classes), strict, max_pixels):

@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from fcn_keras import cli
+from fcn_keras.processor import use_onednn
+
+use_onednn()  # as all commands do, whose numbers are compared with those of tests
 
 SHARED = Path(__file__).parents[2] / "shared"
 

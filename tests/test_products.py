@@ -1,10 +1,18 @@
+import math
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fcn_keras import UserError, build
-from fcn_keras.products import LastGradients, on_this_machine, with_products
+from fcn_keras import products as module
+from fcn_keras.products import (
+    LastGradients,
+    on_this_machine,
+    with_own_products,
+    with_products,
+)
 from fcn_keras.task import SegmentationTask
 
 # At a fourth of the width some layers have enough channels for Winograd's convolution.
@@ -54,15 +62,15 @@ def test_they_are_products():
     model = network("fcn8s, wide")
     shape = (None, None, None, 3)
     assert sorted(convolutions(model, *shape)) == [1] * 4 + [3] * 13 + [7]
-    # conv2_2 and most of conv3 have 32 or 64 channels. Those with 128: conv4_2 to conv5_3.
-    assert sorted(convolutions(with_products(model), *shape)) == [1] * 3 + [3] * 8
+    # Up to conv3 they have at most 64 channels. From 64 to 128: conv4_1; from 128: all after it.
+    assert sorted(convolutions(with_products(model), *shape)) == [1] * 3 + [3] * 7
 
 
 def test_small_maps_are_convolved():
     model = network("fcn8s, same, wide")
     products = with_products(model)
-    assert convolutions(products, 1, 256, 256, 3).count(3) == 8 + 3  # conv5: 4x4 tiles
-    assert convolutions(products, 2, 256, 256, 3).count(3) == 8
+    assert convolutions(products, 1, 256, 256, 3).count(3) == 7 + 3  # conv5: 4x4 tiles
+    assert convolutions(products, 2, 256, 256, 3).count(3) == 7
     assert convolutions(products, 1, 64, 64, 3).count(3) == 13
 
 
@@ -266,7 +274,8 @@ class Doubled(keras.layers.Conv2D):
         (keras.layers.Conv2D(256, 3, groups=2), 0),
         (keras.layers.Conv2D(128, 3, dilation_rate=2), 0),
         (keras.layers.Conv2D(128, 5), 0),
-        (keras.layers.Conv2D(127, 3), 0),
+        (keras.layers.Conv2D(64, 3), 1),
+        (keras.layers.Conv2D(63, 3), 0),
         (Doubled(128, 3), 0),
         (keras.layers.Conv2D(6, 5, name="fc6"), 1),
         (keras.layers.Conv2D(6, 3, padding="same", use_bias=False, name="fc7-sem"), 1),
@@ -298,7 +307,8 @@ def test_networks_without_such_a_layer():
     assert with_products(model) is model
 
 
-def test_only_training_has_gradients_of_its_own():
+def test_only_training_has_gradients_of_its_own(monkeypatch):
+    monkeypatch.setattr(module, "has_only_avx2", lambda: False)
     products = with_products(network("fcn8s, wide"))
 
     def gradients(training):
@@ -310,8 +320,94 @@ def test_only_training_has_gradients_of_its_own():
         # TensorFlow marks results whose gradient is not its own.
         return sum(op.type == "IdentityN" for op in graph.get_operations())
 
-    assert gradients(training=True) == 5 + 2  # conv4_2 to conv5_3, fc6 and fc7
+    assert gradients(training=True) == 6 + 2  # conv4 and conv5, fc6 and fc7
     assert gradients(training=False) == 0
+    # conv3_2 and conv3_3, from 64 channels to 64.
+    monkeypatch.setattr(module, "has_only_avx2", lambda: True)
+    products = with_products(network("fcn8s, wide"))
+    assert gradients(training=True) == 6 + 2 + 2
+    assert gradients(training=False) == 0
+
+
+@pytest.fixture
+def one_layer(monkeypatch):
+    """A function that makes a network of fc6, whose matrix is a bad one with AVX2 alone."""
+    monkeypatch.setattr(module, "has_only_avx2", lambda: True)
+    monkeypatch.setattr(module, "BAD_COLUMNS", 64)
+    monkeypatch.setattr(module, "ROWS", 24)
+
+    def make(filters=64, padding="valid", **options):
+        keras.utils.set_random_seed(1)
+        image = keras.Input((None, None, 2))
+        options |= {"padding": padding, "bias_initializer": "normal", "name": "fc6"}
+        return keras.Model(image, keras.layers.Conv2D(filters, 3, **options)(image))
+
+    return make
+
+
+def matrices(network, images, training):
+    """The shapes of all pairs of matrices that are multiplied where nothing is transposed."""
+
+    @tf.function
+    def call(images):
+        return network(images, training=training)
+
+    ops = call.get_concrete_function(images).graph.get_operations()
+    return [
+        (*op.inputs[0].shape, *op.inputs[1].shape)
+        for op in ops
+        if op.type == "MatMul" and not op.get_attr("transpose_a") | op.get_attr("transpose_b")
+    ]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(
+    ("images", "cells", "rows"),
+    [
+        (1, (4, 6), 24),  # as many as it takes
+        (1, (4, 5), 25),  # one more line of 5
+        (2, (2, 5), 30),  # in both images
+        (1, (4, 3), 24),  # just half of them
+        (1, (11, 1), 11),  # fewer
+    ],
+)
+def test_few_rows_are_filled_up(one_layer, images, cells, rows, padding, training):
+    model = one_layer(padding=padding)
+    size = cells if padding == "same" else [length + 2 for length in cells]
+    images = np.random.default_rng(3).normal(size=(images, *size, 2)).astype("float32")
+    products = with_products(model)
+    assert matrices(products, images, training) == [(rows, 18, 18, 64)]
+    other = with_products(one_layer(63, padding=padding))
+    assert matrices(other, images, training) == [(len(images) * math.prod(cells), 18, 18, 63)]
+
+    def results(network):
+        with tf.GradientTape() as tape:
+            found = network(images, training=training)
+            loss = tf.reduce_sum(found**3)
+        return found, *tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    for found, expected in zip(results(products), results(model), strict=True):
+        assert found.shape == expected.shape
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * scale)
+
+
+def test_exports_have_matrices_of_their_own(one_layer):
+    model = one_layer()
+    images = np.random.default_rng(3).normal(size=(1, 6, 7, 2)).astype("float32")
+    expected = np.asarray(model(images))
+    own = with_own_products(model)
+    # Neither more rows, whatever the processor, nor the network's own kernel.
+    assert matrices(own, images, False) == [(20, 18, 18, 64 + module.MORE_COLUMNS)]
+    model.layers[-1].kernel.assign(tf.zeros((3, 3, 2, 64)))
+    np.testing.assert_allclose(own(images), expected, atol=1e-5)
+    assert np.abs(with_products(model)(images) - expected).max() > 0.1
+    # A matrix that is no bad one stays where it is.
+    model = one_layer(63)
+    own = with_own_products(model)
+    assert matrices(own, images, False) == [(20, 18, 18, 63)]
+    assert [id(v) for v in own.weights] == [id(v) for v in model.weights]
 
 
 def test_graphics_processors_keep_their_convolutions(monkeypatch):

@@ -935,9 +935,9 @@ def _add_bench_commands(commands, command):
         sub.add_argument(
             "--peers",
             metavar="NAME,NAME,..",
-            help="what to measure beside our export: ours_bfloat16, keras, usual_keras, torch, "
-            "torch_channels_last, torch_compile, torch_bfloat16, onnxruntime, openvino, "
-            "openvino_bfloat16, opencv (default: all)",
+            help="what to measure beside our export: ours_plain, ours_bfloat16, keras, "
+            "usual_keras, torch, torch_channels_last, torch_compile, torch_bfloat16, "
+            "onnxruntime, openvino, openvino_bfloat16, opencv (default: all)",
         )
         sub.add_argument(
             "--freeze",

@@ -58,7 +58,8 @@ def test_peers_know_three_networks():
 @pytest.mark.slow
 def test_programs_agree(tmp_path):
     """Each in a process of its own; none but ours may be missing."""
-    peers = ["usual_keras", "opencv", "torch_channels_last", "onnxruntime", "ours_bfloat16"]
+    peers = ["usual_keras", "opencv", "torch_channels_last", "onnxruntime"]
+    peers += ["ours_bfloat16", "ours_plain"]
     rows = bench_inference.bench_forward(SMALL, peers, rounds=2, folder=tmp_path)
     rows = {row.name: row for row in rows}
     assert set(rows) == {*peers, "ours", *bench_inference.CEILINGS}

@@ -72,6 +72,16 @@ def write_saved_model(folder: Path, asked: dict, **options):
     export(model, folder / asked["file"], **about, **options)
 
 
+def write_plain_saved_model(folder: Path, asked: dict):
+    """Writes the network with all of the paper's padding."""
+    from fcn_keras.fcn import build
+    from fcn_keras.serving import export
+
+    options = {name: asked[name] for name in ("variant", "num_classes", "width", "geometry")}
+    model = build(**options, weights=folder / "network.keras", elide_padding=False)
+    export(model, folder / asked["file"], **_about(asked))
+
+
 def write_onnx(folder: Path, asked: dict):
     """Writes ONNX that ends in class ids, so that the runtime does all of the work."""
     import onnx
@@ -127,6 +137,7 @@ FILES: dict[str, Callable] = {
     "network.keras": write_network,
     "saved_model": write_saved_model,
     "saved_model_bfloat16": lambda *args: write_saved_model(*args, precision="bfloat16"),
+    "saved_model_plain": write_plain_saved_model,
     "saved_model_frozen": lambda *args: write_saved_model(*args, freeze=True),
     "network.onnx": write_onnx,
     "network.xml": write_openvino,
@@ -137,9 +148,12 @@ FILES: dict[str, Callable] = {
 def _network(folder, asked):
     import keras
 
-    model = keras.models.load_model(folder / "network.keras", compile=False)
+    return keras.models.load_model(folder / "network.keras", compile=False), _about(asked)
+
+
+def _about(asked):
     classes = [f"class_{i}" for i in range(asked["num_classes"])]
-    return model, {"classes": classes, "colors": [(0, 0, 0)] * len(classes)}
+    return {"classes": classes, "colors": [(0, 0, 0)] * len(classes)}
 
 
 def _usual_keras(folder, asked):
@@ -309,6 +323,9 @@ PEERS = {
         "saved_model_bfloat16",
         "bfloat16",
         True,
+    ),
+    "ours_plain": Peer(
+        "fcn_keras, SavedModel in C++, no elision", load_saved_model, "saved_model_plain"
     ),
     "ours_frozen": Peer(
         "fcn_keras, SavedModel in C++, frozen", load_saved_model, "saved_model_frozen", elided=True

@@ -199,7 +199,7 @@ class _Process:
             "PYTHONPATH": os.pathsep.join(paths),
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
-        if asked.get("peer") == "usual_keras":  # with TensorFlow as it comes
+        if "keras" in asked.get("peer", ""):  # with TensorFlow as it comes
             environment.pop(ONEDNN, None)
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(

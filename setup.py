@@ -52,6 +52,7 @@ setup(
         "browser": ["selenium>=4.51"],  # tests that page, in Chromium
         "test": [
             "pytest>=8",
+            "pytest-xdist",  # on several cores at once
             "ruff>=0.14",
             "dill",  # tensorflow-datasets' test case needs it and does not bring it
             "hypothesis",

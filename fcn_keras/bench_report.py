@@ -44,10 +44,7 @@ def bench_report(
     path = Path(path)
     if path.suffix != ".md":
         raise UserError(f"{path}: must end in .md, the document to write.")
-    text = path.read_text() if path.exists() else "".join(map(_part, ("", *_TABLES)))
-    for name in _TABLES:
-        if not re.search(_pattern(name), text, re.DOTALL):
-            raise UserError(f"{path}: has no lines <!-- bench {name} --> and <!-- end -->.")
+    _read(path)
 
     few = max(1, rounds // 3)
     rows = bench_inference.bench_forward(forward, peers, rounds, folder)
@@ -61,6 +58,7 @@ def bench_report(
     found["train"] = bench_training.as_json(bench_training.bench_training(steps, few))
     found["start"] = bench_start.bench_start(step, few)
 
+    text = _read(path)  # someone may have written something else in it meanwhile
     for name, table in _TABLES.items():
         lines = f"<!-- bench {name} -->\n{table(found)}\n<!-- end -->"
         text = re.sub(_pattern(name), lambda _, lines=lines: lines, text, flags=re.DOTALL)
@@ -69,6 +67,15 @@ def bench_report(
         with written_whole(path.with_suffix(file)) as aside:
             aside.write_text(content)
     return found
+
+
+def _read(path):
+    """Returns the document with places for all tables; raises where one is missing."""
+    text = path.read_text() if path.exists() else "".join(map(_part, ("", *_TABLES)))
+    for name in _TABLES:
+        if not re.search(_pattern(name), text, re.DOTALL):
+            raise UserError(f"{path}: has no lines <!-- bench {name} --> and <!-- end -->.")
+    return text
 
 
 def _installed(package):

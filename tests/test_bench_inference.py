@@ -277,6 +277,20 @@ def test_report(run_command, measured, tmp_path):
     assert path.read_text() == text.replace("# Performance", "# Ours")
 
 
+def test_report_keeps_what_was_written_meanwhile(run_command, measured, tmp_path, monkeypatch):
+    path = tmp_path / "speed.md"
+    assert run_command("bench", "report", path, *TINY)[0] == 0
+    measure = bench_start.bench_start
+
+    def measure_slowly(*args):
+        path.write_text(path.read_text().replace("# Performance", "# Ours"))
+        return measure(*args)
+
+    monkeypatch.setattr(bench_start, "bench_start", measure_slowly)
+    assert run_command("bench", "report", path, *TINY)[0] == 0
+    assert path.read_text().startswith("# Ours")
+
+
 def test_report_needs_places(run_command, measured, tmp_path):
     path = tmp_path / "speed.md"
     path.write_text("# Speed\n")

@@ -94,7 +94,9 @@ def test_labels_and_pictures(guide, network, folder):
 
 def test_new_classes(guide, network):
     scores = keras.ops.convert_to_numpy(network(guide["images"]))
-    np.testing.assert_array_equal(guide["more"](guide["images"])[..., :3], scores)
+    # Products of other sizes may be rounded in another way.
+    rounding = dict(rtol=0, atol=1e-6 * np.abs(scores).max())
+    np.testing.assert_allclose(guide["more"](guide["images"])[..., :3], scores, **rounding)
     np.testing.assert_array_equal(guide["learning"](guide["images"]), scores)
     assert guide["learning"].get_layer("upscore8").trainable
 

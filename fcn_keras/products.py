@@ -18,11 +18,13 @@ CHANNELS = 64
 PAIRS = 64 * 128
 TILES = 20
 
-# With AVX2 alone a product by a matrix of 4096 columns takes twice the time of others: its rows lie
-# a power of two apart in memory, and only few of them are in the cache at once. Columns of zeros
-# move them. Without these oneDNN lays the matrix out anew, unless the other one has few rows: from
-# half of `ROWS` on, rows of zeros take less time than they save.
-BAD_COLUMNS = 4096
+# With AVX2 alone a product by a matrix of 512 columns takes half as long again as others, by one of
+# 4096 twice as long: rows lie a power of two apart in memory, and only few of them are in the cache
+# at once. Columns of zeros move them. Without these oneDNN lays a matrix of 4096 columns out
+# anew, unless the other one has few rows: from half of `ROWS` on, rows of zeros take less time than
+# they save.
+BAD_COLUMNS = 4096  # of windows' weights
+BAD_FILTERS = 512  # of Winograd's kernels
 MORE_COLUMNS = 16
 ROWS = 288
 
@@ -72,8 +74,8 @@ def with_products(network: keras.Model) -> keras.Model:
 def with_own_products(network: keras.Model) -> keras.Model:
     """Returns what `with_products` does, for a network that is only to be exported.
 
-    fc6 and fc7 get weights of their own there, a copy, with some columns of zeros if that makes
-    their products faster on processors with AVX2 alone; others lose nothing by it.
+    Its largest layers get weights of their own there, a copy, with some columns of zeros if that
+    makes their products faster on processors with AVX2 alone; others lose nothing by it.
 
     Example:
 
@@ -83,8 +85,11 @@ def with_own_products(network: keras.Model) -> keras.Model:
 
     def kind(layer):
         found = _kind(layer)
-        columns_are_bad = found is _Windows and layer.filters % BAD_COLUMNS == 0
-        return _OwnWindows if columns_are_bad else found
+        if found is _Windows and layer.filters % BAD_COLUMNS == 0:
+            return _OwnWindows
+        if found is _Winograd and layer.filters % BAD_FILTERS == 0:
+            return _OwnWinograd
+        return found
 
     return _cloned(network, kind)
 
@@ -235,9 +240,10 @@ class _Product(layers.Layer):
 
 class _Windows(_Product):
     def convolve(self, x, training):
-        filters = self.conv.filters
-        matrix = tf.reshape(self.kernel, (-1, filters))
-        shape, more = self.compute_output_shape(x.shape), 0
+        kernel, more = self.kernel, 0
+        filters = kernel.shape[-1]
+        matrix = tf.reshape(kernel, (-1, filters))
+        shape = (*self.compute_output_shape(x.shape)[:-1], filters)
         if has_only_avx2() and filters % BAD_COLUMNS == 0:
             more = self._more_rows(x)
             x = tf.pad(x, [(0, 0), (0, more), (0, 0), (0, 0)])
@@ -287,18 +293,6 @@ class _Windows(_Product):
         return multiply
 
 
-class _OwnWindows(_Windows):
-    def __init__(self, conv):
-        super().__init__(conv)
-        matrix = tf.reshape(tf.convert_to_tensor(conv.kernel), (-1, conv.filters))
-        self.matrix = tf.Variable(tf.pad(matrix, [(0, 0), (0, MORE_COLUMNS)]), trainable=False)
-
-    def convolve(self, x, training):
-        windows, sizes = self._windows(x)
-        found = tf.matmul(windows, tf.cast(self.matrix, x.dtype))[:, : self.conv.filters]
-        return tf.reshape(found, (*sizes, self.conv.filters))
-
-
 class _Winograd(_Product):
     def call(self, x, training=None):
         tiles = [-(-size // winograd.TILE) if size else math.inf for size in x.shape[1:3]]
@@ -311,6 +305,30 @@ class _Winograd(_Product):
         if training:
             return winograd.trained(pad)(x, self.kernel)
         return winograd.convolve(x, self.kernel, pad)
+
+
+class _Own:
+    """Computes with a copy of the kernel that has more columns, and leaves out what they make."""
+
+    def __init__(self, conv):
+        super().__init__(conv)
+        more = tf.pad(tf.convert_to_tensor(conv.kernel), [(0, 0)] * 3 + [(0, MORE_COLUMNS)])
+        self.own_kernel = tf.Variable(more, trainable=False)
+
+    @property
+    def kernel(self):
+        return tf.cast(self.own_kernel, self.compute_dtype)
+
+    def convolve(self, x, training):
+        return super().convolve(x, training)[..., : self.conv.filters]
+
+
+class _OwnWindows(_Own, _Windows):
+    pass
+
+
+class _OwnWinograd(_Own, _Winograd):
+    pass
 
 
 class _Taps(_Product):

@@ -44,8 +44,8 @@ def maps_of(network, images):
 
 @pytest.mark.parametrize("variant, options", NETWORKS)
 def test_maps_are_equal(variant, options):
-    """To the bit, but with AVX2 alone: there, what a sum is rounded to depends on its map's size."""
-    tolerance = 1e-6 if has_only_avx2() else 0
+    """To the bit, but with AVX2 alone: what a sum is rounded to depends on its map's size there."""
+    tolerance = 2e-6 if has_only_avx2() else 0
     elided, plain = pair(variant, **options)
     rng = np.random.RandomState(1)
     heights = [*range(1, 18), 33, 64, 97, 150]

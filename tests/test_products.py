@@ -410,6 +410,29 @@ def test_exports_have_matrices_of_their_own(one_layer):
     assert [id(v) for v in own.weights] == [id(v) for v in model.weights]
 
 
+def test_exports_have_kernels_of_their_own(monkeypatch):
+    monkeypatch.setattr(module, "BAD_FILTERS", 128)
+    image = keras.Input((None, None, 64))
+    model = keras.Model(
+        image, keras.layers.Conv2D(128, 3, padding="same", activation="relu")(image)
+    )
+    images = np.random.default_rng(3).normal(size=(2, 19, 14, 64)).astype("float32")
+    expected = np.asarray(model(images))
+    own = with_own_products(model)
+    model.layers[-1].kernel.assign(tf.zeros((3, 3, 64, 128)))
+    atol = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(own(images), expected, rtol=0, atol=atol)
+    assert np.abs(with_products(model)(images) - expected).max() > 0.1
+
+    function = tf.function(lambda images: own(images, training=False))
+    graph = function.get_concrete_function(tf.TensorSpec((None, None, None, 64))).graph
+    products = [op for op in graph.get_operations() if op.type == "BatchMatMulV2"]
+    assert [op.inputs[1].shape for op in products] == [(36, 64, 128 + module.MORE_COLUMNS)]
+    # Nothing reads the network's own kernel, which would be stored too.
+    shapes = {tuple(variable.shape) for variable in graph.variables}
+    assert shapes == {(128,), (3, 3, 64, 128 + module.MORE_COLUMNS)}
+
+
 def test_graphics_processors_keep_their_convolutions(monkeypatch):
     model = network("fcn8s")
     assert on_this_machine(model) is not model

@@ -10,7 +10,6 @@ import time
 import numpy as np
 
 from fcn_keras.processor import use_onednn
-from fcn_keras.products import BAD_COLUMNS, MORE_COLUMNS
 
 VALUES = 7 * 7 * 512
 WINDOWS = (64, 192, 256, 288, 512)
@@ -18,7 +17,10 @@ ROUNDS = 5
 
 
 def main():
+    use_onednn()  # before TensorFlow is imported
     import tensorflow as tf
+
+    from fcn_keras.products import BAD_COLUMNS, MORE_COLUMNS
 
     def product(columns):
         matrix = tf.Variable(tf.random.stateless_normal((VALUES, columns), (0, columns)))
@@ -44,5 +46,4 @@ def main():
 
 
 if __name__ == "__main__":
-    use_onednn()
     main()

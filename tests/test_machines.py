@@ -187,7 +187,8 @@ class Machines:
 
 def assert_same(one, other):
     a, b = weights(one), weights(other)
-    assert max(np.abs(a[name] - b[name]).max() for name in a) <= 1e-6
+    # Sums in another order move a weight by 2e-6, a learning rate off by a thousandth by 4e-2.
+    assert max(np.abs(a[name] - b[name]).max() for name in a) <= 1e-5
     for old, new in zip(rows(one), rows(other), strict=True):
         for key in ("loss", "val_loss", "mean_iu", "train_mean_iu"):
             assert float(old[key]) == pytest.approx(float(new[key]), rel=1e-6)

@@ -23,10 +23,46 @@ def bilinear_kernel(size: int) -> np.ndarray:
     """
     if size < 1:
         raise ValueError(f"`size` must be at least 1. Received: size={size}.")
+    line = _line(size)
+    return np.outer(line, line).astype("float32")
+
+
+def _line(size):
     factor = (size + 1) // 2
     centre = factor - 1 if size % 2 else factor - 0.5
-    line = 1 - np.abs(np.arange(size) - centre) / factor
-    return np.outer(line, line).astype("float32")
+    return 1 - np.abs(np.arange(size) - centre) / factor
+
+
+def interpolate(x, stride: int):
+    """What a transposed convolution does whose kernel `Bilinear` has filled, of size `2 * stride`.
+
+    An axis at a time, and each channel by itself: a pixel is a mix of the two nearest. The
+    convolution does the same with all pairs of channels, most of them zeros.
+
+    Args:
+        x: `(N, H, W, C)`.
+        stride: how many times as large it becomes.
+
+    Returns:
+        `(N, (H + 1) * stride, (W + 1) * stride, C)`.
+
+    Example:
+
+    >>> interpolate(keras.ops.ones((1, 2, 2, 1)), stride=2).shape
+    (1, 6, 6, 1)
+
+    Reference:
+        arXiv 1411.4038, section 3.3.
+    """
+    ops = keras.ops
+    near, far = _line(2 * stride).reshape(2, stride)
+    mix = ops.cast(np.stack([far, near], axis=1), x.dtype)
+    images, height, width, channels = ops.shape(x)
+    x = ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    x = ops.matmul(mix, ops.stack([x[:, :, :-1], x[:, :, 1:]], axis=3))
+    x = ops.reshape(x, (images, height + 2, (width + 1) * stride * channels))
+    x = ops.matmul(mix, ops.stack([x[:, :-1], x[:, 1:]], axis=2))
+    return ops.reshape(x, (images, (height + 1) * stride, (width + 1) * stride, channels))
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")

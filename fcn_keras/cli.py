@@ -1,6 +1,7 @@
 """The command line: arguments in, a job done. Nothing heavy is imported before a job starts."""
 
 import argparse
+import atexit
 import gc
 import hashlib
 import json
@@ -229,6 +230,8 @@ def predict(args):
     else:
         if not args.debug:
             _import_tensorflow_silently()
+        # Python ends by a search for garbage in all that TensorFlow and Keras made: it takes seconds.
+        atexit.register(gc.freeze)
         from fcn_keras.evaluation import load_network, network_file
 
         with ThreadPoolExecutor(1) as aside:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
 from fcn_keras import taps, winograd
+from fcn_keras.bilinear import bilinear_kernel, interpolate
 from fcn_keras.errors import UserError
 from fcn_keras.processor import has_only_avx2
 
@@ -75,7 +77,8 @@ def with_own_products(network: keras.Model) -> keras.Model:
     """Returns what `with_products` does, for a network that is only to be exported.
 
     Its largest layers get weights of their own there, a copy, with some columns of zeros if that
-    makes their products faster on processors with AVX2 alone; others lose nothing by it.
+    makes their products faster on processors with AVX2 alone; others lose nothing by it. Layers
+    whose kernel interpolates bilinearly do so channel by channel, see `bilinear.interpolate`.
 
     Example:
 
@@ -84,6 +87,8 @@ def with_own_products(network: keras.Model) -> keras.Model:
     """
 
     def kind(layer):
+        if _is_bilinear(layer):
+            return _Interpolation
         found = _kind(layer)
         if found is _Windows and layer.filters % BAD_COLUMNS == 0:
             return _OwnWindows
@@ -208,6 +213,24 @@ def _kind(layer):
     return None
 
 
+def _is_bilinear(layer):
+    if not (
+        type(layer) is layers.Conv2DTranspose
+        and layer.built
+        and layer.padding == "valid"
+        and layer.data_format == "channels_last"
+        and layer.compute_dtype == "float32"
+        and layer.output_padding is None
+        and layer.dilation_rate == (1, 1)
+        and layer.kernel_size == tuple(2 * stride for stride in layer.strides)
+        and layer.strides[0] == layer.strides[1]
+    ):
+        return False
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    expected = bilinear_kernel(layer.kernel_size[0])[..., None, None] * np.eye(*kernel.shape[2:])
+    return np.array_equal(kernel, expected.astype(kernel.dtype))
+
+
 class _Product(layers.Layer):
     """Computes what a convolution does."""
 
@@ -329,6 +352,11 @@ class _OwnWindows(_Own, _Windows):
 
 class _OwnWinograd(_Own, _Winograd):
     pass
+
+
+class _Interpolation(_Product):
+    def convolve(self, x, training):
+        return interpolate(x, self.conv.strides[0])
 
 
 class _Taps(_Product):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fcn_keras import Bilinear
-from fcn_keras.bilinear import bilinear_kernel
+from fcn_keras.bilinear import bilinear_kernel, interpolate
 
 # (kernel, stride) of upsampling layers: 2s for even and 2s - 1 for odd kernels.
 UPSAMPLINGS = [(3, 2), (4, 2), (6, 3), (10, 5), (16, 8), (32, 16), (63, 32), (64, 32)]
@@ -91,6 +91,19 @@ def test_channels_do_not_mix():
         for into in range(3):
             expected = bilinear_kernel(4) if out == into else np.zeros((4, 4))
             np.testing.assert_array_equal(kernel[:, :, out, into], expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 8, 32])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+def test_interpolation_is_the_transposed_convolution(size, stride):
+    layer = keras.layers.Conv2DTranspose(
+        4, 2 * stride, strides=stride, use_bias=False, kernel_initializer=Bilinear()
+    )
+    x = np.random.default_rng(0).normal(size=(2, *size, 4)).astype("float32")
+    expected = keras.ops.convert_to_numpy(layer(x))
+    found = keras.ops.convert_to_numpy(interpolate(keras.ops.convert_to_tensor(x), stride))
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 def test_dtype():

@@ -433,6 +433,29 @@ def test_exports_have_kernels_of_their_own(monkeypatch):
     assert shapes == {(128,), (3, 3, 64, 128 + module.MORE_COLUMNS)}
 
 
+def test_exports_interpolate_channel_by_channel():
+    """Where kernels are bilinear, and no longer where they have learned."""
+    model = network("fcn8s")
+    images = np.random.default_rng(3).uniform(0, 255, (2, 75, 120, 3)).astype("float32")
+
+    def transposed(network):
+        function = tf.function(lambda images: network(images, training=False))
+        graph = function.get_concrete_function(tf.TensorSpec((None, None, None, 3))).graph
+        return [op.type for op in graph.get_operations()].count("Conv2DBackpropInput")
+
+    for layer, left in [(None, 0), ("upscore8", 1), ("upscore2", 2), ("upscore_pool4", 3)]:
+        if layer is not None:
+            kernel = model.get_layer(layer).kernel
+            kernel.assign(kernel + 0.01 * np.eye(*kernel.shape[2:])[::-1])
+        own = with_own_products(model)
+        assert transposed(own) == left
+        expected = np.asarray(model(images))
+        np.testing.assert_allclose(
+            own(images), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+        )
+    assert transposed(with_products(network("fcn8s"))) == 3  # whose kernels may change
+
+
 def test_graphics_processors_keep_their_convolutions(monkeypatch):
     model = network("fcn8s")
     assert on_this_machine(model) is not model

@@ -4,10 +4,8 @@ Its 4096 columns put each row 16 KiB behind the one before. With AVX2 alone that
 time, as the rows collide in the cache; oneDNN lays the matrix out anew if the windows are many.
 """
 
-import statistics
-import time
-
 import numpy as np
+from in_turns import in_turns
 
 from fcn_keras.processor import use_onednn
 
@@ -31,17 +29,9 @@ def main():
     print("windows " + "".join(f"{f'{number} columns':>15}" for number in columns) + "  ratio")
     for count in WINDOWS:
         windows = tf.constant(np.random.default_rng(0).normal(size=(count, VALUES)), tf.float32)
-        seconds = [[], []]
-        for _ in range(ROUNDS + 1):
-            for multiply, found in zip(products, seconds, strict=True):
-                started = time.perf_counter()
-                multiply(windows).numpy()
-                found.append(time.perf_counter() - started)
-        ratio = statistics.median(
-            b / a for a, b in zip(*(found[1:] for found in seconds), strict=True)
-        )
-        work = 2 * count * VALUES * BAD_COLUMNS / 1e9
-        rates = [work / statistics.median(found[1:]) for found in seconds]
+        functions = [lambda f=multiply, x=windows: f(x).numpy() for multiply in products]
+        (one, _), (other, ratio) = in_turns(functions, ROUNDS)
+        rates = [2 * count * VALUES * BAD_COLUMNS / 1e9 / seconds for seconds in (one, other)]
         print(f"{count:7} " + "".join(f"{rate:10.0f} GF/s" for rate in rates) + f"{ratio:8.2f}")
 
 

@@ -230,7 +230,7 @@ def predict(args):
     else:
         if not args.debug:
             _import_tensorflow_silently()
-        # Python ends by a search for garbage in all that TensorFlow and Keras made: it takes seconds.
+        # Python ends by a search for garbage in all that TensorFlow and Keras made, for seconds.
         atexit.register(gc.freeze)
         from fcn_keras.evaluation import load_network, network_file
 

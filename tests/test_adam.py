@@ -58,6 +58,7 @@ def test_the_steps_are_those_of_keras():
     compare(tf.distribute.get_strategy())
 
 
+@pytest.mark.slow
 def test_on_two_devices():
     """In a process of its own: how many devices there are cannot be changed later."""
     program = (

@@ -334,6 +334,7 @@ def test_class_weights_are_for_one_map(monkeypatch, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_training_with_depth(monkeypatch, tmp_path):
     """Six channels, whole images, drawn with replacement, by the reference's rule."""
     splits = {"train": squares(4, 6, 1), "val": squares(2, 6, 1, seed=1)}

@@ -165,6 +165,7 @@ def on_two_replicas(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net, accumulate", CASES)
 def test_five_steps_on_two_replicas(on_two_replicas, net, accumulate):
     found = np.load(on_two_replicas / f"{net}-{accumulate}.npz")

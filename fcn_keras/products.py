@@ -20,13 +20,11 @@ CHANNELS = 64
 PAIRS = 64 * 128
 TILES = 20
 
-# With AVX2 alone a product by a matrix of 512 columns takes half as long again as others, by one of
-# 4096 twice as long: rows lie a power of two apart in memory, and only few of them are in the cache
-# at once. Columns of zeros move them. Without these oneDNN lays a matrix of 4096 columns out
-# anew, unless the other one has few rows: from half of `ROWS` on, rows of zeros take less time than
-# they save.
+# With AVX2 alone a product by a matrix of 4096 columns takes twice the time of others, for the
+# reason that `winograd` gives. Columns of zeros move the rows. Without these oneDNN lays such a
+# matrix out anew, unless the other one has few rows: from half of `ROWS` on, rows of zeros take
+# less time than they save.
 BAD_COLUMNS = 4096  # of windows' weights
-BAD_FILTERS = 512  # of Winograd's kernels
 MORE_COLUMNS = 16
 ROWS = 288
 
@@ -92,7 +90,7 @@ def with_own_products(network: keras.Model) -> keras.Model:
         found = _kind(layer)
         if found is _Windows and layer.filters % BAD_COLUMNS == 0:
             return _OwnWindows
-        if found is _Winograd and layer.filters % BAD_FILTERS == 0:
+        if found is _Winograd and layer.filters % winograd.BAD_FILTERS == 0:
             return _OwnWinograd
         return found
 

@@ -17,10 +17,17 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from fcn_keras.processor import has_only_avx2
+
 TILE = 4
 TAPS = 3
 READ = TILE + TAPS - 1
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
+
+# With AVX2 alone a product by a matrix of 512 columns takes half as long again as by one of 528:
+# rows lie a power of two apart in memory, and only few of them are in the cache at once.
+BAD_FILTERS = 512
+MORE_FILTERS = 16
 
 
 def _transforms():
@@ -69,12 +76,21 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, pad: int) -> tf.Tensor:
     """
     tiles = _Tiles(x, pad)
     channels, filters = kernel.shape[2:]
+    more = _filters_of_zeros(filters)
     [kernel] = _after(x, kernel)
+    if more:
+        kernel = tf.pad(kernel, [(0, 0)] * 3 + [(0, more)])
+    filters += more
     kernel = tf.matmul(KERNELS, tf.reshape(kernel, (TAPS * TAPS, channels * filters)))
     kernel = tf.reshape(kernel, (READ * READ, channels, filters))
     products = tf.matmul(tiles.values_of_inputs(x), kernel)
     found = tf.matmul(FOUND, tf.reshape(products, (READ * READ, tiles.number * filters)))
-    return tf.gather(tf.reshape(found, (-1, filters)), tiles.places())
+    results = tf.gather(tf.reshape(found, (-1, filters)), tiles.places())
+    return results[..., :-more] if more else results
+
+
+def _filters_of_zeros(filters):
+    return MORE_FILTERS if has_only_avx2() and filters % BAD_FILTERS == 0 else 0
 
 
 def trained(pad: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -114,13 +130,13 @@ def _after(tensor, *others):
 
 def _gradient_of_kernel(x, upstream, pad):
     tiles = _Tiles(x, pad)
+    channels, filters = x.shape[-1], upstream.shape[-1]
+    more = _filters_of_zeros(filters)
     values = tf.matmul(
-        tiles.values_of_inputs(x), tiles.values_of_results(upstream), transpose_a=True
+        tiles.values_of_inputs(x), tiles.values_of_results(upstream, more), transpose_a=True
     )
-    shape = (TAPS, TAPS, x.shape[-1], upstream.shape[-1])
-    return tf.reshape(
-        tf.matmul(KERNELS, tf.reshape(values, (READ * READ, -1)), transpose_a=True), shape
-    )
+    found = tf.matmul(KERNELS, tf.reshape(values, (READ * READ, -1)), transpose_a=True)
+    return tf.reshape(found, (TAPS, TAPS, channels, filters + more))[..., :filters]
 
 
 class _Tiles:
@@ -145,12 +161,12 @@ class _Tiles:
         ]
         return self._values(INPUTS, tf.pad(x, [(0, 0), *padding, (0, 0)]), READ)
 
-    def values_of_results(self, y):
-        """`(N, h, w, F)` to `(36, tiles, F)`: the way back of what `convolve` does last."""
+    def values_of_results(self, y, more=0):
+        """`(N, h, w, F)` to `(36, tiles, F + more)`: the way back of what `convolve` does last."""
         padding = [
             (0, count * TILE - size) for size, count in zip(self.results, self.counts, strict=True)
         ]
-        return self._values(FOUND.T, tf.pad(y, [(0, 0), *padding, (0, 0)]), TILE)
+        return self._values(FOUND.T, tf.pad(y, [(0, 0), *padding, (0, more)]), TILE)
 
     def _values(self, transform, padded, read):
         """Gathers the rows of all tiles, of `read` rows and columns each, and transforms them."""

@@ -411,7 +411,7 @@ def test_exports_have_matrices_of_their_own(one_layer):
 
 
 def test_exports_have_kernels_of_their_own(monkeypatch):
-    monkeypatch.setattr(module, "BAD_FILTERS", 128)
+    monkeypatch.setattr(module.winograd, "BAD_FILTERS", 128)
     image = keras.Input((None, None, 64))
     model = keras.Model(
         image, keras.layers.Conv2D(128, 3, padding="same", activation="relu")(image)

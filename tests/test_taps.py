@@ -21,11 +21,17 @@ def gradients(convolution, x, kernel):
     return results, *tape.gradient(loss, [x, kernel])
 
 
+# Of many groups of pixels and some more, and of less than a group.
+@pytest.fixture(params=[8, 4096])
+def together(request, monkeypatch):
+    monkeypatch.setattr(taps, "TOGETHER", request.param)
+
+
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("images", [1, 3])
 @pytest.mark.parametrize("kernel", [(3, 3), (3, 1), (1, 1)])
-def test_gradients(padding, size, images, kernel):
+def test_gradients(padding, size, images, kernel, together):
     rng = np.random.default_rng(sum(size))
     x = rng.normal(size=(images, *size, 4))
     kernel = rng.normal(size=(*kernel, 4, 5))

@@ -60,6 +60,30 @@ def test_gradients(size, pad, graph):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
 
 
+def test_filters_of_zeros(monkeypatch):
+    """They change neither results nor gradients, and are in all products."""
+    monkeypatch.setattr(winograd, "has_only_avx2", lambda: True)
+
+    def gradients(x, kernel, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            results = winograd.trained(1)(x, kernel)
+        return results, *tape.gradient(results, [x, kernel], upstream)
+
+    values = [tf.constant(array) for array in arrays((9, 13), pad=1, channels=4, filters=8)]
+    found = []
+    for bad, columns in [(3, {4, 8}), (4, {4 + 16, 8 + 16})]:
+        monkeypatch.setattr(winograd, "BAD_FILTERS", bad)
+        function = tf.function(gradients).get_concrete_function(*values)
+        products = [op for op in function.graph.get_operations() if op.type == "BatchMatMulV2"]
+        assert len(products) == 3
+        assert {op.outputs[0].shape[-1] for op in products} == columns
+        found.append(function(*values))
+    for one, other in zip(*found, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
 def test_sizes_that_are_known_only_when_it_runs():
     function = tf.function(
         winograd.trained(1),

@@ -1,6 +1,7 @@
 """What several test files use: real data that lies beside the repository, small data sets."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from fcn_keras import cli
 from fcn_keras.processor import use_onednn
 
 use_onednn()  # as all commands do, whose numbers are compared with those of tests
+
+# What a shell runs in the background ignores Ctrl-C, and so would the commands that tests stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 

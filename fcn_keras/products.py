@@ -5,14 +5,14 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import layers
 
 from fcn_keras import taps, winograd
-from fcn_keras.bilinear import bilinear_kernel, interpolate
+from fcn_keras.bilinear import Bilinear, interpolate
 from fcn_keras.errors import UserError
 from fcn_keras.processor import has_only_avx2
+from fcn_keras.winograd import MORE_COLUMNS
 
 # With fewer channels, fewer pairs of one that goes in and one that comes out, or fewer tiles,
 # moving the values takes longer than multiplying saves.
@@ -25,7 +25,6 @@ TILES = 20
 # matrix out anew, unless the other one has few rows: from half of `ROWS` on, rows of zeros take
 # less time than they save.
 BAD_COLUMNS = 4096  # of windows' weights
-MORE_COLUMNS = 16
 ROWS = 288
 
 
@@ -222,11 +221,11 @@ def _is_bilinear(layer):
         and layer.dilation_rate == (1, 1)
         and layer.kernel_size == tuple(2 * stride for stride in layer.strides)
         and layer.strides[0] == layer.strides[1]
+        and layer.filters == layer.kernel.shape[-1]
     ):
         return False
-    kernel = keras.ops.convert_to_numpy(layer.kernel)
-    expected = bilinear_kernel(layer.kernel_size[0])[..., None, None] * np.eye(*kernel.shape[2:])
-    return np.array_equal(kernel, expected.astype(kernel.dtype))
+    filled = Bilinear()(layer.kernel.shape, layer.kernel.dtype)
+    return bool(tf.reduce_all(tf.convert_to_tensor(layer.kernel) == filled))
 
 
 class _Product(layers.Layer):

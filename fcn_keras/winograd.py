@@ -27,7 +27,7 @@ POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 # With AVX2 alone a product by a matrix of 512 columns takes half as long again as by one of 528:
 # rows lie a power of two apart in memory, and only few of them are in the cache at once.
 BAD_FILTERS = 512
-MORE_FILTERS = 16
+MORE_COLUMNS = 16
 
 
 def _transforms():
@@ -90,7 +90,7 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, pad: int) -> tf.Tensor:
 
 
 def _filters_of_zeros(filters):
-    return MORE_FILTERS if has_only_avx2() and filters % BAD_FILTERS == 0 else 0
+    return MORE_COLUMNS if has_only_avx2() and filters % BAD_FILTERS == 0 else 0
 
 
 def trained(pad: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

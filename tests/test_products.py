@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from fcn_keras import UserError, build
 from fcn_keras import products as module
+from fcn_keras.bilinear import bilinear_kernel
 from fcn_keras.products import (
     LastGradients,
     on_this_machine,
@@ -454,6 +455,16 @@ def test_exports_interpolate_channel_by_channel():
             own(images), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
         )
     assert transposed(with_products(network("fcn8s"))) == 3  # whose kernels may change
+
+
+@pytest.mark.parametrize("filters, size", [(5, 4), (3, 6)])
+def test_transposed_convolutions_of_other_shapes_stay(filters, size):
+    """More channels out than in, and a kernel that is not twice the stride."""
+    layer = keras.layers.Conv2DTranspose(filters, size, strides=2, use_bias=False)
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, layer(image))
+    layer.kernel.assign(bilinear_kernel(size)[..., None, None] * np.eye(filters, 3))
+    assert with_own_products(model) is model
 
 
 def test_graphics_processors_keep_their_convolutions(monkeypatch):

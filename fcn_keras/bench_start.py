@@ -18,7 +18,13 @@ import numpy as np
 from fcn_keras.progress import progress_bar
 
 PARTS = ("imports", "load", "forward", "rest")
-PREDICTS = {"predict": "network.keras", "predict_exported": "exported"}
+# Before the first `predict` with a `.keras` file there is no graph of it, see `fcn_keras.traced`.
+FIRST = "predict_first"
+PREDICTS = {
+    FIRST: "network.keras",
+    "predict": "network.keras",
+    "predict_exported": "exported",
+}
 
 
 def bench_start(step, rounds: int = 3) -> dict[str, float]:
@@ -33,22 +39,21 @@ def bench_start(step, rounds: int = 3) -> dict[str, float]:
     Returns:
         Seconds, medians: `help`, of `train --help`; `import`, of a program that imports this
         package; `tensorflow`, of one that imports TensorFlow; `predict`, of `predict` with one
-        image and a `.keras` file, and `predict_exported`, with an export. What these two consist
-        of, each with their name and a dot before: `imports` of libraries, `load`ing the network,
-        `forward`, tracing included, and the `rest`; `outside`, the share that is neither `load`
-        nor `forward`, a fraction of 1.
+        image and a `.keras` file, and `predict_first`, of the first one with any network that is
+        built like that; `predict_exported`, with an export. What these three consist of, each
+        with their name and a dot before: `imports` of libraries, `load`ing the network,
+        `forward`, its first run, and the `rest`; `outside`, the share that is neither `load` nor
+        `forward`, a fraction of 1.
     """
     with tempfile.TemporaryDirectory(prefix="fcn_keras_bench_") as folder:
         folder = Path(folder)
-        _run(["-m", "fcn_keras.bench_start", "write", folder, json.dumps(_network(step))])
+        writing = ["-m", "fcn_keras.bench_start", "write", folder, json.dumps(_network(step))]
+        _run(writing, folder / "home")
         commands = {
             "help": ["-m", "fcn_keras", "train", "--help"],
             "import": ["-c", "import fcn_keras"],
             "tensorflow": ["-c", "import tensorflow"],
-            **{
-                name: ["-m", "fcn_keras.bench_start", "predict", folder, network]
-                for name, network in PREDICTS.items()
-            },
+            **{name: ["-m", "fcn_keras.bench_start", name, folder] for name in PREDICTS},
         }
         parts = [f"{name}.{part}" for name in PREDICTS for part in (*PARTS, "outside")]
         found = {name: [] for name in (*commands, *parts)}
@@ -56,7 +61,7 @@ def bench_start(step, rounds: int = 3) -> dict[str, float]:
             for number in range(rounds + 1):
                 for name, words in commands.items():
                     started = time.perf_counter()
-                    output = _run(words)
+                    output = _run(words, folder / (f"{name}-{number}" if name == FIRST else "home"))
                     seconds = time.perf_counter() - started
                     if number == 0:
                         continue
@@ -76,10 +81,11 @@ def _network(step):
     return {name: getattr(step, name) for name in names}
 
 
-def _run(words):
+def _run(words, home):
     root = str(Path(__file__).parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment["KERAS_HOME"] = str(home)
     done = subprocess.run(
         [sys.executable, *map(str, words)],
         capture_output=True,
@@ -109,11 +115,11 @@ def _write(folder, asked):
     Image.fromarray(image).save(folder / "image.jpg", quality=90)
 
 
-def _predict(folder, network):
+def _predict(name, folder):
     started = time.perf_counter()
-    from fcn_keras import c_api, cli, exported, prediction
+    from fcn_keras import c_api, cli, exported, prediction, traced
 
-    if network == PREDICTS["predict"]:
+    if name == FIRST:
         cli._import_tensorflow_silently()
         from fcn_keras import evaluation
     else:
@@ -121,8 +127,8 @@ def _predict(folder, network):
             c_api.open_library()
     spent = {"imports": time.perf_counter() - started, "load": 0.0, "forward": 0.0}
 
-    def clocked(module, name, part):
-        function = getattr(module, name)
+    def clocked(module, function_name, part):
+        function = getattr(module, function_name)
 
         def call(*args):
             started = time.perf_counter()
@@ -131,17 +137,17 @@ def _predict(folder, network):
             finally:
                 spent[part] += time.perf_counter() - started
 
-        setattr(module, name, call)
+        setattr(module, function_name, call)
 
-    if network == PREDICTS["predict"]:
+    clocked(traced, "open_traced", "load")
+    if name == FIRST:
         clocked(evaluation, "load_network", "load")
-    else:
-        clocked(exported, "Exported", "load")
+    clocked(exported, "Exported", "load")
     clocked(prediction, "_label", "forward")
     output = folder / f"labels-{os.getpid()}"
     sys.argv[1:] = [
         "predict",
-        f"{folder}/{network}",
+        f"{folder}/{PREDICTS[name]}",
         f"{folder}/image.jpg",
         f"--output={output}",
     ]
@@ -158,6 +164,7 @@ def as_table(found: dict) -> str:
         "help": "`train --help`",
         "import": "`import fcn_keras`",
         "tensorflow": "`import tensorflow`",
+        "predict_first": "first `predict` of one image, `.keras` file",
         "predict": "`predict` of one image, `.keras` file",
         "predict_exported": "`predict` of one image, exported",
     }
@@ -181,7 +188,7 @@ def _main():
     job, folder, *asked = sys.argv[1:]
     if job == "write":
         return _write(Path(folder), json.loads(asked[0]))
-    return _predict(Path(folder), *asked)
+    return _predict(job, Path(folder))
 
 
 if __name__ == "__main__":

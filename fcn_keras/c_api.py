@@ -1,7 +1,7 @@
-"""SavedModels through TensorFlow's C API, as TensorFlow Serving runs them: without its Python.
+"""SavedModels and graphs through TensorFlow's C API, as servers in C++ run them: without Python's.
 
-A process that runs a network by this file has what a server in C++ has: the same time, and the
-same memory. A model is held until the process ends.
+A process that runs a network by this file has what such a server has: the same time, and the same
+memory. A model is held until the process ends.
 """
 
 import ctypes
@@ -45,6 +45,8 @@ def open_library():
         "TF_NewStatus",
         "TF_NewGraph",
         "TF_NewSessionOptions",
+        "TF_NewSession",
+        "TF_NewImportGraphDefOptions",
         "TF_LoadSessionFromSavedModel",
         "TF_GraphOperationByName",
         "TF_AllocateTensor",
@@ -52,53 +54,46 @@ def open_library():
         "TF_StringGetDataPointer",
     ):
         getattr(tf, name).restype = Pointer
-    tf.TF_NewBuffer.restype = ctypes.POINTER(Buffer)
+    tf.TF_NewBuffer.restype = tf.TF_NewBufferFromString.restype = ctypes.POINTER(Buffer)
     tf.TF_Message.restype = ctypes.c_char_p
     tf.TF_Dim.restype = ctypes.c_int64
     tf.TF_StringGetSize.restype = ctypes.c_size_t
     return tf
 
 
-class Model:
-    """A SavedModel in a session.
+class _Session:
+    """A graph in a session.
 
-    Args:
-        path: the SavedModel's folder.
-        library: what `open_library` returned, if it has been called.
+    Attributes:
+        signatures: each the tensors' names by input and output.
 
     Raises:
         RuntimeError: with TensorFlow's message, if it cannot be opened, or when it runs.
         MemoryError: with TensorFlow's message, if it takes more memory than there is.
     """
 
-    def __init__(self, path, library=None):
+    def __init__(self, library=None):
         self.tf = library or open_library()
         self.graph = self.tf.TF_NewGraph()
-        about, options = self.tf.TF_NewBuffer(), self.tf.TF_NewSessionOptions()
-        try:
-            self.session = self._checked(
-                self.tf.TF_LoadSessionFromSavedModel,
-                options,
-                None,
-                os.fsencode(path),
-                (ctypes.c_char_p * 1)(b"serve"),
-                1,
-                self.graph,
-                about,
-            )
-            meta_graph = _bytes_at(about.contents.data, about.contents.length)
-        finally:
-            self.tf.TF_DeleteSessionOptions(options)
-            self.tf.TF_DeleteBuffer(about)
-        self.signatures = read_signatures(meta_graph)
+        self._held = {}
+
+    def hold(self, name, shape, dtype):
+        """Returns an array to fill with an input's value for all runs, which are not given it."""
+        dtype = np.dtype(dtype)
+        size = dtype.itemsize * math.prod(shape)
+        self._held[name] = self._allocate(_number(dtype), shape, size)
+        address = self.tf.TF_TensorData(self._held[name]).value
+        return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)
 
     def run(self, signature, inputs):
         """Returns the outputs of a signature by name."""
         feeds, fetches = self.signatures[signature]
-        values, results = [], (Pointer * len(fetches))()
+        given = {}
+        results = (Pointer * len(fetches))()
         try:
-            for name in feeds:
-                values.append(self._tensor(inputs[name]))
+            for name in feeds.keys() - self._held.keys():
+                given[name] = self._tensor(inputs[name])
+            values = [(given | self._held)[name] for name in feeds]
             self._checked(
                 self.tf.TF_SessionRun,
                 self.session,
@@ -115,7 +110,7 @@ class Model:
             )
             return {name: self._value(value) for name, value in zip(fetches, results, strict=True)}
         finally:
-            for tensor in values:
+            for tensor in given.values():
                 if self.tf.TF_TensorType(tensor) == STRING:
                     for string in self._strings(tensor, self.tf.TF_Dim(tensor, 0)):
                         self.tf.TF_StringDealloc(string)
@@ -152,9 +147,8 @@ class Model:
                 self.tf.TF_StringInit(string)
                 self.tf.TF_StringCopy(string, text, ctypes.c_size_t(len(text)))
             return tensor
-        [number] = [number for number, dtype in DTYPES.items() if dtype == value.dtype]
         value = np.ascontiguousarray(value)
-        tensor = self._allocate(number, value.shape, value.nbytes)
+        tensor = self._allocate(_number(value.dtype), value.shape, value.nbytes)
         ctypes.memmove(self.tf.TF_TensorData(tensor), value.ctypes.data, value.nbytes)
         return tensor
 
@@ -183,11 +177,68 @@ class Model:
         return [Pointer(start + STRING_SIZE * i) for i in range(count)]
 
 
+def _number(dtype):
+    """What TensorFlow has for a dtype of NumPy."""
+    return next(number for number, known in DTYPES.items() if known == dtype)
+
+
 def _bytes_at(pointer, size):
     """`ctypes.string_at`, for more than 2 GiB too."""
     if not size:
         return b""
     return bytes((ctypes.c_char * size).from_address(pointer.value))
+
+
+class Model(_Session):
+    """A SavedModel in a session.
+
+    Args:
+        path: the SavedModel's folder.
+        library: what `open_library` returned, if it has been called.
+    """
+
+    def __init__(self, path, library=None):
+        super().__init__(library)
+        about, options = self.tf.TF_NewBuffer(), self.tf.TF_NewSessionOptions()
+        try:
+            self.session = self._checked(
+                self.tf.TF_LoadSessionFromSavedModel,
+                options,
+                None,
+                os.fsencode(path),
+                (ctypes.c_char_p * 1)(b"serve"),
+                1,
+                self.graph,
+                about,
+            )
+            meta_graph = _bytes_at(about.contents.data, about.contents.length)
+        finally:
+            self.tf.TF_DeleteSessionOptions(options)
+            self.tf.TF_DeleteBuffer(about)
+        self.signatures = read_signatures(meta_graph)
+
+
+class Graph(_Session):
+    """A graph without variables in a session.
+
+    Args:
+        graph_def: the serialised `GraphDef`.
+        signatures: see `_Session`; what they do not name cannot be run.
+    """
+
+    def __init__(self, graph_def, signatures):
+        super().__init__()
+        self.signatures = signatures
+        buffer = self.tf.TF_NewBufferFromString(graph_def, ctypes.c_size_t(len(graph_def)))
+        importing = self.tf.TF_NewImportGraphDefOptions()
+        options = self.tf.TF_NewSessionOptions()
+        try:
+            self._checked(self.tf.TF_GraphImportGraphDef, self.graph, buffer, importing)
+            self.session = self._checked(self.tf.TF_NewSession, self.graph, options)
+        finally:
+            self.tf.TF_DeleteSessionOptions(options)
+            self.tf.TF_DeleteImportGraphDefOptions(importing)
+            self.tf.TF_DeleteBuffer(buffer)
 
 
 def read_signatures(meta_graph):

@@ -16,7 +16,8 @@ from fcn_keras.backup import Position
 from fcn_keras.errors import UserError
 from fcn_keras.files import writing, written_whole
 from fcn_keras.memory import peak_memory
-from fcn_keras.metrics import SCORES, scores_of
+from fcn_keras.metrics import scores_of
+from fcn_keras.names import SCORES
 from fcn_keras.progress import progress_bar
 
 # How long a training on one machine may go on without a backup.

@@ -228,17 +228,14 @@ def predict(args):
         network, job = _exported(exported, args)
         classes, colors = network.classes, network.colors
     else:
-        if not args.debug:
-            _import_tensorflow_silently()
-        # Python ends by a search for garbage in all that TensorFlow and Keras made, for seconds.
-        atexit.register(gc.freeze)
-        from fcn_keras.evaluation import load_network, network_file
+        from fcn_keras.run import network_file
 
+        views = dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
         with ThreadPoolExecutor(1) as aside:
             digest = aside.submit(_digest, network_file(args.model))
-            network, classes, colors, *_ = load_network(args.model)
-        options |= dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
-        job = {"network": digest.result(), "scales": options["scales"], "flip": args.flip}
+            network, classes, colors = _opened(args, views)
+        options |= views
+        job = {"network": digest.result(), "scales": views["scales"], "flip": views["flip"]}
     options["job"] = job | {"classes": classes, "colors": colors}
     if args.ray:
         from fcn_keras.prediction_on_ray import predict_on_ray
@@ -248,6 +245,31 @@ def predict(args):
     else:
         written = predict(network, images, args.output, classes, colors, **options)
     print(f"{len(written)} label maps with pictures in {args.output}")
+
+
+def _opened(args, views):
+    """A run's network or that of a `.keras` file, with its classes and their colours."""
+    # What is seen whole, once, is labelled without TensorFlow's Python if that has been prepared.
+    whole = not args.ray and views == {"tile": None, "scales": (1.0,), "flip": False}
+    if whole:
+        from fcn_keras.traced import open_traced
+
+        with nullcontext() if args.debug else _stderr_held():
+            network = open_traced(args.model)
+        if network:
+            return network, network.classes, network.colors
+    if not args.debug:
+        _import_tensorflow_silently()
+    # Python ends by a search for garbage in all that TensorFlow and Keras made, for seconds.
+    atexit.register(gc.freeze)
+    from fcn_keras.evaluation import load_network
+    from fcn_keras.run import network_file
+    from fcn_keras.tracing import keep_graph
+
+    network = load_network(args.model)
+    if whole:
+        keep_graph(network.full, network_file(args.model))
+    return network.model, network.classes, network.colors
 
 
 def _saved_model(source):

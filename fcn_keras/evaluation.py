@@ -10,15 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_keras.classes import numbered_classes
 from fcn_keras.data.dataset import Split
 from fcn_keras.data.pipeline import evaluation_batches, evaluation_steps, reading_errors
 from fcn_keras.devices import sharded
 from fcn_keras.errors import UserError
 from fcn_keras.files import written_whole
-from fcn_keras.metrics import SCORES, scores_of
+from fcn_keras.metrics import scores_of
+from fcn_keras.names import SCORES
 from fcn_keras.progress import progress_bar
-from fcn_keras.run import read_config
+from fcn_keras.run import classes_of, config_of, network_file
 from fcn_keras.task import SegmentationTask
 from fcn_keras.weights import open_model
 
@@ -54,7 +54,7 @@ def load_network(path: str | Path) -> Network:
     Raises:
         UserError: if there is no network; says what to do.
     """
-    path, file = Path(path), network_file(path)
+    file = network_file(path)
     model = open_model(file)
     outputs = getattr(model, "outputs", ())
     names = getattr(model, "output_names", ())
@@ -65,11 +65,7 @@ def load_network(path: str | Path) -> Network:
         or (several and not all(name.startswith("score_") for name in names))
     ):
         raise UserError(f"{file}: holds no segmentation network ({model.name}).")
-    config = read_config(file.parent)
-    if config is None:
-        if path.is_dir() and (path / "config.json").exists():
-            raise UserError(f"{path / 'config.json'}: is not the config.json of a run.")
-        config = {}
+    config = config_of(path)
     about = config.get("dataset", {})
     full, heads = model, ()
     if several:
@@ -78,28 +74,8 @@ def load_network(path: str | Path) -> Network:
         known = tuple(about.get("heads", ()))
         heads = known if {*known} == {*heads} else heads
         model = keras.Model(full.input, full.get_layer(f"score_{heads[0]}").output, name=full.name)
-    num_classes = model.output_shape[-1]
-    if len(about.get("classes", ())) == num_classes:
-        classes, colors = list(about["classes"]), [tuple(color) for color in about["colors"]]
-    else:
-        classes, colors = numbered_classes(num_classes)
+    classes, colors = classes_of(config, model.output_shape[-1])
     return Network(model, classes, colors, config, heads, full)
-
-
-def network_file(path: str | Path) -> Path:
-    """Returns the `.keras` file that `load_network` opens.
-
-    Raises:
-        UserError: if there is none.
-    """
-    path = Path(path)
-    file = path / "best.keras" if path.is_dir() else path
-    if not file.is_file() or file.suffix != ".keras":
-        raise UserError(
-            f"{path}: must be a run directory with a best.keras in it, or a .keras file."
-            + ("" if path.exists() else " There is nothing of that name.")
-        )
-    return file
 
 
 def evaluate(

@@ -6,8 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
-
 
 def scores_of(confusion) -> dict:
     """Computes the four scores and the IU of each class.

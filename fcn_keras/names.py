@@ -45,6 +45,9 @@ RECIPES = (
     "pascalcontext-modern",
 )
 
+# Of a network on a data set; fractions of 1.
+SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
+
 # How a training finds the other machines that take part.
 CLUSTERS = ("none", "tf_config", "slurm")
 

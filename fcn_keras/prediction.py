@@ -21,6 +21,7 @@ from fcn_keras.exported import Exported
 from fcn_keras.files import remove_leftovers, written_whole
 from fcn_keras.palette import label_image, overlay, palette_for, side_by_side
 from fcn_keras.progress import progress_bar
+from fcn_keras.traced import Traced
 
 if TYPE_CHECKING:
     import keras  # takes seconds, and only a network that is not elsewhere needs it
@@ -48,7 +49,7 @@ class _Photo(NamedTuple):
 
 
 def predict(
-    network: "keras.Model | Exported | Client",
+    network: "keras.Model | Exported | Traced | Client",
     inputs: Iterable[str | Path],
     output: str | Path,
     classes: list[str],
@@ -150,7 +151,7 @@ def plan_for(
 
 
 def label_images(
-    network: "keras.Model | Exported | Client",
+    network: "keras.Model | Exported | Traced | Client",
     images: list[Path],
     output: str | Path,
     classes: list[str],
@@ -182,7 +183,7 @@ def label_images(
     if isinstance(network, Client):
         label, same_size, at_once = lambda photos: _ask(network, photos), False, 4
     else:
-        if isinstance(network, Exported):
+        if isinstance(network, Exported | Traced):
             segment, way_out = network.segment, "see --tile, for a run or a .keras file."
         else:
             segment, way_out = _segmenter(network, tile, scales, flip), "see --tile."

@@ -47,11 +47,12 @@ from fcn_keras.files import remove_leftovers, written_whole
 from fcn_keras.metrics import confusion_matrix, scores_of
 from fcn_keras.names import ALEXNET, COLOR_HHA
 from fcn_keras.palette import overlay, palette_for
-from fcn_keras.run import Run
+from fcn_keras.run import Run, network_file
 from fcn_keras.segmentation import make_segmenter
 from fcn_keras.settings import Settings
 from fcn_keras.solver import CaffeSGD
 from fcn_keras.task import SegmentationTask
+from fcn_keras.tracing import keep_graph
 from fcn_keras.weights import preprocessing_of
 
 # Decoded images of a split are kept in memory up to this, so that small sets are decoded once.
@@ -398,6 +399,7 @@ def _report(run, dataset, val_split, batch_size):
         scores["per_class_iu"], network.colors, scores["mean_iu"], folder / "per_class_iu.png"
     )
     report.plot_confusion(confusion, network.classes, folder / "confusion.png")
+    keep_graph(network.full, network_file(run.path))  # `predict` will start with it
     segment = make_segmenter(network.model)
     ranked = _ranked(segment, val_split, len(network.classes))
     shown = {

@@ -20,6 +20,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def keras_home(tmp_path_factory):
+    """A folder that commands keep graphs in, instead of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("keras")
+        patch.setenv("KERAS_HOME", str(home))
+        yield home
+
+
 @pytest.fixture
 def run_command(monkeypatch, capsys):
     """Calls a command in this process; returns its exit code and what it printed."""

@@ -15,7 +15,7 @@ import pytest
 from backend_steps import CLASSES, VARIANTS
 
 from fcn_keras import PixelCrossEntropy, SegmentationScores
-from fcn_keras.metrics import SCORES
+from fcn_keras.names import SCORES
 
 ROOT = Path(__file__).parents[1]
 

@@ -42,6 +42,14 @@ TINY = ("--recipe", "small", "--width", "0.03125")
 BANNER = re.compile(r"oneDNN|cuda|absl|XLA|rebuild TensorFlow|Warning|op_kernel", re.IGNORECASE)
 
 
+# A command of a process that must have done without TensorFlow's Python.
+WITHOUT_TENSORFLOW = (
+    "-c",
+    "import sys; from fcn_keras import cli; code = cli.main(); "
+    "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules; exit(code)",
+)
+
+
 class Result(NamedTuple):
     code: int
     stdout: str
@@ -848,6 +856,15 @@ def test_predict(fcn, network, tmp_path):
             assert mask.mode == "P"
 
 
+def test_predict_starts_with_the_graph_that_training_kept(trained, tmp_path):
+    _, run = trained
+    photo, output = write_image(tmp_path / "a.png"), tmp_path / "labelled"
+    result = process(*WITHOUT_TENSORFLOW, "predict", run, photo, "--output", output)
+    assert result.code == 0, result.stderr
+    assert result.stdout == f"1 label maps with pictures in {output}\n"
+    assert not BANNER.search(result.stderr)
+
+
 def test_export(trained, tmp_path):
     _, run = trained
     result = process("export.py", run, tmp_path / "out")
@@ -873,9 +890,7 @@ def test_predict_with_what_was_exported(trained, network, fcn, mistake, tmp_path
     assert fcn("export", run, exported).code == 0
     assert fcn("predict", run, photo, "--output", tmp_path / "run").code == 0
 
-    program = "import sys; from fcn_keras import cli; code = cli.main(); "
-    program += "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules; exit(code)"
-    command = ("-c", program, "predict", exported, photo, "--output", tmp_path / "exported")
+    command = (*WITHOUT_TENSORFLOW, "predict", exported, photo, "--output", tmp_path / "exported")
     result = process(*command)
     assert result.code == 0, result.stderr
     assert result.stdout == f"1 label maps with pictures in {tmp_path / 'exported'}\n"

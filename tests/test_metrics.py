@@ -11,7 +11,8 @@ from fcn_keras import (
     PixelCrossEntropy,
     SegmentationScores,
 )
-from fcn_keras.metrics import SCORES, confusion_matrix, scores_of
+from fcn_keras.metrics import confusion_matrix, scores_of
+from fcn_keras.names import SCORES
 
 VOID = 255
 

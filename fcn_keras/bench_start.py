@@ -139,6 +139,7 @@ def _predict(name, folder):
 
         setattr(module, function_name, call)
 
+    clocked(cli, "_import_tensorflow_silently", "imports")
     clocked(traced, "open_traced", "load")
     if name == FIRST:
         clocked(evaluation, "load_network", "load")

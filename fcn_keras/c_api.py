@@ -16,6 +16,7 @@ import numpy as np
 from fcn_keras.processor import use_onednn
 
 DTYPES = {1: np.dtype("float32"), 3: np.dtype("int32"), 4: np.dtype("uint8")}
+NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 STRING, STRING_SIZE = 7, 24  # TF_STRING; sizeof(TF_TString)
 RESOURCE_EXHAUSTED = 8  # TF_Code
 
@@ -79,9 +80,8 @@ class _Session:
 
     def hold(self, name, shape, dtype):
         """Returns an array to fill with an input's value for all runs, which are not given it."""
-        dtype = np.dtype(dtype)
         size = dtype.itemsize * math.prod(shape)
-        self._held[name] = self._allocate(_number(dtype), shape, size)
+        self._held[name] = self._allocate(NUMBERS[dtype], shape, size)
         address = self.tf.TF_TensorData(self._held[name]).value
         return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)
 
@@ -148,7 +148,7 @@ class _Session:
                 self.tf.TF_StringCopy(string, text, ctypes.c_size_t(len(text)))
             return tensor
         value = np.ascontiguousarray(value)
-        tensor = self._allocate(_number(value.dtype), value.shape, value.nbytes)
+        tensor = self._allocate(NUMBERS[value.dtype], value.shape, value.nbytes)
         ctypes.memmove(self.tf.TF_TensorData(tensor), value.ctypes.data, value.nbytes)
         return tensor
 
@@ -175,11 +175,6 @@ class _Session:
         """Pointers to the strings that lie one after the other in a tensor."""
         start = self.tf.TF_TensorData(tensor).value
         return [Pointer(start + STRING_SIZE * i) for i in range(count)]
-
-
-def _number(dtype):
-    """What TensorFlow has for a dtype of NumPy."""
-    return next(number for number, known in DTYPES.items() if known == dtype)
 
 
 def _bytes_at(pointer, size):

@@ -249,7 +249,7 @@ def predict(args):
 
 def _opened(args, views):
     """A run's network or that of a `.keras` file, with its classes and their colours."""
-    # What is seen whole, once, is labelled without TensorFlow's Python if that has been prepared.
+    # What is seen whole, once, can be labelled by a graph that was kept.
     whole = not args.ray and views == {"tile": None, "scales": (1.0,), "flip": False}
     if whole:
         from fcn_keras.traced import open_traced

@@ -10,7 +10,6 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
@@ -19,11 +18,13 @@ import numpy as np
 
 from fcn_keras import c_api
 from fcn_keras.processor import has_only_avx2
-from fcn_keras.run import classes_of, config_of, network_file
+from fcn_keras.run import classes_of, config_of, network_file, versions
 
-# In a file of a graph; in a `.keras` file.
+# In a file of a graph.
 GRAPH, ABOUT = "graph.pb", "about.json"
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+
+# Graphs are for processors. One of these is there where there is a GPU.
+_GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 class Traced:
@@ -38,9 +39,8 @@ class Traced:
 
     Raises:
         UserError: if there is no network; says what to do.
-        OSError, RuntimeError, KeyError, ValueError, zipfile.BadZipFile, MemoryError: if there is no
-            graph of it, see `fcn_keras.tracing.keep_graph`, or if anything else keeps it from
-            being opened in this way.
+        Exception: of any kind, if no graph of it has been kept, see
+            `fcn_keras.tracing.keep_graph`, or if the file is not what Keras writes.
 
     Example:
 
@@ -50,15 +50,20 @@ class Traced:
     """
 
     def __init__(self, path: str | Path):
-        file = network_file(path)
-        with zipfile.ZipFile(graph_file(file)) as archive:
-            graph, about = archive.read(GRAPH), json.loads(archive.read(ABOUT))
-        self.classes, self.colors = classes_of(config_of(path), about["num_classes"])
-        self._graph = c_api.Graph(graph, about["signatures"])
-        inputs, _ = about["signatures"]["segment"]
-        for name, stored in stored_weights(file):
-            if name in inputs:
-                stored.read_direct(self._graph.hold(name, stored.shape, stored.dtype))
+        config = config_of(path)
+        with zipfile.ZipFile(network_file(path)) as network:
+            with zipfile.ZipFile(graph_file(network)) as archive:
+                graph, about = archive.read(GRAPH), json.loads(archive.read(ABOUT))
+            self.classes, self.colors = classes_of(config, about["num_classes"])
+            self._graph = c_api.Graph(graph, about["signatures"])
+            missing = {name: tuple(shape) for name, shape in about["weights"].items()}
+            for name, stored in stored_weights(network):
+                # TensorFlow would take any other shape too.
+                if missing.get(name) == stored.shape:
+                    del missing[name]
+                    stored.read_direct(self._graph.hold(name, stored.shape, stored.dtype))
+        if missing:
+            raise ValueError(f"{path}: has no weights {', '.join(missing)} that fit.")
 
     def segment(self, images: np.ndarray) -> np.ndarray:
         """Labels images.
@@ -82,52 +87,61 @@ def open_traced(path: str | Path) -> Traced | None:
         UserError: if there is no network; says what to do.
     """
     network_file(path), config_of(path)  # what is wrong with these is told
+    if any(map(os.path.exists, _GPUS)):
+        return None
     try:
         return Traced(path)
-    # What is wrong with the rest Keras tells, if it is not the graph alone.
-    except (OSError, RuntimeError, KeyError, ValueError, zipfile.BadZipFile, MemoryError):
+    # Whatever it is: Keras opens the file, or says what is wrong with it.
+    except Exception:
         return None
 
 
-def graph_file(network: str | Path) -> Path:
+def graph_file(network: zipfile.ZipFile) -> Path:
     """Returns where the graph of a network is kept, whether it is there or not.
 
-    It lies where Keras keeps what it downloads. Its name stands for all that it depends on: how
-    the network is built, this package and its libraries, and what they compute with.
+    It lies in Keras' folder. Its name stands for all that it depends on: how the network is built,
+    this package and its libraries, and the processor.
 
     Args:
-        network: a `.keras` file.
-
-    Raises:
-        OSError, KeyError, zipfile.BadZipFile: if it is none.
+        network: a `.keras` file, opened.
     """
-    with zipfile.ZipFile(network) as archive:
-        found = hashlib.sha256(archive.read(_CONFIG))
+    found = hashlib.sha256(_read(network, "config.json"))
     for file in sorted(Path(__file__).parent.glob("*.py")):
         found.update(file.read_bytes())
-    machine = (has_only_avx2(), os.path.exists("/dev/nvidiactl"))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found.update(repr((version("tensorflow"), version("keras"), machine, visible)).encode())
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    found.update(json.dumps([versions(), has_only_avx2()]).encode())
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     return home / "fcn_keras" / "graphs" / f"{found.hexdigest()}.zip"
 
 
-def stored_weights(network: str | Path) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Finds the weights in a `.keras` file.
+def stored_weights(network: zipfile.ZipFile) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Finds the weights in float32 of a network's layers.
 
     Args:
-        network: the file.
+        network: a `.keras` file, opened.
 
     Returns:
         An iterator of names and of what can be read until the next one is asked for. A name is
         that of the layer, and which of its weights it is: "conv1_1/0". Layers whose names are not
-        stored, as by early versions of Keras 3, are left out.
+        stored, as by early versions of Keras 3, and those of networks within it are left out.
+        So is what Keras refuses: what lies in other places than its own.
     """
-    with zipfile.ZipFile(network) as archive:
-        content = BytesIO(archive.read(_WEIGHTS))
-    groups = []
-    with h5py.File(content) as file:
-        file.visititems(lambda _, found: groups.append(found) if "name" in found.attrs else None)
-        for group in groups:
-            for number, stored in group.items():
-                yield f"{group.attrs['name']}/{number}", stored
+    with h5py.File(BytesIO(_read(network, "model.weights.h5"))) as file:
+        for layer in file["layers"].values():
+            group = layer.get("vars", {})
+            for number in group:
+                stored = group[number]
+                if (
+                    isinstance(group.get(number, getlink=True), h5py.HardLink)
+                    and isinstance(stored, h5py.Dataset)
+                    and not (stored.external or stored.is_virtual)
+                    and stored.dtype == np.float32
+                    and "name" in group.attrs
+                ):
+                    yield f"{group.attrs['name']}/{number}", stored
+
+
+def _read(network, name):
+    """Reads a part of a `.keras` file, which Keras does not compress."""
+    if network.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed.")
+    return network.read(name)

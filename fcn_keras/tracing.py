@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -24,25 +23,38 @@ def keep_graph(network: keras.Model, file: str | Path) -> Path | None:
     Returns:
         Where the graph is, see `fcn_keras.traced.graph_file`. None if there is a GPU, for which
         TensorFlow is needed; if the network is no function from `(N, H, W, 3)` to `(N, H, W, C)`
-        with weights in float32 that the file holds by name; or if the disk refuses it.
+        with weights in float32 that the file holds by name; or if it cannot be written.
 
     Example:
 
     >>> keep_graph(keras.models.load_model("best.keras"), "best.keras").is_file()
     True
     """
+    if tf.config.list_logical_devices("GPU"):
+        return None
+    try:
+        return _keep(network, file)
+    # Nothing but time is lost, whatever it is.
+    except Exception:
+        return None
+
+
+def _keep(network, file):
     weights = {
         f"{layer.name}/{number}": weight
         for layer in network.layers
         for number, weight in enumerate(layer.weights)
     }
-    if (
-        tf.config.list_logical_devices("GPU")
-        or len(network.outputs) != 1
-        or network.input_shape != (None, None, None, 3)
-        or any(weight.dtype != "float32" for weight in weights.values())
-        or not _are_stored(weights, file)
-    ):
+    if len(network.outputs) != 1 or network.input_shape != (None, None, None, 3):
+        return None
+    with zipfile.ZipFile(file) as archive:
+        kept = graph_file(archive)
+        stored = {
+            name
+            for name, value in stored_weights(archive)
+            if name in weights and np.array_equal(value, weights[name], equal_nan=True)
+        }
+    if stored != weights.keys():
         return None
     computed = with_products(network)
 
@@ -57,25 +69,14 @@ def keep_graph(network: keras.Model, file: str | Path) -> Path | None:
     inputs = [f"{op.name}:0" for op in traced.graph.get_operations() if op.type == "Placeholder"]
     if len(inputs) != 1 + len(weights):
         return None  # it needs something else
-    [output] = traced.outputs
     feeds = dict(zip(("image", *weights), inputs, strict=True))
+    [output] = traced.outputs
     about = {
         "num_classes": network.output_shape[-1],
         "signatures": {"segment": [feeds, {"class_ids": output.name}]},
+        "weights": {name: list(weight.shape) for name, weight in weights.items()},
     }
-    kept = graph_file(file)
-    with suppress(OSError):
-        with written_whole(kept) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as out:
-            out.writestr(GRAPH, traced.graph.as_graph_def().SerializeToString())
-            out.writestr(ABOUT, json.dumps(about))
-        return kept
-    return None
-
-
-def _are_stored(weights, file):
-    """Whether weights are what a `.keras` file has under their names."""
-    missing = set(weights)
-    for name, value in stored_weights(file):
-        if name in missing and np.array_equal(value, weights[name]):
-            missing.remove(name)
-    return not missing
+    with written_whole(kept) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr(GRAPH, traced.graph.as_graph_def().SerializeToString())
+        out.writestr(ABOUT, json.dumps(about))
+    return kept

@@ -399,7 +399,6 @@ def _report(run, dataset, val_split, batch_size):
         scores["per_class_iu"], network.colors, scores["mean_iu"], folder / "per_class_iu.png"
     )
     report.plot_confusion(confusion, network.classes, folder / "confusion.png")
-    keep_graph(network.full, network_file(run.path))  # `predict` will start with it
     segment = make_segmenter(network.model)
     ranked = _ranked(segment, val_split, len(network.classes))
     shown = {
@@ -412,7 +411,8 @@ def _report(run, dataset, val_split, batch_size):
         report.plot_samples(samples, network.classes, network.colors, folder / f"{name}.png")
     write_scores(scores, run / "metrics.json")
     print(f"scores of best.keras on {dataset.name}'s validation split:")
-    print(score_table(scores))
+    print(score_table(scores), flush=True)
+    keep_graph(network.full, network_file(run.path))  # `predict` will start with it
 
 
 def _spread(length, count):

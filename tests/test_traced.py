@@ -2,12 +2,16 @@
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 import warnings
 import zipfile
+from io import BytesIO
+from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -80,8 +84,18 @@ def balanced(network, layer):
 
 def kept(network, path):
     """Saves a network, and keeps its graph."""
-    assert keep_graph(network, save(network, path)) == graph_file(path)
+    assert keep_graph(network, save(network, path)) == graph_of(path)
     return path
+
+
+def graph_of(path):
+    with zipfile.ZipFile(path) as network:
+        return graph_file(network)
+
+
+def weights_in(path):
+    with zipfile.ZipFile(path) as network:
+        return {name: stored[()] for name, stored in stored_weights(network)}
 
 
 def assert_labels_are_those_of(network, found, pixels, ties=0.0):
@@ -198,21 +212,37 @@ def test_graphs_of_networks_that_are_built_otherwise(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", [GRAPH, ABOUT, None])
+def assert_mended(path):
+    network = keras.models.load_model(path)
+    assert keep_graph(network, path) == graph_of(path)
+    assert open_traced(path)
+
+
+@pytest.mark.parametrize("name", [GRAPH, ABOUT])
 def test_damaged_graph(tmp_path, name):
     path = kept(exact(), tmp_path / "net.keras")
-    file = graph_file(path)
-    if name is None:
-        file.write_bytes(file.read_bytes()[:-9])
-    else:
-        with zipfile.ZipFile(file) as archive:
-            content = {known: archive.read(known) for known in archive.namelist()}
-        with zipfile.ZipFile(file, "w") as archive:
-            for known, data in content.items():
-                archive.writestr(known, data[: len(data) // 2] if known == name else data)
+    with zipfile.ZipFile(graph_of(path)) as archive:
+        content = {known: archive.read(known) for known in archive.namelist()}
+    with zipfile.ZipFile(graph_of(path), "w") as archive:
+        for known, data in content.items():
+            archive.writestr(known, data[: len(data) // 2] if known == name else data)
     assert open_traced(path) is None
-    assert keep_graph(keras.models.load_model(path), path) == file  # mends it
-    assert open_traced(path)
+    assert_mended(path)
+
+
+def test_flipped_bits_in_a_graph(tmp_path):
+    """It is mended, or works all the same, wherever they are."""
+    path = kept(exact(), tmp_path / "net.keras")
+    whole, refused = graph_of(path).read_bytes(), 0
+    for place in range(0, len(whole), 37):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        graph_of(path).write_bytes(damaged)
+        refused += open_traced(path) is None
+    assert refused > len(whole) // 37 // 2
+    graph_of(path).write_bytes(whole[:-9])
+    assert open_traced(path) is None
+    assert_mended(path)
 
 
 def test_damaged_network(tmp_path):
@@ -223,26 +253,121 @@ def test_damaged_network(tmp_path):
     assert open_traced(path) is None
 
 
+def missing(group):
+    del group["1"]
+
+
+def of_another_shape(group):
+    value = group["0"][:1, :1]
+    del group["0"]
+    group["0"] = value
+
+
+def of_another_type(group):
+    value = group["0"][()]
+    del group["0"]
+    group["0"] = value.astype("float64")
+
+
+def without_a_name(group):
+    del group.attrs["name"]
+
+
+def a_group(group):
+    del group["1"]
+    group.create_group("1")
+
+
+def a_link(group):
+    group.move("1", "other")
+    group["1"] = h5py.SoftLink(group.name + "/other")
+
+
+def outside(group):
+    """Numbers in another file, which a stranger's network has no business in."""
+    value = group["1"][()]
+    del group["1"]
+    file = Path(os.environ["KERAS_HOME"]) / "numbers"
+    file.write_bytes(value.tobytes())
+    group.create_dataset("1", value.shape, value.dtype, external=[(str(file), 0, value.nbytes)])
+
+
+def virtual(group):
+    value = group["1"]
+    group.move("1", "other")
+    layout = h5py.VirtualLayout(value.shape, value.dtype)
+    layout[:] = h5py.VirtualSource(".", group.name + "/other", value.shape)
+    group.create_virtual_dataset("1", layout)
+
+
+def nothing(group):
+    del group["1"]
+    group["1"] = h5py.Empty("f")
+
+
+def rewrite(path, change, how=zipfile.ZIP_STORED):
+    """Changes what a `.keras` file has of its convolution."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    weights = BytesIO(content["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        change(file["layers/conv2d/vars"])
+    content["model.weights.h5"] = weights.getvalue()
+    with zipfile.ZipFile(path, "w", how) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        missing,
+        of_another_shape,
+        of_another_type,
+        without_a_name,
+        a_group,
+        a_link,
+        outside,
+        virtual,
+        nothing,
+    ],
+)
+def test_weights_that_keras_must_judge(tmp_path, change):
+    path = kept(exact(), tmp_path / "net.keras")
+    rewrite(path, change)
+    assert open_traced(path) is None
+
+
+def test_compressed_network(tmp_path):
+    """A small file could become a large one."""
+    path = kept(exact(), tmp_path / "net.keras")
+    rewrite(path, lambda group: None)
+    assert open_traced(path)
+    rewrite(path, lambda group: None, zipfile.ZIP_DEFLATED)
+    assert open_traced(path) is None
+
+
 def test_no_network(tmp_path):
     with pytest.raises(UserError, match="There is nothing of that name"):
         open_traced(tmp_path / "net.keras")
 
 
-@pytest.mark.parametrize("change", ["gpus", "package", "library"])
+@pytest.mark.parametrize("change", ["processor", "package", "library"])
 def test_what_a_graph_depends_on(tmp_path, monkeypatch, change):
     path = save(exact(), tmp_path / "net.keras")
-    file = graph_file(path)
-    assert graph_file(path) == file
-    if change == "gpus":
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    file = graph_of(path)
+    assert graph_of(path) == file
+    if change == "processor":
+        other = not traced.has_only_avx2()
+        monkeypatch.setattr(traced, "has_only_avx2", lambda: other)
     elif change == "package":
         (tmp_path / "package").mkdir()
         shutil.copy(traced.__file__, tmp_path / "package")
         monkeypatch.setattr(traced, "__file__", str(tmp_path / "package" / "traced.py"))
     else:
-        monkeypatch.setattr(traced, "version", lambda name: "9.9")
-    assert graph_file(path) != file
-    assert graph_file(path).parent == file.parent == tmp_path / "home" / "fcn_keras" / "graphs"
+        monkeypatch.setattr(traced, "versions", lambda: {"keras": "9.9"})
+    assert graph_of(path) != file
+    assert graph_of(path).parent == file.parent == tmp_path / "home" / "fcn_keras" / "graphs"
 
 
 def several_outputs():
@@ -289,7 +414,9 @@ def test_weights_of_another_file(tmp_path):
 
 
 def test_gpu(tmp_path, monkeypatch):
-    path = save(exact(), tmp_path / "net.keras")
+    path = kept(exact(), tmp_path / "net.keras")
+    monkeypatch.setattr(traced, "_GPUS", ("/dev/no-such-gpu", str(tmp_path)))
+    assert open_traced(path) is None
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["/GPU:0"])
     assert keep_graph(exact(), path) is None
 
@@ -299,11 +426,24 @@ def test_home_that_cannot_be_written_to(tmp_path, home):
     assert keep_graph(exact(), save(exact(), tmp_path / "net.keras")) is None
 
 
+def test_no_home(tmp_path, monkeypatch):
+    """As in containers with any user's number."""
+
+    def nobody(*_):
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    path = save(exact(), tmp_path / "net.keras")
+    assert keep_graph(exact(), path) is None
+    assert open_traced(path) is None
+
+
 def test_stored_weights(tmp_path):
     network = fcn(width=0.0625)
-    path = save(network, tmp_path / "net.keras")
-    found = {name: stored[()] for name, stored in stored_weights(path)}
-    weights = {f"{x.path}": x for x in network.weights}
+    found = weights_in(save(network, tmp_path / "net.keras"))
+    weights = {weight.path: weight for weight in network.weights}
     assert len(found) == len(weights)
     np.testing.assert_array_equal(found["conv3_1/0"], weights["conv3_1/kernel"])
     np.testing.assert_array_equal(found["conv3_1/1"], weights["conv3_1/bias"])

@@ -196,7 +196,8 @@ def test_tensors_are_counted():
     if before is None:
         pytest.skip("TensorFlow counts none here")
     tensor = tf.random.uniform((1024, 1024))
-    assert memory.tensors_in_use() - before == pytest.approx(4 << 20, rel=0.01)
+    # A free piece of memory is not divided if it is less than twice as large.
+    assert 4 << 20 <= memory.tensors_in_use() - before < 8 << 20
     del tensor
     assert memory.peak_of_tensors() - before >= 4 << 20
     memory.forget_peak()

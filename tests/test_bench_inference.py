@@ -160,6 +160,7 @@ def test_wrong_peer(run_command):
     assert "--peers: must be some of ours, " in err and "'caffe'" in err
 
 
+@pytest.mark.slow
 def test_program_that_fails_says_why(monkeypatch, tmp_path):
     monkeypatch.setattr(bench_inference, "CEILINGS", ())
     (tmp_path / "usual.onnx").write_bytes(b"no network")

@@ -52,7 +52,7 @@ def _keep(network, file):
         stored = {
             name
             for name, value in stored_weights(archive)
-            if name in weights and np.array_equal(value, weights[name], equal_nan=True)
+            if name in weights and np.array_equal(value, weights[name])
         }
     if stored != weights.keys():
         return None

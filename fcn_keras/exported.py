@@ -9,7 +9,30 @@ from fcn_keras.classes import find_saved_model, read_classes
 from fcn_keras.errors import UserError
 
 
-class Exported:
+class InLibrary:
+    """A network in TensorFlow's C library.
+
+    Attributes:
+        classes: C names.
+        colors: C RGB triples.
+    """
+
+    def segment(self, images: np.ndarray) -> np.ndarray:
+        """Labels images.
+
+        Args:
+            images: uint8 `(N, H, W, 3)`, RGB.
+
+        Returns:
+            uint8 `(N, H, W)`, class ids.
+
+        Raises:
+            MemoryError: if they take more memory than there is.
+        """
+        return self._model.run("segment", {"image": images})["class_ids"]
+
+
+class Exported(InLibrary):
     """A network that was exported, in TensorFlow's C library.
 
     It is opened in a fraction of the time of a `.keras` file, for which TensorFlow and Keras have
@@ -53,17 +76,3 @@ class Exported:
             raise UserError(f"{self.path}: is damaged ({what}). Export it again.") from error
         if "segment" not in self._model.signatures:
             raise UserError(f"{self.path}: is not what `export` writes: no signature `segment`.")
-
-    def segment(self, images: np.ndarray) -> np.ndarray:
-        """Labels images.
-
-        Args:
-            images: uint8 `(N, H, W, 3)`, RGB.
-
-        Returns:
-            uint8 `(N, H, W)`, class ids.
-
-        Raises:
-            MemoryError: if they take more memory than there is.
-        """
-        return self._model.run("segment", {"image": images})["class_ids"]

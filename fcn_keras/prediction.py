@@ -16,11 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from fcn_keras.data.images import IMAGE_SUFFIXES, read_image, read_size
 from fcn_keras.errors import UserError
-from fcn_keras.exported import Exported
+from fcn_keras.exported import InLibrary
 from fcn_keras.files import remove_leftovers, written_whole
 from fcn_keras.palette import label_image, overlay, palette_for, side_by_side
 from fcn_keras.progress import progress_bar
-from fcn_keras.traced import Traced
 
 if TYPE_CHECKING:  # what takes its time to import, where few need it
     import keras
@@ -50,7 +49,7 @@ class _Photo(NamedTuple):
 
 
 def predict(
-    network: "keras.Model | Exported | Traced | Client",
+    network: "keras.Model | InLibrary | Client",
     inputs: Iterable[str | Path],
     output: str | Path,
     classes: list[str],
@@ -152,7 +151,7 @@ def plan_for(
 
 
 def label_images(
-    network: "keras.Model | Exported | Traced | Client",
+    network: "keras.Model | InLibrary | Client",
     images: list[Path],
     output: str | Path,
     classes: list[str],
@@ -184,7 +183,7 @@ def label_images(
     if hasattr(network, "label"):  # a client
         label, same_size, at_once = lambda photos: _ask(network, photos), False, 4
     else:
-        if isinstance(network, Exported | Traced):
+        if isinstance(network, InLibrary):
             segment, way_out = network.segment, "see --tile, for a run or a .keras file."
         else:
             segment, way_out = _segmenter(network, tile, scales, flip), "see --tile."

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from fcn_keras import c_api
+from fcn_keras.exported import InLibrary
 from fcn_keras.processor import has_only_avx2
 from fcn_keras.run import classes_of, config_of, network_file, versions
 
@@ -27,7 +28,7 @@ GRAPH, ABOUT = "graph.pb", "about.json"
 _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
-class Traced:
+class Traced(InLibrary):
     """A run's best network, or that of a `.keras` file, in TensorFlow's C library.
 
     Args:
@@ -55,29 +56,15 @@ class Traced:
             with zipfile.ZipFile(graph_file(network)) as archive:
                 graph, about = archive.read(GRAPH), json.loads(archive.read(ABOUT))
             self.classes, self.colors = classes_of(config, about["num_classes"])
-            self._graph = c_api.Graph(graph, about["signatures"])
+            self._model = c_api.Graph(graph, about["signatures"])
             missing = {name: tuple(shape) for name, shape in about["weights"].items()}
             for name, stored in stored_weights(network):
                 # TensorFlow would take any other shape too.
                 if missing.get(name) == stored.shape:
                     del missing[name]
-                    stored.read_direct(self._graph.hold(name, stored.shape, stored.dtype))
+                    stored.read_direct(self._model.hold(name, stored.shape, stored.dtype))
         if missing:
             raise ValueError(f"{path}: has no weights {', '.join(missing)} that fit.")
-
-    def segment(self, images: np.ndarray) -> np.ndarray:
-        """Labels images.
-
-        Args:
-            images: uint8 `(N, H, W, 3)`, RGB.
-
-        Returns:
-            uint8 `(N, H, W)`, class ids.
-
-        Raises:
-            MemoryError: if they take more memory than there is.
-        """
-        return self._graph.run("segment", {"image": images})["class_ids"]
 
 
 def open_traced(path: str | Path) -> Traced | None:

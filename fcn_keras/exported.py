@@ -35,8 +35,7 @@ class InLibrary:
 class Exported(InLibrary):
     """A network that was exported, in TensorFlow's C library.
 
-    It is opened in a fraction of the time of a `.keras` file, for which TensorFlow and Keras have
-    to be imported.
+    It is opened without importing TensorFlow or Keras.
 
     Args:
         path: what `fcn_keras.serving.export` wrote: a SavedModel, or the folder of its versions,

@@ -126,9 +126,9 @@ class LastGradients:
     """Finds the gradients of fc6 and fc7 when nearly all others are there.
 
     That of fc6 takes 411 MB at width 1, as much as what an image of 500x500 leaves for the way
-    back. Found last, it does not come on top of that. It does not wait for the layers of conv1,
-    whose activations are few by then: the update of fc6 waits for memory, and goes well with
-    convolutions, which do not.
+    back. Found last, it does not come on top of that. It waits for all but conv1_1, behind which
+    nothing is left: the update of fc6 waits for memory, and goes well with a convolution, which
+    does not.
 
     This is for what `with_products` returned, called with `training=True`, all in one graph; other
     gradients are found as ever.
@@ -177,7 +177,7 @@ class LastGradients:
         for number, variable in reversed(list(enumerate(variables))):
             for gradient in [gradient for owner, gradient in self._left if owner is variable]:
                 known = zip(whole, variables, strict=True)
-                first = [part for part, v in known if not v.path.startswith("conv1")]
+                first = [part for part, v in known if not v.path.startswith("conv1_1")]
                 with tf.control_dependencies([part for part in first if part is not None]):
                     found = gradient()
                 found = tf.cast(tf.reshape(found, variable.shape), variable.dtype)

@@ -260,15 +260,15 @@ class _Product(layers.Layer):
 
 class _Windows(_Product):
     def convolve(self, x, training):
-        kernel, more = self.kernel, 0
+        kernel, padded, more = self.kernel, x, 0
         filters = kernel.shape[-1]
         matrix = tf.reshape(kernel, (-1, filters))
         shape = (*self.compute_output_shape(x.shape)[:-1], filters)
         if has_only_avx2() and filters % BAD_COLUMNS == 0:
             more = self._more_rows(x)
-            x = tf.pad(x, [(0, 0), (0, more), (0, 0), (0, 0)])
-        windows, sizes = self._windows(x)
-        multiply = self._multiply_to_train(x) if training else tf.matmul
+            padded = tf.pad(x, [(0, 0), (0, more), (0, 0), (0, 0)])
+        windows, sizes = self._windows(padded)
+        multiply = self._multiply_to_train(x, sizes) if training else tf.matmul
         found = tf.reshape(multiply(windows, matrix), (*sizes, filters))
         return tf.ensure_shape(found[:, : sizes[1] - more], shape)
 
@@ -290,8 +290,13 @@ class _Windows(_Product):
             x = tf.image.extract_patches(x, sizes, ones, ones, self.conv.padding.upper())
         return tf.reshape(x, (-1, height * width * channels)), tf.unstack(tf.shape(x))[:3]
 
-    def _multiply_to_train(self, x):
-        """Returns a function that multiplies the windows of images by a matrix."""
+    def _multiply_to_train(self, x, sizes):
+        """Returns a function that multiplies windows by a matrix.
+
+        Args:
+            x: the images.
+            sizes: how many windows there are, `n`, `h` and `w`, with those of rows of zeros.
+        """
 
         @tf.autograph.experimental.do_not_convert  # autograph would take the pair for the result
         @tf.custom_gradient
@@ -303,8 +308,12 @@ class _Windows(_Product):
                     # A variable that is updated while another computation reads it is copied. With
                     # the gradient of the matrix an optimizer could begin, so that one comes last.
                     with tf.control_dependencies([of_windows]):
-                        # The same windows again: they take 49 times the memory of the images.
-                        return tf.matmul(self._windows(x)[0], upstream, transpose_a=True)
+                        # The same windows again: they take 49 times the memory of the images. Rows
+                        # of zeros add nothing to them, and would not make this product faster.
+                        again, (_, height, _) = self._windows(x)
+                        of_them = tf.reshape(upstream, (*sizes, matrix.shape[-1]))[:, :height]
+                        of_them = tf.reshape(of_them, (-1, matrix.shape[-1]))
+                        return tf.matmul(again, of_them, transpose_a=True)
 
                 return of_windows, LastGradients.leave(self.conv.kernel, of_matrix)
 

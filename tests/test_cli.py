@@ -28,11 +28,6 @@ from fcn_keras.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
 
-# NumPy 2 asks arrays for a keyword that Keras' variables do not have yet, where they are saved.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:keras\.src\.backend"
-)
-
 ABC = {"classes": ["a", "b", "c"]}
 
 # Narrow and random: a network that is built and saved in a second.

@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 import zipfile
 
 import keras
@@ -62,21 +61,6 @@ def make_network():
     return model
 
 
-def save(model, path):
-    # Keras 3.15 on TensorFlow reads its variables in a way that NumPy 2 wants done otherwise.
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore",
-            "__array__ implementation doesn't accept a copy",
-            DeprecationWarning,
-            r"keras\.src\.backend",
-        )
-        if path.name.endswith(".weights.h5"):
-            model.save_weights(path)
-        else:
-            model.save(path)
-
-
 @pytest.fixture(scope="module")
 def network():
     return make_network()
@@ -131,7 +115,7 @@ print(json.dumps(answers))
 def on_two_devices(network, tmp_path_factory):
     """What each batch size gives on two logical CPUs, which need a process of their own."""
     file = tmp_path_factory.mktemp("model") / "model.keras"
-    save(network, file)
+    network.save(file)
     done = subprocess.run(
         [sys.executable, "-c", ON_TWO_DEVICES, str(file)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])},
@@ -226,7 +210,7 @@ def run(network, tmp_path):
     """A run directory as far as `load_network` is concerned."""
     run = tmp_path / "run"
     run.mkdir()
-    save(network, run / "best.keras")
+    network.save(run / "best.keras")
     (run / "config.json").write_text(json.dumps({"settings": {"seed": 3}, "dataset": ABOUT}))
     return run
 
@@ -249,7 +233,7 @@ def test_load_network_from_a_run(network, run):
 
 
 def test_load_network_from_a_file(network, tmp_path):
-    save(network, tmp_path / "net.keras")
+    network.save(tmp_path / "net.keras")
     loaded = load_network(tmp_path / "net.keras")
     assert loaded.classes == ["class_0", "class_1", "class_2", "class_3", "class_4"]
     np.testing.assert_array_equal(loaded.colors, voc_palette(5))
@@ -258,13 +242,13 @@ def test_load_network_from_a_file(network, tmp_path):
 
 def test_load_network_beside_the_run_of_another(run):
     image = keras.Input((None, None, 3))
-    save(keras.Model(image, layers.Conv2D(2, 1)(image)), run / "other.keras")
+    keras.Model(image, layers.Conv2D(2, 1)(image)).save(run / "other.keras")
     assert load_network(run / "other.keras").classes == ["class_0", "class_1"]
 
 
 def test_load_network_says_what_is_missing(network, tmp_path):
     (tmp_path / "empty").mkdir()
-    save(network, tmp_path / "net.weights.h5")
+    network.save_weights(tmp_path / "net.weights.h5")
     for name in ("absent", "absent.keras", "empty", "net.weights.h5"):
         with pytest.raises(UserError, match=f"{name}: must be a run directory") as caught:
             load_network(tmp_path / name)
@@ -283,7 +267,7 @@ def two_headed():
 
 @pytest.mark.parametrize("make", [classifier, two_headed])
 def test_load_network_refuses_other_networks(tmp_path, make):
-    save(make(), tmp_path / "other.keras")
+    make().save(tmp_path / "other.keras")
     with pytest.raises(UserError, match="other.keras: holds no segmentation network"):
         load_network(tmp_path / "other.keras")
 

@@ -229,10 +229,6 @@ def test_config():
     assert float(again(labels, logits)) == float(loss(labels, logits))
 
 
-# Keras 3.15 on TensorFlow reads its variables in a way that NumPy 2 wants done otherwise.
-@pytest.mark.filterwarnings(
-    r"ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:keras\.src\.backend"
-)
 def test_compiled_model_keeps_its_loss(tmp_path):
     images, labels = color_data()
     model = color_model()

@@ -225,10 +225,6 @@ def test_trunk_is_shared_and_head_copied():
     assert_close(convolutionalize(classifier)(image), heatmap(image))
 
 
-# Keras 3.15 on TensorFlow reads its variables in a way that NumPy 2 wants done otherwise.
-@pytest.mark.filterwarnings(
-    r"ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:keras\.src\.backend"
-)
 def test_heatmap_network_can_be_saved(tmp_path):
     heatmap = convolutionalize(flatten_classifier())
     heatmap.save(tmp_path / "heatmap.keras")

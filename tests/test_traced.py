@@ -6,7 +6,6 @@ import pwd
 import shutil
 import subprocess
 import sys
-import warnings
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -38,15 +37,7 @@ def home(monkeypatch, tmp_path):
 
 
 def save(network, path):
-    # Keras 3.15 on TensorFlow reads its variables in a way that NumPy 2 wants done otherwise.
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore",
-            "__array__ implementation doesn't accept a copy",
-            DeprecationWarning,
-            r"keras\.src\.backend",
-        )
-        network.save(path)
+    network.save(path)
     return path
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fcn_keras.cost import cost
+from fcn_keras.processor import use_onednn
 
 PEAK = 989e12  # FLOP/s in bfloat16 of an NVIDIA H100 SXM, without sparsity
 PEAK_SHARE = 0.4  # of it that convolutions of this size are taken to reach
@@ -305,6 +306,7 @@ def main():
     parser.add_argument("--figure", default=Path(__file__).parents[1] / "docs" / "scaling.png")
     args = parser.parse_args()
     if args.measure:
+        use_onednn()  # before TensorFlow is imported
         measure(args.rounds)
         measure_sum(5 * args.rounds)
         return

@@ -24,7 +24,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.files import written_whole
 from fcn_keras.peers.forward import PEERS
 from fcn_keras.peers.plan import plan
-from fcn_keras.processor import ONEDNN
+from fcn_keras.processor import ONEDNN, cores
 from fcn_keras.progress import progress_bar
 
 CEILINGS = ("product", "product_numpy", "product_bfloat16", "copy")
@@ -118,7 +118,7 @@ def bench_forward(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fcn_keras_bench_"))
         folder = Path(folder)
         _claim(folder, forward)
-        asked = asdict(forward) | {"folder": str(folder.resolve()), "cores": _cores()}
+        asked = asdict(forward) | {"folder": str(folder.resolve()), "cores": cores()}
         bar = stack.enter_context(progress_bar("bench forward", len(rows) * (rounds + 1), "run"))
         _write(asked, "network.keras", bar)
         reserve = COPIES * forward.cost(True).parameter_bytes()
@@ -256,13 +256,6 @@ class _Process:
             self.process.stdin.write(line + "\n")
         except BrokenPipeError:
             pass  # `answer` tells why
-
-
-def _cores():
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count()
 
 
 def _available():

@@ -31,7 +31,6 @@ COMPARED = (
     "step_bytes",
     "tensor_bytes",
 )
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86's, and Arm's
 
 
 @dataclass(frozen=True)
@@ -424,11 +423,6 @@ def about() -> dict:
 
 def machine() -> dict:
     """Describes this machine; what it does not tell is None."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        cores = os.cpu_count()
-    flags = processor.flags()
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -439,9 +433,9 @@ def machine() -> dict:
         memory = None
     return {
         "cpu": processor.about().get("model name") or platform.processor() or platform.machine(),
-        "cores": cores,
+        "cores": processor.cores(),
         "memory_bytes": memory,
-        "bfloat16_instructions": bool(BFLOAT16_FLAGS & flags) if flags else None,
+        "bfloat16_instructions": processor.computes_in("bfloat16"),
         "gpu": details.get("device_name"),
         "system": platform.platform(),
     }

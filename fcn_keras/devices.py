@@ -83,7 +83,20 @@ def sharded(
         first = context.input_pipeline_id * mine
         return make(Shards(context.num_replicas_in_sync, first, mine, multiple))
 
-    return strategy.distribute_datasets_from_function(here)
+    options = None
+    if isinstance(strategy, tf.distribute.MirroredStrategy) and on_cpus(strategy):
+        # Else a stage that copies to GPUs stands before each replica, and TensorFlow tunes it,
+        # whatever the stream's own options say; see `data.pipeline._ahead`.
+        options = tf.distribute.InputOptions(
+            experimental_fetch_to_device=False,
+            experimental_replication_mode=tf.distribute.InputReplicationMode.PER_REPLICA,
+        )
+    return strategy.distribute_datasets_from_function(here, options)
+
+
+def on_cpus(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the replicas of this machine are on its processor."""
+    return "CPU" in strategy.extended.worker_devices[0]
 
 
 def is_alone(strategy: tf.distribute.Strategy) -> bool:

@@ -5,6 +5,10 @@ import os
 from pathlib import Path
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+HALF_FLAGS = {  # x86's, and Arm's
+    "bfloat16": {"avx512_bf16", "amx_bf16", "bf16"},
+    "float16": {"avx512_fp16", "amx_fp16", "asimdhp"},
+}
 
 
 @functools.cache
@@ -23,9 +27,22 @@ def flags() -> frozenset[str]:
     return frozenset((about().get("flags") or about().get("Features", "")).split())
 
 
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count()
+
+
 def has_only_avx2() -> bool:
     """Returns whether the processor has AVX2, but not AVX-512."""
     return "avx2" in flags() and "avx512f" not in flags()
+
+
+def computes_in(dtype: str) -> bool | None:
+    """Returns whether it has instructions for `"bfloat16"` or `"float16"`, None if unknown."""
+    return bool(HALF_FLAGS[dtype] & flags()) if flags() else None
 
 
 def use_onednn():

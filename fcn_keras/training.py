@@ -29,6 +29,7 @@ from fcn_keras.devices import (
     is_alone,
     is_chief,
     make_strategy,
+    on_cpus,
     reaching,
     sharded,
     wait_for_all,
@@ -47,6 +48,7 @@ from fcn_keras.files import remove_leftovers, written_whole
 from fcn_keras.metrics import confusion_matrix, scores_of
 from fcn_keras.names import ALEXNET, COLOR_HHA
 from fcn_keras.palette import overlay, palette_for
+from fcn_keras.processor import computes_in
 from fcn_keras.run import Run, network_file
 from fcn_keras.segmentation import make_segmenter
 from fcn_keras.settings import Settings
@@ -173,6 +175,12 @@ def _announce(run, settings, strategy):
         print(
             f"{replicas} devices: batches of {settings.batch_size} are filled up with void to "
             f"{-(-settings.batch_size // replicas) * replicas}"
+        )
+    half = settings.precision.removeprefix("mixed_")
+    if half != "float32" and on_cpus(strategy) and computes_in(half) is False:
+        print(
+            f"{settings.precision}: this processor has no instructions for {half}, and would be "
+            "faster with --precision float32"
         )
     print(f"run directory: {run.path}", flush=True)
 

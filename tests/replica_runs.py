@@ -92,6 +92,7 @@ def main(data, devices, output):
             }
     if devices == 2:
         found["moved by an overflow"] = overflow(data, dataset, strategy)
+        found["streams"] = streams(dataset, strategy)
     np.savez(output, **found)
 
 
@@ -119,6 +120,18 @@ def overflow(data, dataset, strategy):
     task.fit(batches, epochs=1, steps_per_epoch=1, shuffle=False, verbose=0)
     after = task.network.get_weights()
     return max(np.abs(a - b).max() for a, b in zip(after, before, strict=True))
+
+
+def streams(dataset, strategy):
+    """The first shard of each stream that is made for a strategy, and how many shards it has."""
+    asked = []
+
+    def make(shards):
+        asked.append((shards.first, shards.mine))
+        return training_batches(dataset.splits["train"], Augmentation((32, 32)), 2, 0, shards=shards)
+
+    iter(sharded(strategy, make))
+    return asked
 
 
 if __name__ == "__main__":

@@ -696,6 +696,13 @@ def test_evaluation_keeps_the_order_of_images_of_one_size():
     assert numbers(np.concatenate(labels)[..., 0]) == [*range(6)]
 
 
+def test_a_stream_is_not_tuned():
+    """Or TensorFlow may sleep up to a minute when it is let go of."""
+    split = numbered(4)
+    for stream in (training_batches(split, Augmentation((8, 8)), 2, 0), evaluation_batches(split, 2)):
+        assert stream.options().autotune.enabled is False
+
+
 def test_evaluation_can_be_repeated():
     batches = evaluation_batches(numbered(3), 2)
     for _ in range(2):

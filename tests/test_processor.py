@@ -48,6 +48,22 @@ def test_what_it_has(cpuinfo, monkeypatch, text, flags, only, told):
     assert os.environ.get(processor.ONEDNN) == told
 
 
+@pytest.mark.parametrize(
+    ("text", "bfloat16", "float16"),
+    [
+        (X86.format("avx2 avx512f"), False, False),
+        (X86.format("avx512f avx512_bf16"), True, False),
+        (X86.format("amx_bf16 avx512_fp16"), True, True),
+        ("processor : 0\nFeatures : fp asimd asimdhp\n", False, True),
+        (None, None, None),
+    ],
+)
+def test_what_it_computes_in(cpuinfo, text, bfloat16, float16):
+    cpuinfo(text)
+    assert processor.computes_in("bfloat16") is bfloat16
+    assert processor.computes_in("float16") is float16
+
+
 def test_what_was_told_stays(cpuinfo, monkeypatch):
     cpuinfo(X86.format("avx2"))
     monkeypatch.setenv(processor.ONEDNN, "0")

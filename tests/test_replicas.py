@@ -55,6 +55,12 @@ def test_no_replica_steps_where_one_overflows(runs):
 
 
 @pytest.mark.slow
+def test_each_processor_reads_its_own_stream(runs):
+    """Not two from one, which takes a stage that TensorFlow tunes, and sleeps in when it ends."""
+    np.testing.assert_array_equal(runs["streams"], [(0, 1), (1, 1)])
+
+
+@pytest.mark.slow
 def test_they_do_train(runs):
     """Otherwise everything above would hold for nothing at all."""
     weights = [runs[f"one/{size}/weights"] for size in SIZES]

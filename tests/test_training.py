@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from conftest import write_squares
 
-from fcn_keras import build, load_dataset
+from fcn_keras import build, load_dataset, training
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation import as_json, evaluate, load_network
 from fcn_keras.recipes import resolve
@@ -173,6 +173,28 @@ def test_weights_that_are_no_numbers_are_not_kept(folder, tmp_path):
         train(resolve("small", dataset=str(folder), **options), tmp_path / "run")
     assert not (tmp_path / "run" / "best.keras").exists()
     assert not list((tmp_path / "run" / "backup").glob("ckpt-*"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_it", "told"),
+    [
+        ("mixed_bfloat16", False, True),
+        ("mixed_float16", False, True),
+        ("mixed_bfloat16", True, False),
+        ("mixed_bfloat16", None, False),
+        ("float32", False, False),
+    ],
+)
+def test_half_precision_that_the_processor_lacks(
+    tmp_path, monkeypatch, capsys, precision, has_it, told
+):
+    asked = []
+    monkeypatch.setattr(training, "computes_in", lambda half: asked.append(half) or has_it)
+    settings = resolve("small", precision=precision)
+    training._announce(Run(tmp_path), settings, tf.distribute.MirroredStrategy(["CPU:0"]))
+    line = f"{precision}: this processor has no instructions for {precision[6:]}, and would be"
+    assert (line in capsys.readouterr().out) == told
+    assert asked == ([] if precision == "float32" else [precision[6:]])
 
 
 def test_a_backup_of_another_kind(folder, tmp_path):

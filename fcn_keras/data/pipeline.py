@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fcn_keras.data.dataset import IGNORE_LABEL, Split
 from fcn_keras.errors import UserError
+from fcn_keras.processor import cores
 
 # What lies beyond the border of an image: the mean of photographs, which the network sees as 0;
 # then the mean of HHA, for images that bring that along.
@@ -114,11 +115,10 @@ def training_batches(
         image, label = _read(split, index)
         return augment(image, label, augmentation, tf.stack([seed, position]))
 
-    return (
+    return _ahead(
         tf.data.Dataset.range(first_step * here, np.iinfo("int64").max)
-        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(example, num_parallel_calls=cores())
         .batch(size, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
     )
 
 
@@ -170,13 +170,23 @@ def evaluation_batches(split: Split, batch_size: int, shards: Shards = WHOLE) ->
     places = tf.data.Dataset.from_tensor_slices(mine)
     # All images of a batch have one size but those that fill it up: one pixel of void each,
     # which the padding makes as large as the others.
-    return (
-        places.map(lambda index: _read(split, index), num_parallel_calls=tf.data.AUTOTUNE)
-        .padded_batch(
+    return _ahead(
+        places.map(lambda index: _read(split, index), num_parallel_calls=cores()).padded_batch(
             size, padding_values=(np.uint8(0), np.uint8(IGNORE_LABEL)), drop_remainder=True
         )
-        .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _ahead(batches):
+    """Reads two batches ahead, without TensorFlow's tuning.
+
+    That sleeps up to a minute from one look at the pipeline to the next, and where a stream is
+    given up meanwhile, TensorFlow wakes it before it can see that it is to end: every few times
+    it sleeps on, and the program waits for it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(2).with_options(options)
 
 
 def evaluation_steps(split: Split, batch_size: int, shards: int = 1) -> int:

@@ -79,13 +79,14 @@ class CaffeSGD(keras.optimizers.Optimizer):
             # Every call computes a step; only each `accumulate`-th one counts. Nothing branches,
             # so this runs on replicas, where a condition around an update does not.
             last = ops.equal((self.iterations + 1) % self.accumulate, 0)
-            self.assign(total, ops.where(last, ops.zeros_like(gradient), gradient))
+            nothing = ops.cast(0, variable.dtype)  # TensorFlow would keep zeros of its shape
+            self.assign(total, ops.where(last, nothing, gradient))
         step = self.momentum * velocity + rate * (
             gradient + self.decay * decay_factor * ops.convert_to_tensor(variable)
         )
         if self.sums:
             self.assign(velocity, ops.where(last, step, ops.convert_to_tensor(velocity)))
-            step = ops.where(last, step, ops.zeros_like(step))
+            step = ops.where(last, step, nothing)
         else:
             self.assign(velocity, step)
         self.assign_sub(variable, step)

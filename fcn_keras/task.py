@@ -181,11 +181,15 @@ class SegmentationTask(keras.Model):
             added = [gradient + step for gradient, step in zip(gradients, steps, strict=True)]
             return start + size, totals + more, added
 
+        # What TensorFlow knows to be zero it makes constants of, which stay, and cannot be added to
+        # in place: two more copies of all weights. This it does not look behind.
+        zero = tf.raw_ops.PlaceholderWithDefault(input=0.0, shape=())
+        zeros = [tf.fill(v.shape, tf.cast(zero, v.dtype)) for v in variables]
         # One part after the other: unrolled, TensorFlow would keep the activations of several.
         _, totals, gradients = tf.while_loop(
             lambda start, *_: start < images.shape[0],
             add,
-            (0, tf.zeros_like(whole), [tf.zeros(v.shape, v.dtype) for v in variables]),
+            (0, tf.zeros_like(whole), zeros),
             parallel_iterations=1,
         )
         return totals, gradients

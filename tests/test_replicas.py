@@ -14,6 +14,7 @@ from replica_runs import RUNS, SIZES
 
 from fcn_keras import build
 from fcn_keras.errors import UserError
+from fcn_keras.memory import tensors_in_use
 from fcn_keras.products import with_products
 from fcn_keras.recipes import resolve
 from fcn_keras.recomputation import Recomputed
@@ -120,6 +121,20 @@ def test_dropout_is_drawn_in_a_recomputed_network_too():
     once, again = (task(images, training=True).numpy() for _ in range(2))
     assert np.abs(once - again).max() > 0
     np.testing.assert_allclose(task(images, training=False), network(images), rtol=1e-5)
+
+
+def test_accumulation_begins_with_zeros_that_do_not_stay():
+    """TensorFlow would keep zeros as constants, as many as there are weights."""
+    if tensors_in_use() is None:
+        pytest.skip("TensorFlow does not count its tensors here")
+    network = build("fcn8s", 3, weights=None, width=1 / 4, geometry="same")
+    task = SegmentationTask(network, micro_batch=1)
+    task.compile("adam", jit_compile=False)
+    task.make_train_function()
+    batch = tf.zeros((2, 32, 32, 3), tf.uint8), tf.zeros((2, 32, 32, 1), tf.uint8)
+    before = tensors_in_use()
+    task.train_function(iter([batch]))
+    assert tensors_in_use() - before < network.get_layer("fc6").kernel.numpy().nbytes
 
 
 def test_recomputation_computes_the_first_blocks_twice():

@@ -266,3 +266,15 @@ def test_factors_of_the_networks(variant):
         assert not layer.startswith("up")  # fixed
         doubled = part == "bias" and (variant != "fcn-alexnet" or layer == "score_fr")
         assert tuple(factors) == ((2, 0) if doubled else (1, 1)), variable.path
+
+
+def test_accumulation_keeps_no_zeros():
+    """TensorFlow would make constants of those of a variable's shape, and keep them."""
+    variable = keras.Variable(np.ones((30, 40)))
+    optimizer = CaffeSGD(0.1, accumulate=2)
+    optimizer.build([variable])
+    step = tf.function(lambda gradient: optimizer.apply([gradient * variable], [variable]))
+    operations = step.get_concrete_function(tf.constant(1.0)).graph.get_operations()
+    of_its_shape = [op.type for op in operations if op.outputs and op.outputs[0].shape == (30, 40)]
+    assert "SelectV2" in of_its_shape
+    assert not {"Const", "Fill", "ZerosLike"} & set(of_its_shape)

@@ -302,7 +302,7 @@ def main():
     parser.add_argument("--measure", action="store_true", help="measure steps on this machine")
     parser.add_argument("--rounds", type=int, default=3, help="processes for each step")
     parser.add_argument("--jpeg-bytes", type=float, default=98e3, help="of an image")
-    parser.add_argument("--core-rate", type=float, default=100, help="images/s a core prepares")
+    parser.add_argument("--core-rate", type=float, default=80, help="images/s a core prepares")
     parser.add_argument("--figure", default=Path(__file__).parents[1] / "docs" / "scaling.png")
     args = parser.parse_args()
     if args.measure:

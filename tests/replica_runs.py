@@ -128,7 +128,9 @@ def streams(dataset, strategy):
 
     def make(shards):
         asked.append((shards.first, shards.mine))
-        return training_batches(dataset.splits["train"], Augmentation((32, 32)), 2, 0, shards=shards)
+        return training_batches(
+            dataset.splits["train"], Augmentation((32, 32)), 2, 0, shards=shards
+        )
 
     iter(sharded(strategy, make))
     return asked

@@ -699,7 +699,8 @@ def test_evaluation_keeps_the_order_of_images_of_one_size():
 def test_a_stream_is_not_tuned():
     """Or TensorFlow may sleep up to a minute when it is let go of."""
     split = numbered(4)
-    for stream in (training_batches(split, Augmentation((8, 8)), 2, 0), evaluation_batches(split, 2)):
+    training = training_batches(split, Augmentation((8, 8)), 2, 0)
+    for stream in (training, evaluation_batches(split, 2)):
         assert stream.options().autotune.enabled is False
 
 

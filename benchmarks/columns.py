@@ -7,7 +7,7 @@ time, as the rows collide in the cache; oneDNN lays the matrix out anew if the w
 import numpy as np
 from in_turns import in_turns
 
-from fcn_keras.processor import use_onednn
+from fcn_keras.system.processor import use_onednn
 
 VALUES = 7 * 7 * 512
 WINDOWS = (64, 192, 256, 288, 512)
@@ -18,7 +18,8 @@ def main():
     use_onednn()  # before TensorFlow is imported
     import tensorflow as tf
 
-    from fcn_keras.products import BAD_COLUMNS, MORE_COLUMNS
+    from fcn_keras.cpu.layers import BAD_COLUMNS
+    from fcn_keras.cpu.winograd import MORE_COLUMNS
 
     def product(columns):
         matrix = tf.Variable(tf.random.stateless_normal((VALUES, columns), (0, columns)))

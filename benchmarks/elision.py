@@ -6,7 +6,7 @@ From the image to pool5, in Keras' layers and in those of an export.
 import numpy as np
 from in_turns import in_turns
 
-from fcn_keras.processor import use_onednn
+from fcn_keras.system.processor import use_onednn
 
 SIZES = (224, 500)
 ROUNDS = 9
@@ -18,7 +18,7 @@ def main():
     import tensorflow as tf
 
     from fcn_keras import build
-    from fcn_keras.products import with_own_products
+    from fcn_keras.cpu.products import with_own_products
 
     def trunks(elide_padding):
         network = build("fcn8s", 21, weights=None, elide_padding=elide_padding)

@@ -5,15 +5,15 @@
 Images a second, labelled and trained on, in float32 and bfloat16, and what share that is of the
 chip's own rate, measured by a matrix product in the same program. Each figure is a process of its
 own: `KERAS_BACKEND` holds for a whole one, and so does a GPU's memory. The PyTorch network is
-`fcn_keras.peers.usual_torch`, torchvision's way: eager, channels last, `torch.autocast`.
+`fcn_keras.bench.peers.usual_torch`, torchvision's way: eager, channels last, `torch.autocast`.
 
 Where there is no GPU it prints what it would run. To see that it works,
 
     python benchmarks/gpu.py --device cpu --size 64 --width 0.0625 --batch 1
 
 A training step is the cross-entropy of all pixels and Adam; upsampling does not learn. FLOPs are
-those of `fcn_keras.cost`, which for PyTorch counts the whole padding. Float32 is TF32 where the
-chip has it, as TensorFlow and JAX use it unless told otherwise.
+those of `fcn_keras.models.cost`, which for PyTorch counts the whole padding. Float32 is TF32 where
+the chip has it, as TensorFlow and JAX use it unless told otherwise.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def show(args, found, failed):
 
 def measure(args, program, precision, job):
     """Measures one figure in this process."""
-    from fcn_keras.cost import cost
+    from fcn_keras.models.cost import cost
 
     size = (args.size, args.size)
     options = {"width": args.width, "elide_padding": program != "pytorch"}
@@ -158,7 +158,7 @@ def in_keras(args, precision, job):
     import keras
     import numpy as np
 
-    from fcn_keras.fcn import build
+    from fcn_keras.models.fcn import build
 
     if args.device == "gpu":
         require_gpu(keras)
@@ -237,7 +237,7 @@ def pytorch(args, precision, job):
     """The same in PyTorch."""
     import torch
 
-    from fcn_keras.peers.usual_torch import FCN
+    from fcn_keras.bench.peers.usual_torch import FCN
 
     on_gpu = args.device == "gpu"
     if on_gpu and not torch.cuda.is_available():

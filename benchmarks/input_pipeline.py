@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from fcn_keras.data import load_dataset
+from fcn_keras.data.augmentation import Augmentation
+from fcn_keras.data.batches import training_batches
 from fcn_keras.data.dataset import Remembered
-from fcn_keras.data.pipeline import Augmentation, training_batches
+from fcn_keras.data.registry import load_dataset
 
 SIZE, BATCH = 256, 4
 AUGMENTATION = Augmentation((SIZE, SIZE), True, (0.75, 1.33), 0.15)

@@ -3,7 +3,8 @@
     python benchmarks/scaling.py            # a second: writes docs/scaling.png, prints Markdown
     python benchmarks/scaling.py --measure  # minutes: steps of this machine beside their FLOPs
 
-The arithmetic is that of `fcn_keras.cost`. What is assumed of machines stands here, in capitals.
+The arithmetic is that of `fcn_keras.models.cost`. What is assumed of machines stands here, in
+capitals.
 """
 
 import argparse
@@ -12,8 +13,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from fcn_keras.cost import cost
-from fcn_keras.processor import use_onednn
+from fcn_keras.models.cost import cost
+from fcn_keras.system.processor import use_onednn
 
 PEAK = 989e12  # FLOP/s in bfloat16 of an NVIDIA H100 SXM, without sparsity
 PEAK_SHARE = 0.4  # of it that convolutions of this size are taken to reach
@@ -217,7 +218,7 @@ def draw(path):
 
 def measure(rounds):
     """Steps of several sizes and widths, in turns, each in a process of its own."""
-    from fcn_keras.bench_training import Step, as_json, bench_training
+    from fcn_keras.bench.steps import Step, as_json, bench_training
 
     steps = [Step(width=0.25, size=(size, size), batch_size=2) for size in (320, 224, 500)]
     steps += [Step(width=width, size=(320, 320), batch_size=2) for width in (0.125, 0.5)]
@@ -250,9 +251,9 @@ def measure_sum(rounds, width=0.25, size=(320, 320)):
     """
     import tensorflow as tf
 
-    from fcn_keras.devices import make_strategy
-    from fcn_keras.fcn import build
-    from fcn_keras.task import SegmentationTask
+    from fcn_keras.models.fcn import build
+    from fcn_keras.system.devices import make_strategy
+    from fcn_keras.training.task import SegmentationTask
 
     two = make_strategy("cpu:2")
     gradients = [x.parameters for x in cost("fcn8s", size, width=width).layers if x.trained]

@@ -6,7 +6,7 @@ A bilinear kernel joins each class to itself alone. The convolution multiplies a
 import numpy as np
 from in_turns import in_turns
 
-from fcn_keras.processor import use_onednn
+from fcn_keras.system.processor import use_onednn
 
 # Classes, stride and rows of scores, of which an image of 500x500 has so many.
 LAYERS = {
@@ -22,7 +22,7 @@ def main():
     import keras
     import tensorflow as tf
 
-    from fcn_keras.bilinear import Bilinear, interpolate
+    from fcn_keras.models.bilinear import Bilinear, interpolate
 
     print(f"{'':24}{'convolution':>14}{'interpolation':>15}{'ratio':>8}")
     for name, (classes, stride, rows) in LAYERS.items():

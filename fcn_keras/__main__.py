@@ -2,6 +2,6 @@
 
 import sys
 
-from fcn_keras.cli import main
+from fcn_keras.cli.app import main
 
 sys.exit(main())

@@ -9,6 +9,10 @@ class UserError(ValueError):
     """
 
 
+class LabelError(UserError):
+    """A mask that can be read, but holds something that stands for no class."""
+
+
 class WriteError(OSError):
     """A file could not be written: one clear line, and exit code 1 on the command line."""
 
@@ -19,3 +23,11 @@ class ServerError(ConnectionError):
 
 class MachineLost(ConnectionError):
     """Another machine of the same training could not be reached any more."""
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or what kind it is where it says nothing.
+
+    Libraries go on with all that they know.
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0]

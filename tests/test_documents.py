@@ -14,8 +14,9 @@ from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import fcn_keras
-from fcn_keras import cli, runtimes
-from fcn_keras.names import FORMATS
+from fcn_keras import cli
+from fcn_keras.exporters import runtimes
+from fcn_keras.exporters.formats import FORMATS
 
 ROOT = Path(fcn_keras.__file__).parents[1]
 GUIDE = ROOT / "docs" / "using-a-model.md"

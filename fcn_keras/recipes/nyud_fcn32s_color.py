@@ -6,7 +6,7 @@ Published: NYUDv2 test, 654 images, 40 classes (percent).
 Cost: 100 000 images of 640x480.
 """
 
-from fcn_keras.recipes.reference import HEAVY, NYUD_MEAN
+from fcn_keras.recipes.common.reference import HEAVY, NYUD_MEAN
 
 PUBLISHED = dict(pixel_accuracy=60.0, mean_accuracy=42.2, mean_iu=29.2, frequency_weighted_iu=43.9)
 

@@ -8,7 +8,7 @@ Published: NYUDv2 test, 654 images, 40 classes (percent).
 Cost: 100 000 images of 640x480, two trunks each.
 """
 
-from fcn_keras.recipes.reference import HEAVY
+from fcn_keras.recipes.common.reference import HEAVY
 
 PUBLISHED = dict(pixel_accuracy=64.3, mean_accuracy=44.9, mean_iu=32.8, frequency_weighted_iu=48.0)
 

@@ -8,7 +8,7 @@ Published: NYUDv2 test, 654 images, 40 classes (percent).
 Cost: 100 000 images of 640x480.
 """
 
-from fcn_keras.recipes.reference import HEAVY
+from fcn_keras.recipes.common.reference import HEAVY
 
 PUBLISHED = dict(pixel_accuracy=57.1, mean_accuracy=35.2, mean_iu=24.2, frequency_weighted_iu=40.4)
 

@@ -8,7 +8,7 @@ Published: PASCAL-Context, 59 classes, 5105 images of VOC2010 val (percent).
 Cost: 400 000 images.
 """
 
-from fcn_keras.recipes.reference import CONTEXT_MEAN, HEAVY
+from fcn_keras.recipes.common.reference import CONTEXT_MEAN, HEAVY
 
 PUBLISHED = dict(pixel_accuracy=63.8, mean_accuracy=42.7, mean_iu=31.8, frequency_weighted_iu=48.3)
 

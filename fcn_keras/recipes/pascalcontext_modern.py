@@ -6,7 +6,7 @@ Published: FCN-8s of the paper, PASCAL-Context, 59 classes, 5105 images of VOC20
 Cost: 60 epochs of 4998 images.
 """
 
-from fcn_keras.recipes.reference import CONTEXT_MEAN, MODERN
+from fcn_keras.recipes.common.reference import CONTEXT_MEAN, MODERN
 
 PUBLISHED = dict(pixel_accuracy=65.9, mean_accuracy=46.5, mean_iu=35.1, frequency_weighted_iu=51.0)
 

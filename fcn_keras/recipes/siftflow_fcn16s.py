@@ -9,7 +9,7 @@ Published: SIFT Flow test, 200 images, semantic head (percent); the geometric he
 Cost: 100 000 images of 256x256.
 """
 
-from fcn_keras.recipes.reference import HEAVY, SIFTFLOW_MEAN
+from fcn_keras.recipes.common.reference import HEAVY, SIFTFLOW_MEAN
 
 PUBLISHED = dict(pixel_accuracy=85.2, mean_accuracy=51.7, mean_iu=39.5, frequency_weighted_iu=76.1)
 

@@ -8,7 +8,7 @@ Published: no row that could be read; see docs/results.md.
 Cost: 100 000 images of 256x256.
 """
 
-from fcn_keras.recipes.reference import HEAVY, SIFTFLOW_MEAN
+from fcn_keras.recipes.common.reference import HEAVY, SIFTFLOW_MEAN
 
 PUBLISHED = {}
 

@@ -7,7 +7,7 @@ Published: FCN-16s of the paper, SIFT Flow test, 200 images, semantic head (perc
 Cost: 60 epochs of 2486 images.
 """
 
-from fcn_keras.recipes.reference import MODERN, SIFTFLOW_MEAN
+from fcn_keras.recipes.common.reference import MODERN, SIFTFLOW_MEAN
 
 PUBLISHED = dict(pixel_accuracy=85.2, mean_accuracy=51.7, mean_iu=39.5, frequency_weighted_iu=76.1)
 

@@ -8,7 +8,7 @@ Published: VOC 2011 seg11valid, 736 images (percent).
 Cost: 100 000 images forward and backward; 3 days on one K40c in the paper.
 """
 
-from fcn_keras.recipes.reference import HEAVY, VOC_MEAN
+from fcn_keras.recipes.common.reference import HEAVY, VOC_MEAN
 
 PUBLISHED = dict(pixel_accuracy=90.5, mean_accuracy=76.5, mean_iu=63.6, frequency_weighted_iu=83.5)
 

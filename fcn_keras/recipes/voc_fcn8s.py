@@ -8,7 +8,7 @@ Published: VOC 2011 seg11valid, 736 images (percent).
 Cost: 100 000 images; about 1 day on one K40c in the paper.
 """
 
-from fcn_keras.recipes.reference import HEAVY, VOC_MEAN
+from fcn_keras.recipes.common.reference import HEAVY, VOC_MEAN
 
 PUBLISHED = dict(pixel_accuracy=91.2, mean_accuracy=77.6, mean_iu=65.5, frequency_weighted_iu=84.5)
 

@@ -8,7 +8,7 @@ Published: VOC 2011 seg11valid, 736 images (percent).
 Cost: 300 000 images, three times voc-fcn32s.
 """
 
-from fcn_keras.recipes.reference import HEAVY, VOC_MEAN
+from fcn_keras.recipes.common.reference import HEAVY, VOC_MEAN
 
 PUBLISHED = dict(pixel_accuracy=91.1, mean_accuracy=78.5, mean_iu=65.4, frequency_weighted_iu=84.4)
 

@@ -10,7 +10,7 @@ Published: VOC 2011 seg11valid, 736 images (percent).
 Cost: 2 000 000 images, in 100 000 steps.
 """
 
-from fcn_keras.recipes.reference import HEAVY, VOC_MEAN
+from fcn_keras.recipes.common.reference import HEAVY, VOC_MEAN
 
 PUBLISHED = dict(mean_iu=48.0)
 

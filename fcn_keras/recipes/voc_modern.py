@@ -6,7 +6,7 @@ Published: VOC 2011 seg11valid, 736 images (percent), by the reference's own rec
 Cost: 50 epochs of 8498 images.
 """
 
-from fcn_keras.recipes.reference import MODERN, VOC_MEAN
+from fcn_keras.recipes.common.reference import MODERN, VOC_MEAN
 
 PUBLISHED = dict(pixel_accuracy=91.1, mean_accuracy=78.5, mean_iu=65.4, frequency_weighted_iu=84.4)
 

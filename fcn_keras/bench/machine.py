@@ -1,0 +1,37 @@
+"""Where and with what a measurement is made."""
+
+import os
+import platform
+import sys
+
+from fcn_keras.system import processor
+from fcn_keras.system.versions import versions
+
+
+def about() -> dict:
+    """Says where and with what a measurement was made."""
+    return {
+        "machine": machine(),
+        "versions": versions(),
+        "command": " ".join(["python -m fcn_keras", *sys.argv[1:]]),
+    }
+
+
+def machine() -> dict:
+    """Describes this machine; what it does not tell is None."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        memory = None
+    return {
+        "cpu": processor.about().get("model name") or platform.processor() or platform.machine(),
+        "cores": processor.cores(),
+        "memory_bytes": memory,
+        "bfloat16_instructions": processor.computes_in("bfloat16"),
+        "gpu": details.get("device_name"),
+        "system": platform.platform(),
+    }

@@ -1,0 +1,89 @@
+"""FCNs in PyTorch, as one writes them there."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from fcn_keras.bench.peers.plan import plan
+
+
+class FCN(nn.Module):
+    """A network; its layers have the names of this package's.
+
+    Args:
+        variant: `"fcn32s"`, `"fcn16s"` or `"fcn8s"`.
+        num_classes: number of classes C.
+        width, geometry: see `fcn_keras.build`.
+        mean, std: of the preprocessing, BGR.
+    """
+
+    def __init__(self, variant, num_classes, width=1.0, geometry="paper", mean=(0, 0, 0), std=1.0):
+        super().__init__()
+        self.plan = plan(variant, width, geometry)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None])
+        self.std = float(std)
+        for conv in [*sum(self.plan.blocks, []), *self.plan.fc]:
+            layer = nn.Conv2d(conv.inputs, conv.channels, conv.kernel, padding=conv.pad)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+            self.add_module(conv.name, layer)
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(0.5)
+        scored = [("fr", conv.channels)]
+        for step in self.plan.steps:
+            layer = nn.ConvTranspose2d(
+                num_classes, num_classes, 2 * step.factor, step.factor, bias=False
+            )
+            layer.weight.requires_grad_(False)
+            self.add_module(step.name, layer)
+            if step.skip:
+                scored.append((step.skip, step.skip_channels))
+        for name, channels in scored:
+            layer = nn.Conv2d(channels, num_classes, 1)
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+            self.add_module(f"score_{name}", layer)
+
+    def forward(self, image):
+        """RGB `(N, H, W, 3)` in 0..255 to logits `(N, C, H, W)`."""
+        size = image.shape[1:3]
+        x = image.permute(0, 3, 1, 2).flip(1).float()
+        x = ((x - self.mean) / self.std).to(self.fc7.weight.dtype)
+        if self.conv1_2.weight.is_contiguous(memory_format=torch.channels_last):
+            x = x.contiguous(memory_format=torch.channels_last)
+        else:
+            x = x.contiguous()
+        pools = {}
+        for block, convs in enumerate(self.plan.blocks, start=1):
+            for conv in convs:
+                x = self.relu(self.get_submodule(conv.name)(x))
+            x = pools[f"pool{block}"] = self.pool(x)
+        for conv in self.plan.fc:
+            x = self.dropout(self.relu(self.get_submodule(conv.name)(x)))
+        x = self.score_fr(x)
+        for step in self.plan.steps:
+            x = self.get_submodule(step.name)(x)
+            if step.skip is None:
+                return _crop(x, step.crop, size)
+            skip = self.get_submodule(f"score_{step.skip}")(pools[step.skip])
+            if step.crop:
+                x = _crop(x, step.crop, skip.shape[2:])
+            else:
+                skip = _crop(skip, step.crop_skip, x.shape[2:])
+            x = x + skip
+
+
+def _crop(x, start, size):
+    return x[:, :, start : start + size[0], start : start + size[1]]
+
+
+def set_weights(model: nn.Module, weights: dict[str, np.ndarray]):
+    """Fills a network with `weights`, see `fcn_keras.bench.peers.forward`."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            layer, _, kind = name.partition(".")
+            array = weights[f"{layer}.{'kernel' if kind == 'weight' else kind}"]
+            if array.ndim == 4:
+                array = array.transpose(3, 2, 0, 1)
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(array)))

@@ -1,0 +1,1 @@
+"""Convolutions as processors compute them fastest."""

@@ -1,0 +1,169 @@
+"""Layers that compute what a convolution does, as products of matrices."""
+
+import math
+
+import tensorflow as tf
+from keras import layers
+
+from fcn_keras.cpu import kernel_gradients as taps
+from fcn_keras.cpu import winograd
+from fcn_keras.cpu.last_gradients import LastGradients
+from fcn_keras.cpu.winograd import MORE_COLUMNS
+from fcn_keras.errors import UserError
+from fcn_keras.models.bilinear import interpolate
+from fcn_keras.system.processor import has_only_avx2
+
+TILES = 20
+
+# With AVX2 alone a product by a matrix of 4096 columns takes twice the time of others, for the
+# reason that `winograd` gives. Columns of zeros move the rows. Without these oneDNN lays such a
+# matrix out anew, unless the other one has few rows: from half of `ROWS` on, rows of zeros take
+# less time than they save.
+BAD_COLUMNS = 4096  # of windows' weights
+
+ROWS = 288
+
+
+class _Product(layers.Layer):
+    """Computes what a convolution does."""
+
+    def __init__(self, conv):
+        super().__init__(name=conv.name, dtype=conv.dtype_policy)
+        self.conv = conv
+        self.built = True
+
+    # Gradients written by hand are for training alone: a SavedModel would hold them too, and cannot
+    # where weights are constants.
+    def call(self, x, training=None):
+        found = self.convolve(x, training)
+        if self.conv.use_bias:
+            found = tf.nn.bias_add(found, self.conv.bias)
+        return self.conv.activation(found)
+
+    @property
+    def kernel(self):
+        return tf.convert_to_tensor(self.conv.kernel)
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(input_shape)
+
+    def get_config(self):
+        raise UserError(
+            f"{self.name}: is a product that only computes. Save, copy or export the network that "
+            "`with_products` was called with, which has the same weights."
+        )
+
+
+class Windows(_Product):
+    def convolve(self, x, training):
+        kernel, padded, more = self.kernel, x, 0
+        filters = kernel.shape[-1]
+        matrix = tf.reshape(kernel, (-1, filters))
+        shape = (*self.compute_output_shape(x.shape)[:-1], filters)
+        if has_only_avx2() and filters % BAD_COLUMNS == 0:
+            more = self._more_rows(x)
+            padded = tf.pad(x, [(0, 0), (0, more), (0, 0), (0, 0)])
+        windows, sizes = self._windows(padded)
+        multiply = self._multiply_to_train(x, sizes) if training else tf.matmul
+        found = tf.reshape(multiply(windows, matrix), (*sizes, filters))
+        return tf.ensure_shape(found[:, : sizes[1] - more], shape)
+
+    def _more_rows(self, x):
+        """How many rows of zeros below the images give as many windows as make a product fast."""
+        images, height, width = tf.unstack(tf.shape(x)[:3])
+        if self.conv.padding == "valid":
+            height -= self.conv.kernel_size[0] - 1
+            width -= self.conv.kernel_size[1] - 1
+        line = tf.maximum(images * width, 1)
+        missing = ROWS - height * line
+        return tf.where((missing > 0) & (missing <= ROWS // 2), -(-missing // line), 0)
+
+    def _windows(self, x):
+        """Returns a row for each window of images, `(n h w, values)`, and `n`, `h` and `w`."""
+        (height, width), channels = self.conv.kernel_size, x.shape[-1]
+        if (height, width) != (1, 1):
+            sizes, ones = [1, height, width, 1], [1, 1, 1, 1]
+            x = tf.image.extract_patches(x, sizes, ones, ones, self.conv.padding.upper())
+        return tf.reshape(x, (-1, height * width * channels)), tf.unstack(tf.shape(x))[:3]
+
+    def _multiply_to_train(self, x, sizes):
+        """Returns a function that multiplies windows by a matrix.
+
+        Args:
+            x: the images.
+            sizes: how many windows there are, `n`, `h` and `w`, with those of rows of zeros.
+        """
+
+        @tf.autograph.experimental.do_not_convert  # autograph would take the pair for the result
+        @tf.custom_gradient
+        def multiply(windows, matrix):
+            def gradients(upstream):
+                of_windows = tf.matmul(upstream, matrix, transpose_b=True)
+
+                def of_matrix():
+                    # A variable that is updated while another computation reads it is copied. With
+                    # the gradient of the matrix an optimizer could begin, so that one comes last.
+                    with tf.control_dependencies([of_windows]):
+                        # The same windows again: they take 49 times the memory of the images. Rows
+                        # of zeros add nothing to them, and would not make this product faster.
+                        again, (_, height, _) = self._windows(x)
+                        of_them = tf.reshape(upstream, (*sizes, matrix.shape[-1]))[:, :height]
+                        of_them = tf.reshape(of_them, (-1, matrix.shape[-1]))
+                        return tf.matmul(again, of_them, transpose_a=True)
+
+                return of_windows, LastGradients.leave(self.conv.kernel, of_matrix)
+
+            return tf.matmul(windows, matrix), gradients
+
+        return multiply
+
+
+class Winograd(_Product):
+    def call(self, x, training=None):
+        tiles = [-(-size // winograd.TILE) if size else math.inf for size in x.shape[1:3]]
+        if (x.shape[0] or math.inf) * math.prod(tiles) < TILES:
+            return self.conv(x)
+        return super().call(x, training)
+
+    def convolve(self, x, training):
+        pad = 1 if self.conv.padding == "same" else 0
+        if training:
+            return winograd.trained(pad)(x, self.kernel)
+        return winograd.convolve(x, self.kernel, pad)
+
+
+class _Own:
+    """Computes with a copy of the kernel that has more columns, and leaves out what they make."""
+
+    def __init__(self, conv):
+        super().__init__(conv)
+        more = tf.pad(tf.convert_to_tensor(conv.kernel), [(0, 0)] * 3 + [(0, MORE_COLUMNS)])
+        self.own_kernel = tf.Variable(more, trainable=False)
+
+    @property
+    def kernel(self):
+        return tf.cast(self.own_kernel, self.compute_dtype)
+
+    def convolve(self, x, training):
+        return super().convolve(x, training)[..., : self.conv.filters]
+
+
+class OwnWindows(_Own, Windows):
+    pass
+
+
+class OwnWinograd(_Own, Winograd):
+    pass
+
+
+class Interpolation(_Product):
+    def convolve(self, x, training):
+        return interpolate(x, self.conv.strides[0])
+
+
+class Taps(_Product):
+    def call(self, x, training=None):
+        return super().call(x, training) if training else self.conv(x)
+
+    def convolve(self, x, training):
+        return taps.trained(self.conv.padding)(x, self.kernel)

@@ -1,0 +1,164 @@
+"""Convolutions as products of matrices, where processors are faster at these."""
+
+import math
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from fcn_keras.cpu import winograd
+from fcn_keras.cpu.layers import (
+    BAD_COLUMNS,
+    Interpolation,
+    OwnWindows,
+    OwnWinograd,
+    Taps,
+    Windows,
+    Winograd,
+)
+from fcn_keras.errors import UserError
+from fcn_keras.models.bilinear import Bilinear
+from fcn_keras.system.processor import has_only_avx2
+
+# With fewer channels, fewer pairs of one that goes in and one that comes out, or fewer tiles,
+# moving the values takes longer than multiplying saves.
+CHANNELS = 64
+
+PAIRS = 64 * 128
+
+
+def with_products(network: keras.Model) -> keras.Model:
+    """Returns a network that computes its large convolutions as products of matrices.
+
+    Its numbers are the same but for rounding (some 1e-6 of the largest). On processors:
+
+    - fc6 and fc7 become what they were before they were convolutions, products of windows and
+      weights. oneDNN's convolution does the windows of fc6, of which there are few, at a fifth
+      of the speed of a product. It costs memory for them: at width 1 0.1 MB for each cell.
+    - Convolutions of 3x3 from at least 64 channels to 128, in float32, become Winograd's, which
+      multiply a fourth as often, see `fcn_keras.cpu.winograd`. They take up to a seventh more
+      memory in all, and in narrow networks gain little.
+    - With AVX2 alone those of 3x3 from 64 channels to 64 have the gradient of their kernel found
+      by products, see `fcn_keras.cpu.kernel_gradients`.
+
+    Args:
+        network: a network of this package, or any other functional one; layers of models within
+            it stay as they are.
+
+    Returns:
+        A `keras.Model` that shares all weights with `network`, to compute with. What is saved,
+        weights alone too, is `network`. `network` itself if it has no layer of these kinds.
+
+    Raises:
+        UserError: if Keras computes with something else than TensorFlow.
+
+    Example:
+
+    >>> with_products(model)(image).shape == model(image).shape
+    True
+
+    Reference:
+        Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
+        section 3.1: fully connected layers as convolutions, and the way back.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            "`with_products` needs Keras' TensorFlow backend. "
+            f"Received: {keras.backend.backend()!r}."
+        )
+    return _cloned(network, _kind)
+
+
+def with_own_products(network: keras.Model) -> keras.Model:
+    """Returns what `with_products` does, for a network that is only to be exported.
+
+    Its largest layers get weights of their own there, a copy, with some columns of zeros if that
+    makes their products faster on processors with AVX2 alone; others lose nothing by it. Layers
+    whose kernel interpolates bilinearly do so channel by channel, see `bilinear.interpolate`.
+
+    Example:
+
+    >>> with_own_products(model)(image).shape == model(image).shape
+    True
+    """
+
+    def kind(layer):
+        if _is_bilinear(layer):
+            return Interpolation
+        found = _kind(layer)
+        if found is Windows and layer.filters % BAD_COLUMNS == 0:
+            return OwnWindows
+        if found is Winograd and layer.filters % winograd.BAD_FILTERS == 0:
+            return OwnWinograd
+        return found
+
+    return _cloned(network, kind)
+
+
+def _cloned(network, kind):
+    """Copies a network, but for the layers' weights, with layers of other kinds where there are."""
+    is_graph = isinstance(network, keras.Sequential) or hasattr(network, "operations")
+    if not is_graph or not any(map(kind, network.layers)):
+        return network
+
+    def clone(layer):
+        found = kind(layer)
+        return found(layer) if found else layer
+
+    return keras.models.clone_model(network, clone_function=clone)
+
+
+def on_this_machine(network: keras.Model) -> keras.Model:
+    """Returns what computes a network fastest here: `with_products` of it, but on a GPU.
+
+    Graphics processors have convolutions that are as good.
+
+    Example:
+
+    >>> on_this_machine(model)(image).shape == model(image).shape
+    True
+    """
+    return network if tf.config.list_logical_devices("GPU") else with_products(network)
+
+
+def _kind(layer):
+    """Returns the class that computes a layer faster, or None."""
+    # A class of someone else's may compute something else. A dilated fc6 has many windows that
+    # overlap, which would be stored many times over.
+    if not (
+        type(layer) is layers.Conv2D
+        and layer.built
+        and layer.strides == layer.dilation_rate == (1, 1)
+        and layer.groups == 1
+        and layer.data_format == "channels_last"
+    ):
+        return None
+    if layer.name.startswith(("fc6", "fc7")):
+        return Windows
+    if (
+        layer.kernel_size == (winograd.TAPS, winograd.TAPS)
+        and layer.compute_dtype == "float32"
+        and min(layer.kernel.shape[2:]) >= CHANNELS
+    ):
+        if math.prod(layer.kernel.shape[2:]) >= PAIRS:
+            return Winograd
+        return Taps if has_only_avx2() else None
+    return None
+
+
+def _is_bilinear(layer):
+    if not (
+        type(layer) is layers.Conv2DTranspose
+        and layer.built
+        and layer.padding == "valid"
+        and layer.data_format == "channels_last"
+        and layer.compute_dtype == "float32"
+        and layer.output_padding is None
+        and layer.dilation_rate == (1, 1)
+        and layer.kernel_size == tuple(2 * stride for stride in layer.strides)
+        and layer.strides[0] == layer.strides[1]
+        and layer.filters == layer.kernel.shape[-1]
+    ):
+        return False
+    filled = Bilinear()(layer.kernel.shape, layer.kernel.dtype)
+    return bool(tf.reduce_all(tf.convert_to_tensor(layer.kernel) == filled))

@@ -1,0 +1,90 @@
+"""Image files as arrays; whatever cannot be read right is refused by name."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fcn_keras.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+
+# Grey values of 16 bits, of which the upper 8 are what an 8-bit reader would see.
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # an EXIF tag, and what it says of a quarter turn
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads a photo, upright as its EXIF data says.
+
+    Args:
+        path: a file in any format that Pillow reads.
+
+    Returns:
+        A uint8 array `(H, W, 3)`, RGB.
+
+    Raises:
+        UserError: if the file is no image, or a broken one; names the file.
+    """
+    with opened(path) as image:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    if image.mode in DEEP_MODES:
+        image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+    # Transparency is left out; Pillow would warn that a palette's cannot be kept in RGB.
+    image.info.pop("transparency", None)
+    return np.asarray(image.convert("RGB"))
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Reads height and width from a file's header, upright as its EXIF data says.
+
+    Raises:
+        UserError: if the file is no image; names the file.
+    """
+    with opened(path) as image:
+        width, height = image.size
+        # Pillow decodes a whole PNG in search of EXIF data, which hardly any has.
+        if image.format != "PNG" or _has_exif(image.fp):
+            if image.getexif().get(_ORIENTATION) in _TURNED:
+                width, height = height, width
+        return height, width
+
+
+def _has_exif(file):
+    """Whether a PNG, open at any place, has a chunk that may tell how the camera was held."""
+    place = file.tell()
+    position = 8
+    try:
+        while True:
+            file.seek(position)
+            head = file.read(8)
+            if len(head) < 8 or head[4:] == b"IEND":
+                return False
+            if head[4:] == b"eXIf":
+                return True
+            if head[4:] in (b"tEXt", b"zTXt", b"iTXt"):
+                if file.read(17).startswith((b"Raw profile type ", b"XML:com.adobe.xmp")):
+                    return True
+            position += 12 + int.from_bytes(head[:4])
+    finally:
+        file.seek(place)
+
+
+@contextmanager
+def opened(path):
+    try:
+        with Image.open(path) as image:
+            yield image
+    # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as an image ({reason_of(error)}).") from error
+
+
+def reason_of(error):
+    if isinstance(error, UnidentifiedImageError):
+        return "unknown or damaged format"
+    lines = str(error).splitlines() or [type(error).__name__]
+    return getattr(error, "strerror", None) or lines[0]

@@ -1,0 +1,1 @@
+"""Anyone's folder of images and masks as a data set."""

@@ -1,0 +1,1 @@
+"""TensorFlow Datasets as data sets of this package."""

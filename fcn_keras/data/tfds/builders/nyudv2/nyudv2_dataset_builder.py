@@ -1,0 +1,213 @@
+"""TensorFlow Datasets builder for NYUDv2."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from fcn_keras.data.files.matlab import read_label, read_mat
+from fcn_keras.data.palette import voc_palette
+from fcn_keras.data.tfds.builders.downloads import Source, locate
+from fcn_keras.data.tfds.builders.nyudv2 import about
+from fcn_keras.data.tfds.builders.photos import photo_example
+from fcn_keras.errors import UserError
+
+_DESCRIPTION = """
+NYUDv2: 1449 rooms in colour and depth, labelled with the 40 classes of Gupta et al. (2013).
+"""
+
+PACKED = Source(
+    "nyud.tar.gz", ("http://dl.caffe.berkeleyvision.org/nyud.tar.gz",), folder="data/images"
+)
+OFFICIAL = Source(
+    "nyu_depth_v2_labeled.mat",
+    ("http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/nyu_depth_v2_labeled.mat",),
+)
+MAPPING = Source(
+    "classMapping40.mat",
+    ("https://raw.githubusercontent.com/ankurhanda/nyuv2-meta-data/master/classMapping40.mat",),
+    digests=("e377c88729dd63af81205ac9a8634a19",),
+)
+
+
+@dataclass(kw_only=True)
+class Config(tfds.core.BuilderConfig):
+    """What is seen of a room.
+
+    Attributes:
+        features: the folder of FCN's packing that each feature comes from.
+    """
+
+    features: dict[str, str] = field(default_factory=dict)
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Builds NYUDv2 from FCN's own packing, or from the official file.
+
+    The reference trains on trainval, 795 images, and validates on test, 654 images; so these are
+    the splits `train` and `validation`.
+
+    Each example holds:
+
+    - `"image"`: `uint8` array `(H, W, 3)`, RGB; in the configuration "hha" the encoding of depth
+      (horizontal disparity, height above ground, angle with gravity), in the order of its file.
+    - `"hha"`: that encoding besides RGB, in the configuration "color_hha".
+    - `"depth"`: `uint16` array `(H, W, 1)`, millimetres, in the configuration "color_depth".
+    - `"label"`: `uint8` array `(H, W, 1)`, 0 to 39, or 255 for void.
+    - `"id"`: such as `"img_5001"`.
+
+    HHA comes with FCN's packing only.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+    Either {PACKED.name} from {PACKED.urls[0]}, or the folder that it holds; or {OFFICIAL.name} from
+    {OFFICIAL.urls[0]} with {MAPPING.name} from {MAPPING.urls[0]}.
+    """
+    BUILDER_CONFIGS = [
+        Config(name="color", description="RGB.", features={"image": "images"}),
+        Config(name="hha", description="Encoded depth.", features={"image": "hha"}),
+        Config(
+            name="color_hha",
+            description="RGB with encoded depth.",
+            features={"image": "images", "hha": "hha"},
+        ),
+        Config(
+            name="color_depth",
+            description="RGB with depth.",
+            features={"image": "images", "depth": "depth"},
+        ),
+    ]
+
+    # Numbers of images, from 1.
+    SPLITS = {"train": about.TRAINVAL, "validation": about.TEST}
+
+    def _info(self):
+        kinds = {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+            "hha": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+            # Reading a 16-bit PNG would take OpenCV.
+            "depth": tfds.features.Tensor(
+                shape=(None, None, 1), dtype=np.uint16, encoding=tfds.features.Encoding.ZLIB
+            ),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            homepage="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
+            features=tfds.features.FeaturesDict(
+                {
+                    **{name: kinds[name] for name in self.builder_config.features},
+                    "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+                    "id": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(
+                {
+                    "classes": list(about.CLASSES),
+                    # Without black, which looks like nothing.
+                    "colors": voc_palette(len(about.CLASSES) + 1)[1:].tolist(),
+                    "ignore_label": 255,
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager):
+        read, paths = self._find(dl_manager)
+        return {
+            split: self._generate_examples(read, paths, numbers)
+            for split, numbers in self.SPLITS.items()
+        }
+
+    def _generate_examples(self, read, paths, numbers):
+        yield from read(*paths, numbers)
+
+    def _find(self, dl_manager):
+        """Chooses what to read: a file that is at hand, or else one that can be fetched."""
+        if "hha" in self.builder_config.features.values():
+            try:
+                return self._read_packed, locate(dl_manager, [PACKED])
+            except UserError as error:
+                raise UserError(f"HHA comes with {PACKED.name} only: {error}") from error
+        if root := _at_hand(dl_manager, PACKED):
+            return self._read_packed, [root]
+        if path := _at_hand(dl_manager, OFFICIAL):
+            return self._read_official, [path, *locate(dl_manager, [MAPPING])]
+        try:
+            return self._read_packed, locate(dl_manager, [PACKED])
+        except UserError as error:
+            fault = str(error)
+        try:
+            return self._read_official, locate(dl_manager, [OFFICIAL, MAPPING])
+        except UserError as error:
+            raise UserError(f"{fault} Or instead of it: {error}") from error
+
+    def _read_packed(self, root, numbers):
+        for number in numbers:
+            stem = f"img_{5000 + number}"
+            files = {
+                name: root / "data" / kind / f"{stem}.png"
+                for name, kind in self.builder_config.features.items()
+            }
+            for path in files.values():
+                if not path.is_file():
+                    raise UserError(f"{path}: is missing.")
+            mask = root / "segmentation" / f"{stem}.mat"
+            label = _encode(read_label(mask, "segmentation", 0, len(about.CLASSES)))
+            example = photo_example(files["image"], mask, label, len(about.CLASSES))
+            if "hha" in files:
+                example["hha"] = files["hha"].read_bytes()
+            if "depth" in files:
+                with Image.open(files["depth"]) as depth:
+                    example["depth"] = np.asarray(depth).astype("uint16")[:, :, None]
+            yield number, example
+
+    def _read_official(self, path, mapping, numbers):
+        classes = _read_mapping(mapping)
+        try:
+            file = h5py.File(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read as HDF5; fetch it again.") from error
+        with file:
+            absent = {"images", "labels", "depths"} - {*file}
+            if absent:
+                raise UserError(f"{path}: has no `{min(absent)}`; is it the official file?")
+            for number in numbers:
+                # The file counts from 0, and has the axes of every array turned round.
+                label = _encode(classes[file["labels"][number - 1].T])
+                example = {
+                    "image": file["images"][number - 1].transpose(2, 1, 0),
+                    "label": label[:, :, None],
+                    "id": f"img_{5000 + number}",
+                }
+                if "depth" in self.builder_config.features:
+                    depth = np.rint(file["depths"][number - 1].T * 1000)
+                    example["depth"] = depth.astype("uint16")[:, :, None]
+                yield number, example
+
+
+def _at_hand(dl_manager, source):
+    try:
+        return locate(dl_manager, [replace(source, urls=())])[0]
+    except UserError:
+        return None
+
+
+def _read_mapping(path: Path):
+    """The class, 1 to 40, of each of the official file's labels; 0 is void in both."""
+    classes = read_mat(path, "mapClass").ravel()
+    names = [str(name.item()) for name in read_mat(path, "className").ravel()]
+    if names != list(about.CLASSES) or classes.min() < 1 or classes.max() > len(names):
+        raise UserError(f"{path}: does not map to the 40 classes; fetch it from {MAPPING.urls[0]}.")
+    return np.concatenate([[0], classes])
+
+
+def _encode(label):
+    """0 for void and classes from 1 become classes from 0 and 255."""
+    return (label - 1).astype("uint8")

@@ -1,0 +1,83 @@
+"""TensorFlow Datasets builder for PASCAL-Context."""
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from fcn_keras.data.files.matlab import read_label
+from fcn_keras.data.folders.voc_devkit import photo_path, read_list
+from fcn_keras.data.palette import voc_palette
+from fcn_keras.data.tfds.builders.downloads import Source, locate
+from fcn_keras.data.tfds.builders.pascal_context import about
+from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
+from fcn_keras.errors import UserError
+
+_DESCRIPTION = """
+PASCAL-Context: 10103 images of PASCAL VOC 2010 with a label on every pixel, here one of the 59
+most frequent classes or background.
+"""
+
+IMAGES = Source(
+    "VOCtrainval_03-May-2010.tar",
+    ("http://host.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar",),
+    folder="VOCdevkit/VOC2010",
+    digests=(
+        "da459979d0c395079b5c75ee67908abb",
+        "1af4189cbe44323ab212bff7afbc7d0f55a267cc191eb3aac911037887e5c7d4",
+    ),
+)
+LABELS = Source(
+    "trainval.tar.gz",
+    (
+        "https://cs.stanford.edu/~roozbeh/pascal-context/trainval.tar.gz",
+        "http://www.stat.ucla.edu/~ccvl/datasets/pascal-context/trainval.tar.gz",
+    ),
+    folder="trainval",
+    digests=("df034edb2c12aa7d33b42b20bb1796e3",),
+)
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Builds PASCAL-Context with 59 classes and background.
+
+    The splits `train` and `validation` are those images of VOC 2010's `Main/train.txt` and
+    `Main/val.txt` that have an annotation: 4998 and 5105.
+
+    Each example holds:
+
+    - `"image"`: `uint8` array `(H, W, 3)`, RGB.
+    - `"label"`: `uint8` array `(H, W, 1)`, 0 for background, which is every label outside the 59,
+      and 1 to 59. There is no void.
+    - `"id"`: the name of the image, such as `"2008_000002"`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+    {IMAGES.name} from {IMAGES.urls[0]}, or unpacked as {IMAGES.folder}; and {LABELS.name} from
+    {LABELS.urls[0]}, or unpacked as {LABELS.folder}.
+    """
+
+    def _info(self):
+        colors = voc_palette(len(about.CLASSES)).tolist()
+        return photo_info(self, _DESCRIPTION, about.CLASSES, colors)
+
+    def _split_generators(self, dl_manager):
+        images, labels = locate(dl_manager, [IMAGES, LABELS])
+        devkit, labels = images / IMAGES.folder, labels / LABELS.folder
+        annotated = {path.stem for path in labels.glob("*.mat")}
+        splits = {}
+        for split, name in {"train": "train", "validation": "val"}.items():
+            path = devkit / "ImageSets" / "Main" / f"{name}.txt"
+            ids = [id for id in read_list(path) if id in annotated]
+            if not ids:
+                raise UserError(f"{labels}: holds no annotation of an image that {path} names.")
+            splits[split] = self._generate_examples(devkit, labels, ids)
+        return splits
+
+    def _generate_examples(self, devkit, labels, ids):
+        classes = np.zeros(about.LABELS + 1, "uint8")
+        classes[list(about.VALUES.values())] = np.arange(1, len(about.CLASSES))
+        for index, id in enumerate(ids):
+            mask = labels / f"{id}.mat"
+            label = classes[read_label(mask, "LabelMap", 0, about.LABELS)]
+            yield index, photo_example(photo_path(devkit, id), mask, label, len(about.CLASSES))

@@ -1,0 +1,112 @@
+"""TensorFlow Datasets builder for SIFT Flow."""
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from fcn_keras.data.files.matlab import read_label
+from fcn_keras.data.palette import voc_palette
+from fcn_keras.data.tfds.builders.downloads import Source, locate
+from fcn_keras.data.tfds.builders.photos import photo_example
+from fcn_keras.data.tfds.builders.sift_flow import about
+from fcn_keras.errors import UserError
+
+_DESCRIPTION = """
+SIFT Flow: 2686 outdoor scenes of 256x256 pixels with two label maps, 33 semantic classes and 3
+geometric ones.
+"""
+
+_SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
+
+ARCHIVE = Source(
+    "SiftFlowDataset.zip",
+    ("http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip",),
+    folder=f"SemanticLabels/{_SCENES}",
+)
+
+_MAPS = {"SemanticLabels": about.SEMANTIC, "GeoLabels": about.GEOMETRIC}
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Builds SIFT Flow.
+
+    The reference trains on trainval, 2486 images, and validates on test, 200 images; so these are
+    the splits `train` and `validation`. Trainval is every image with annotations that is not in
+    test.
+
+    Each example holds:
+
+    - `"image"`: `uint8` array `(256, 256, 3)`, RGB.
+    - `"label"`: `uint8` array `(256, 256, 2)`: the semantic class, 0 to 32, and the geometric one,
+      0 to 2; 255 for void in both.
+    - `"id"`: the name of the image, such as `"coast_natu975"`.
+
+    `heads` in the metadata names the classes of both maps.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+    {ARCHIVE.name} from {ARCHIVE.urls[0]}, or its folders Images, SemanticLabels and GeoLabels.
+    """
+
+    TEST = about.TEST
+    TRAIN_SIZE = 2486
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            homepage="https://www.cs.unc.edu/~jtighe/Papers/ECCV10/",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    # OpenCV reads a PNG of two channels as one of four.
+                    "label": tfds.features.Tensor(
+                        shape=(None, None, 2), dtype=np.uint8, encoding=tfds.features.Encoding.ZLIB
+                    ),
+                    "id": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(
+                {
+                    "classes": list(about.SEMANTIC),
+                    # Without black, which looks like nothing.
+                    "colors": voc_palette(len(about.SEMANTIC) + 1)[1:].tolist(),
+                    "heads": {"sem": list(about.SEMANTIC), "geo": list(about.GEOMETRIC)},
+                    "ignore_label": 255,
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager):
+        (root,) = locate(dl_manager, [ARCHIVE])
+        folder = root / "Images" / _SCENES
+        images = {path.stem: path for path in sorted(folder.glob("*.jpg"))}
+        train = [stem for stem in images if stem not in {*self.TEST, *about.WITHOUT_LABELS}]
+        absent = [stem for stem in self.TEST if stem not in images]
+        if absent or len(train) < self.TRAIN_SIZE:
+            raise UserError(
+                f"{folder}: must hold {self.TRAIN_SIZE} images to train on and "
+                f"{len(self.TEST)} to validate on. It holds {len(train)} and "
+                f"{len(self.TEST) - len(absent)}; unpack {ARCHIVE.name} again."
+            )
+        splits = {"train": train, "validation": self.TEST}
+        return {
+            split: self._generate_examples(root, {stem: images[stem] for stem in stems})
+            for split, stems in splits.items()
+        }
+
+    def _generate_examples(self, root, images):
+        for index, (stem, image) in enumerate(images.items()):
+            examples = []
+            for folder, classes in _MAPS.items():
+                mask = root / folder / _SCENES / f"{stem}.mat"
+                # 0 is void, and so is -1, which the geometric maps have.
+                label = np.maximum(read_label(mask, "S", -1, len(classes)), 0)
+                examples.append(
+                    photo_example(image, mask, (label - 1).astype("uint8"), len(classes))
+                )
+            labels = [example["label"] for example in examples]
+            yield index, examples[0] | {"label": np.concatenate(labels, axis=-1)}

@@ -1,0 +1,27 @@
+"""Images to try a network on."""
+
+from pathlib import Path
+
+from fcn_keras.data.files.images import read_image
+from fcn_keras.data.folders.layout import list_files
+from fcn_keras.data.tfds.builders.shapes.scene import draw_scene, scene_rng
+from fcn_keras.errors import UserError
+
+EXAMPLES = 5
+
+
+def examples_of(config):
+    """Some images of the data set that a run was made on, if they are at hand."""
+    name = config.get("settings", {}).get("dataset", "")
+    if name == "shapes":
+        scenes = (draw_scene(scene_rng("validation", i))[0] for i in range(EXAMPLES))
+        return {f"scene {i + 1}": scene for i, scene in enumerate(scenes)}
+    if not name or not Path(name).is_dir():
+        return {}
+    try:
+        files = list_files(Path(name))
+        paths = [photo for photo, _ in files["val"].pairs] if "val" in files else []
+        step = max(1, len(paths) // EXAMPLES)
+        return {path.stem: read_image(path) for path in paths[::step][:EXAMPLES]}
+    except UserError:  # The folder has changed since; the page does without.
+        return {}

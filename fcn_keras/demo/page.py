@@ -1,0 +1,203 @@
+"""A page in the browser that shows what a network makes of an image."""
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from fcn_keras.data.files.images import read_image, read_size
+from fcn_keras.demo.examples import EXAMPLES
+from fcn_keras.demo.html import CSS, legend_html, result_html
+from fcn_keras.demo.source import Source, open_source
+from fcn_keras.errors import ServerError, UserError
+from fcn_keras.exporters.decoding import MAX_PIXELS
+from fcn_keras.system.sockets import listen
+
+
+def demo(
+    source: str | Path, host: str = "127.0.0.1", port: int = 7860, classes: str | Path | None = None
+):
+    """Serves the page until Ctrl-C or SIGTERM ends it, and prints its address once it is ready.
+
+    Nothing is written but to a temporary folder, which is deleted at the end, and the page has no
+    part that comes from another host.
+
+    Args:
+        source: see `fcn_keras.demo.source.open_source`.
+        host: address to listen on; `"0.0.0.0"` for all of the machine's.
+        port: port to listen on.
+        classes: see `fcn_keras.demo.source.open_source`.
+
+    Raises:
+        UserError: if Gradio is missing, the address cannot be used, or there is no such network.
+        KeyboardInterrupt: when it is ended.
+    """
+    listen(host, port, "--port").close()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="fcn-keras-demo-") as folder:
+        gradio = _import_gradio(folder, host)
+        opened = open_source(source, classes)
+        opened.label(np.zeros((64, 64, 3), np.uint8))  # the first takes longer
+        page = build_page(opened)
+        # As by default, but bold: the semi-bold that comes with Gradio has no letters.
+        font = [gradio.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "sans-serif"]
+        try:
+            page.launch(
+                server_name=host,
+                server_port=port,
+                theme=gradio.themes.Default(primary_hue="indigo", font=font),
+                css=CSS,
+                footer_links=[],
+                quiet=True,
+                prevent_thread_lock=True,
+                show_error=True,
+                # What environment variables or a notebook might turn on.
+                share=False,
+                inline=False,
+                ssr_mode=False,
+                pwa=False,
+                mcp_server=False,
+                run_history=False,
+                enable_monitoring=False,
+            )
+            print(f"{opened.name} on http://{host}:{port} (Ctrl-C ends it)", flush=True)
+            threading.Event().wait()
+        finally:
+            page.close(verbose=False)
+
+
+def _import_gradio(folder, host):
+    # Most of these are looked at by the import alone. Launches are counted unless told not to, and
+    # the page is asked for by way of the proxy.
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host, "localhost")))
+    try:
+        import gradio
+    except ImportError as error:
+        raise UserError(f'demo: needs Gradio: pip install "fcn_keras[demo]". ({error})') from error
+    return gradio
+
+
+def read_upload(path: str | Path) -> np.ndarray:
+    """Reads an image that came from a browser.
+
+    Returns:
+        A uint8 array `(H, W, 3)`, RGB, upright as its EXIF data says.
+
+    Raises:
+        UserError: if the file is no image, a broken one, or has more than 25 million pixels by
+            what its header says; names the file without its folder.
+    """
+    path = Path(path)
+    try:
+        height, width = read_size(path)
+        if height * width > MAX_PIXELS:
+            raise UserError(
+                f"{path}: has {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million. "
+                "Make it smaller."
+            )
+        return read_image(path)
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), path.name)) from error
+
+
+def answer_html(name: str, read: Callable[[], np.ndarray], source: Source) -> tuple[str, bool]:
+    """Labels an image.
+
+    Args:
+        name: the image's name.
+        read: gives the image, uint8 `(H, W, 3)`.
+        source: what labels it.
+
+    Returns:
+        A pair: HTML, either that of `result_html` or a message that says what is wrong with the
+        image or the server; and whether it is a result.
+    """
+    try:
+        image = read()
+        start = time.perf_counter()
+        class_ids = source.label(image)
+        seconds = time.perf_counter() - start
+        return result_html(name, image, class_ids, seconds, source.classes, source.colors), True
+    except (UserError, ServerError) as error:
+        message = str(error)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        message = f"{name}: takes more memory than there is. Make it smaller."
+    return f'<p class="fcn-fault" role="alert">{escape(message)}</p>', False
+
+
+def build_page(source: Source):
+    """Builds the page.
+
+    Args:
+        source: what labels the images.
+
+    Returns:
+        A `gradio.Blocks`, to be launched with `css=CSS`.
+    """
+    import gradio as gr
+
+    def show(name, read):
+        page, good = answer_html(name, read, source)
+        return page, gr.Slider(visible=good)
+
+    def show_upload(path):
+        # The place for dropping is free again at once.
+        return None, *show(Path(path).name, lambda: read_upload(path))
+
+    def show_example(event: gr.SelectData):
+        name, image = list(source.examples.items())[event.index]
+        return show(name, lambda: image)
+
+    names = range(len(source.classes))
+    with gr.Blocks(title=source.name, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.HTML(
+            f'<header class="fcn-head"><h1>{escape(source.name)}</h1><p>This network gives each '
+            f"pixel of an image one of {len(names)} classes. Drop an image to see which."
+            "</p></header>"
+        )
+        with gr.Row():
+            upload = gr.File(label="Image", file_types=["image"], height=130, scale=2)
+            if source.examples:
+                thumbnails = [
+                    (Image.fromarray(image), name) for name, image in source.examples.items()
+                ]
+                examples = gr.Gallery(
+                    thumbnails,
+                    show_label=False,
+                    columns=EXAMPLES,
+                    height=130,
+                    scale=3,
+                    object_fit="cover",
+                    elem_classes="fcn-examples",
+                    allow_preview=False,
+                    interactive=False,
+                    buttons=[],
+                )
+        opacity = gr.Slider(0, 1, 0.5, step=0.01, label="Opacity of the colours", visible=False)
+        result = gr.HTML(legend_html(dict.fromkeys(names), source.classes, source.colors))
+
+        shown = [result, opacity]
+        # One image at a time, whoever sends it.
+        options = dict(concurrency_id="network", show_progress_on=result, api_visibility="private")
+        upload.upload(show_upload, upload, [upload, *shown], **options)
+        if source.examples:
+            examples.select(show_example, None, shown, **options)
+        # The browser blends the layers: the network is not asked again, nor is this process.
+        opacity.change(
+            None,
+            opacity,
+            js="(x) => document.documentElement.style.setProperty('--fcn-opacity', x)",
+        )
+    return page

@@ -1,0 +1,99 @@
+"""Scores of label maps on disk, whatever made them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fcn_keras.data.dataset import IGNORE_LABEL, Split
+from fcn_keras.data.files.masks import MASK_SUFFIXES, read_mask
+from fcn_keras.errors import UserError
+from fcn_keras.evaluation.metrics import confusion_matrix
+from fcn_keras.system.progress import progress_bar
+
+
+def compare(
+    predictions: str | Path,
+    truth: str | Path | Split,
+    colors: Sequence[tuple[int, int, int]],
+    progress: bool = True,
+) -> np.ndarray:
+    """Counts what label maps take each pixel for.
+
+    Args:
+        predictions: a folder of label maps, or one: palette or grey PNGs of class ids, or
+            pictures in the classes' colours. It may hold more than is asked for.
+        truth: a folder with label maps of the same names, or one, or a `Split` whose examples
+            are called as the files are.
+        colors: the RGB colour of each class.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The confusion matrix, int64 `(C, C)`, rows = truth; see
+        `fcn_keras.evaluation.scores.scores_of`.
+
+    Raises:
+        UserError: if a prediction is missing, has another size than its label map, or holds
+            something else than classes (the truth also: void, 255); names the file.
+
+    Example:
+
+    >>> scores_of(compare("predicted/", "SegmentationClass/", voc_palette(21)))["mean_iu"]
+    """
+    predictions = Path(predictions)
+    if isinstance(truth, str | Path):
+        labels = _files_in(Path(truth))
+        names = list(labels)
+    else:
+        names = range(len(truth))
+    files = _files_in(predictions)
+    if len(names) == len(files) == 1 and predictions.is_file():
+        files = dict.fromkeys(names, *files.values())
+
+    num_classes = len(colors)
+    confusion = np.zeros((num_classes, num_classes), "int64")
+    bar = progress_bar("comparing", len(names), disable=not progress)
+    for name in names:
+        if isinstance(truth, str | Path):
+            where, label = labels[name], read_mask(labels[name], colors)
+        else:
+            _, label, name = truth[name]
+            where, label = f"the label map of {name}", label[:, :, 0]
+        if name not in files:
+            raise UserError(f"{predictions}: has no label map {name}.png, which is to be scored.")
+        class_ids = read_mask(files[name], colors)
+        _check(files[name], class_ids, where, label, num_classes)
+        counts, _ = confusion_matrix(label, class_ids, num_classes)
+        confusion += keras.ops.convert_to_numpy(counts)
+        bar.update()
+    bar.close()
+    return confusion
+
+
+def _files_in(path):
+    """The label maps in a folder by their stems; a single file by its own."""
+    if path.is_file():
+        return {path.stem: path}
+    files = {file.stem: file for file in sorted(path.glob("*")) if file.suffix in MASK_SUFFIXES}
+    if not files:
+        raise UserError(
+            f"{path}: must be a folder of label maps ({', '.join(MASK_SUFFIXES)}), or one of them."
+        )
+    return files
+
+
+def _check(file, class_ids, where, label, num_classes):
+    if class_ids.shape != label.shape:
+        raise UserError(
+            "{}: has {}x{} pixels, and {} has {}x{}.".format(
+                file, *class_ids.shape[::-1], where, *label.shape[::-1]
+            )
+        )
+    truth = label[label != IGNORE_LABEL]
+    for path, ids, void in ((file, class_ids, ""), (where, truth, " or 255")):
+        if ids.max(initial=0) >= num_classes:
+            raise UserError(
+                f"{path}: holds label {ids.max()}, where there are classes 0 to "
+                f"{num_classes - 1}{void}."
+            )

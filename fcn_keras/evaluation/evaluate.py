@@ -1,0 +1,162 @@
+"""Scores of a network on a data set."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn_keras.cpu.products import on_this_machine
+from fcn_keras.data.batches import distributed_batches, reading_errors
+from fcn_keras.data.dataset import Split
+from fcn_keras.evaluation.metrics import SegmentationScores
+from fcn_keras.system.progress import progress_bar
+
+
+def evaluate(
+    model: keras.Model,
+    split: Split,
+    batch_size: int = 1,
+    progress: bool = True,
+    strategy: tf.distribute.Strategy | None = None,
+    heads: Sequence[str] = (),
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Counts what a network takes each pixel of a split for, images at their own size.
+
+    Args:
+        model: images `(N, H, W, 3)` to logits `(N, H, W, C)`; made within the strategy's scope.
+        split: the examples to score on.
+        batch_size: images in a batch, over all replicas.
+        progress: whether to show a progress bar.
+        strategy: how to spread the batches over devices.
+        heads: names of the network's outputs if there are several, in the order of the split's
+            label maps.
+
+    Returns:
+        The confusion matrix, int64 `(C, C)`, rows = truth; see
+        `fcn_keras.evaluation.scores.scores_of`. With several heads a dictionary of them.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        task = SegmentationScoring(model, heads)
+        task.compile(jit_compile=False)
+    batches, steps = distributed_batches(split, batch_size, strategy)
+    bar = _Bar(len(split), steps, progress)
+    with reading_errors():
+        task.evaluate(batches, steps=steps, verbose=0, callbacks=[bar])
+    matrices = [metric.confusion.numpy() for metric in task.score_metrics]
+    return dict(zip(heads, matrices, strict=True)) if heads else matrices[0]
+
+
+class SegmentationScoring(keras.Model):
+    """Scores a network under any `tf.distribute` strategy, on one machine or several.
+
+    Args:
+        network: maps images `(N, H, W, 3)` to logits `(N, H, W, num_classes)`, or to a
+            dictionary of them.
+        heads: names of the network's outputs if there are several, in the order of the label
+            maps in the channels of a label. The scores that are logged are the first one's.
+
+    Attributes:
+        waited: seconds spent waiting for batches, over all steps so far.
+    """
+
+    def __init__(self, network: keras.Model, heads: Sequence[str] = ()):
+        super().__init__(name="segmentation")
+        self.network = network
+        self.heads = tuple(heads)
+        # Keras would list the weights of a model twice, but does not look into a method.
+        self.forward = on_this_machine(network).__call__
+        self.waited = 0.0
+        classes = {head: network.get_layer(f"score_{head}").output.shape[-1] for head in heads}
+        self.score_metrics = [
+            SegmentationScores(number, name=f"scores_{head}" if head else "scores")
+            for head, number in (classes or {"": network.output_shape[-1]}).items()
+        ]
+
+    @property
+    def metrics(self):
+        return self.score_metrics
+
+    @property
+    def score_metric(self) -> SegmentationScores:
+        """The scores of the first head, or of the only one."""
+        return self.score_metrics[0]
+
+    def computed(self) -> keras.Model:
+        """Returns the network as it is computed here, see `fcn_keras.cpu.products`."""
+        return self.forward.__self__
+
+    def first_head(self) -> keras.Model:
+        """Returns the network with the first of its outputs, or its only one."""
+        if not self.heads:
+            return self.network
+        score = self.network.get_layer(f"score_{self.heads[0]}").output
+        return keras.Model(self.network.input, score, name=self.network.name)
+
+    def get_metrics_result(self):
+        return self.score_metric.result()
+
+    def call(self, images, training=None):
+        return self.forward(images, training=training)
+
+    def by_head(self, outputs, labels) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """Yields the logits and the label map of each head."""
+        outputs = [outputs[name] for name in self.heads] if self.heads else [outputs]
+        for number, logits in enumerate(outputs):
+            yield logits, labels[..., number]
+
+    def count(self, outputs, labels):
+        """Counts the pixels of a batch for the scores."""
+        for metric, (logits, label) in zip(
+            self.score_metrics, self.by_head(outputs, labels), strict=True
+        ):
+            metric.update_state(label, logits)
+
+    def test_step(self, data):
+        images, labels = data
+        self.count(self(images, training=False), labels)
+
+    # Keras' own functions return means of what the replicas measured, and fail on several
+    # machines. These return what the metrics hold of all replicas together.
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            self.test_function = self.on_replicas(self.test_step)
+
+    def on_replicas(self, step: Callable) -> Callable:
+        """Returns a function that takes a step on all replicas with the next batch."""
+
+        @tf.autograph.experimental.do_not_convert
+        def run(batch):
+            self.distribute_strategy.run(step, args=(batch,))
+            return self.get_metrics_result()
+
+        compiled = tf.function(run, reduce_retracing=True)
+
+        def function(iterator):
+            started = time.perf_counter()
+            batch = next(iterator)
+            self.waited += time.perf_counter() - started
+            return compiled(batch)
+
+        return function
+
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        """Nothing is left to build; Keras would read a batch for it, and fails on uneven ones."""
+
+
+class _Bar(keras.callbacks.Callback):
+    """Shows how many images have been scored, and the time left."""
+
+    def __init__(self, images, steps, shown):
+        super().__init__()
+        self.share = images / steps
+        self.bar = progress_bar("evaluating", images, disable=not shown)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.bar.update(round((batch + 1) * self.share) - self.bar.n)
+
+    def on_test_end(self, logs=None):
+        self.bar.close()

@@ -1,0 +1,178 @@
+"""The paper's four scores (section 5 of arXiv 1411.4038) as Keras metrics."""
+
+import operator
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def confusion_matrix(labels, class_ids, num_classes, ignore_label=255):
+    """Counts the pixels of every pair of true and predicted class.
+
+    Args:
+        labels: integers of any shape: class ids, or `ignore_label`.
+        class_ids: integers of the same shape, 0..num_classes-1.
+        num_classes: C.
+        ignore_label: label of the pixels that do not count.
+
+    Returns:
+        A pair: the matrix, integers `(C, C)`, rows = truth; and the number of labels that are
+        neither a class nor void, a scalar.
+    """
+    labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
+    class_ids = ops.reshape(ops.cast(class_ids, "int32"), (-1,))
+    cells = num_classes * num_classes
+    void = ops.equal(labels, ignore_label)
+    known = (labels >= 0) & (labels < num_classes) & ~void
+    # Two more bins: one for void, one for labels that should not be.
+    other = ops.where(void, cells, cells + 1)
+    cell = ops.where(known, labels * num_classes + class_ids, other)
+    # Not `bincount`: the length of its result depends on the numbers, which XLA cannot compile.
+    counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 2)
+    return ops.reshape(counts[:cells], (num_classes, num_classes)), counts[cells + 1]
+
+
+class ConfusionMatrix(keras.metrics.Metric):
+    """The base of the metrics: one confusion matrix, summed over all batches and replicas.
+
+    The counts are 64-bit integers, so they are exact for any number of pixels; JAX has 32 bits
+    unless `jax_enable_x64` is set, and from 2^31 pixels on the scores are NaN. Void is left out.
+    A label that is neither void nor a class raises in eager mode; inside a compiled function,
+    which cannot raise, the scores turn into NaN.
+
+    Args:
+        num_classes: number of classes.
+        ignore_label: label of the pixels that do not count.
+        name: name of the metric.
+    """
+
+    def __init__(self, num_classes, ignore_label=255, name=None, dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.num_classes = num_classes
+        self.ignore_label = ignore_label
+        # What 64-bit integers become on this backend; to ask for more makes JAX warn.
+        integer = ops.convert_to_tensor(np.zeros((), "int64")).dtype
+        integer = keras.backend.standardize_dtype(integer)
+        self.confusion = self.add_variable(
+            (num_classes, num_classes), "zeros", dtype=integer, name="confusion"
+        )
+        self.unknown_labels = self.add_variable((), "zeros", dtype=integer, name="unknown_labels")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts a batch.
+
+        Args:
+            y_true: integers `(N, H, W)` or `(N, H, W, 1)`.
+            y_pred: logits or probabilities `(N, H, W, C)`.
+            sample_weight: not supported; weights would make the counts inexact.
+        """
+        if sample_weight is not None:
+            raise ValueError("A confusion matrix counts pixels: `sample_weight` must be None.")
+        self.update_from_ids(y_true, ops.argmax(y_pred, axis=-1))
+
+    def update_from_ids(self, labels, class_ids):
+        """Counts a batch of predicted class ids, integers of the shape of `labels`."""
+        counts, unknown = confusion_matrix(labels, class_ids, self.num_classes, self.ignore_label)
+        try:
+            found = operator.index(unknown)  # `int` would become an operation there
+        except TypeError:  # inside a compiled function, where the number is not known yet
+            found = 0
+        if found:
+            raise ValueError(
+                f"Labels must be 0..{self.num_classes - 1}, or {self.ignore_label} for void. "
+                f"Received: {found} pixels with another label."
+            )
+        self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
+        self.unknown_labels.assign_add(ops.cast(unknown, self.confusion.dtype))
+
+    def reset_state(self):
+        self.confusion.assign(ops.zeros(self.confusion.shape, self.confusion.dtype))
+        self.unknown_labels.assign(ops.zeros((), self.unknown_labels.dtype))
+
+    def scores(self):
+        """Returns the four scores as a dict of float32 scalars."""
+        # The sums are taken over integers: in float32 they would not be exact past 2^24.
+        right = ops.cast(ops.diagonal(self.confusion), "float32")
+        truth_count = ops.sum(self.confusion, axis=1)
+        union = ops.cast(
+            truth_count + ops.sum(self.confusion, axis=0) - ops.diagonal(self.confusion), "float32"
+        )
+        truth = ops.cast(truth_count, "float32")
+        total = ops.cast(ops.sum(self.confusion), "float32")
+        iu = ops.divide_no_nan(right, union)
+        occurs, counted = ops.cast(truth > 0, "float32"), ops.cast(union > 0, "float32")
+        scores = {
+            "pixel_accuracy": ops.sum(right) / total,
+            "mean_accuracy": ops.sum(ops.divide_no_nan(right, truth)) / ops.sum(occurs),
+            "mean_iu": ops.sum(iu) / ops.sum(counted),
+            "frequency_weighted_iu": ops.sum(truth * iu) / total,
+        }
+        # Integers turn negative past their largest one, which JAX's 32 bits can reach.
+        counts = ops.cast(self.confusion, "float32")
+        largest = float(np.iinfo(self.confusion.dtype).max)
+        overflown = ops.any(counts < 0) | (ops.sum(counts) >= largest)
+        spoilt = (self.unknown_labels > 0) | overflown
+        return {name: ops.where(spoilt, np.nan, score) for name, score in scores.items()}
+
+    def get_config(self):
+        return {
+            "num_classes": self.num_classes,
+            "ignore_label": self.ignore_label,
+            "name": self.name,
+        }
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class SegmentationScores(ConfusionMatrix):
+    """All four scores of the paper at the cost of one.
+
+    `result()` is a dict of `pixel_accuracy`, `mean_accuracy`, `mean_iu` and
+    `frequency_weighted_iu`, fractions of 1; `fit` and `evaluate` show each by its name.
+
+    Args:
+        num_classes: number of classes.
+        ignore_label: label of the pixels that do not count.
+        name: name of the metric.
+
+    Example:
+
+    >>> scores = SegmentationScores(21)
+    >>> scores.update_state(labels, model(images))
+    >>> scores.result()["mean_iu"]
+    """
+
+    def result(self):
+        return self.scores()
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class PixelAccuracy(ConfusionMatrix):
+    """Share of the pixels that are right. See `SegmentationScores` for the arguments."""
+
+    def result(self):
+        return self.scores()["pixel_accuracy"]
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class MeanAccuracy(ConfusionMatrix):
+    """Mean over classes of the share that is right. See `SegmentationScores`."""
+
+    def result(self):
+        return self.scores()["mean_accuracy"]
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class MeanIU(ConfusionMatrix):
+    """Mean over classes of intersection over union. See `SegmentationScores`."""
+
+    def result(self):
+        return self.scores()["mean_iu"]
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class FrequencyWeightedIU(ConfusionMatrix):
+    """Intersection over union, weighted by the classes' sizes. See `SegmentationScores`."""
+
+    def result(self):
+        return self.scores()["frequency_weighted_iu"]

@@ -1,0 +1,1 @@
+"""Networks as files for servers and other programs."""

@@ -1,0 +1,62 @@
+"""ONNX files, and ONNX Runtime."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn_keras.exporters.tracing import as_graph, as_strings, image_spec
+
+
+def write_onnx(model, path, about):
+    """Does what `model.export` does, which takes the mean that is subtracted for an input.
+
+    The weights stay out of the conversion, which would take 30 times their size in memory.
+    """
+    import onnx
+    import tf2onnx
+
+    def call(image, arrays):
+        weights = [
+            tf.transpose(array, _FROM_ONNX) if len(array.shape) == 4 else array for array in arrays
+        ]
+        with keras.StatelessScope(zip(model.weights, weights, strict=True)):
+            return model(image, training=False)
+
+    names = [weight.path for weight in model.weights]
+    arrays = [_as_in_onnx(weight) for weight in model.weights]
+    specs = [tf.TensorSpec(array.shape, array.dtype) for array in arrays]
+    traced = as_graph(call, image_spec(model), specs)
+    inputs = dict(zip((tensor.name for tensor in traced.inputs), ["image", *names], strict=False))
+    [score] = traced.outputs
+    proto, _ = tf2onnx.convert.from_graph_def(
+        traced.graph.as_graph_def(),
+        name=model.name,
+        input_names=[*inputs],
+        output_names=[score.name],
+        tensors_to_rename={**inputs, score.name: "score"},
+    )
+    del proto.graph.input[1:]
+    for name, array in zip(names, arrays, strict=True):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    for value in (*proto.graph.input, *proto.graph.output):
+        for side, letter in zip(value.type.tensor_type.shape.dim, "NHW", strict=False):
+            if not side.dim_value:
+                side.dim_param = letter
+    onnx.helper.set_model_props(proto, as_strings(about))
+    onnx.save(proto, path)
+
+
+# Axes of a kernel: ONNX has both kinds of channels before height and width.
+_TO_ONNX, _FROM_ONNX = (3, 2, 0, 1), (2, 3, 1, 0)
+
+
+def _as_in_onnx(weight):
+    array = keras.ops.convert_to_numpy(weight)
+    return np.ascontiguousarray(array.transpose(_TO_ONNX)) if array.ndim == 4 else array
+
+
+def run_onnx(path, model):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda image: session.run(["score"], {"image": image})[0]

@@ -1,0 +1,185 @@
+"""Networks as files for other runtimes: ONNX Runtime, OpenVINO, LiteRT, and Keras' weights."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from fcn_keras.errors import UserError
+from fcn_keras.exporters.convert import save_weights
+from fcn_keras.exporters.formats import FORMATS, NEEDED
+from fcn_keras.exporters.litert import run_litert, write_litert
+from fcn_keras.exporters.onnx import run_onnx, write_onnx
+from fcn_keras.exporters.openvino import run_openvino, write_openvino
+from fcn_keras.exporters.saved_model import with_precision
+from fcn_keras.system.files import written_whole
+from fcn_keras.system.telemetry import keep_openvino_quiet
+
+keep_openvino_quiet()
+
+# How far a runtime may be from Keras: in logits, as a share of the largest, and in labels.
+MAX_DIFFERENCE, MIN_LABELS = 1e-4, 0.9999
+
+# Batches that are compared: images, height, width. Among fewer pixels a single tie, which each
+# runtime breaks in its own way, would be too large a share.
+CHECKED = ((1, 160, 224), (2, 97, 131))
+
+
+class Agreement(NamedTuple):
+    """How close a runtime comes to Keras.
+
+    Attributes:
+        difference: the largest difference between logits, as a share of the largest logit.
+        labels: the share of pixels with the same label.
+    """
+
+    difference: float
+    labels: float
+
+
+def export_to_runtime(
+    model: keras.Model,
+    output: str | Path,
+    format: str,
+    classes: list[str],
+    colors: list[tuple[int, int, int]],
+    license: str | None = None,
+) -> Agreement:
+    """Writes a network as a file for another runtime, and checks it there.
+
+    Before the file appears under its name, the runtime labels images of two sizes with it, and
+    the logits are compared with those of Keras.
+
+    | format | file | class names, colours and licence are in |
+    |---|---|---|
+    | `"onnx"` | `.onnx` | its metadata, as JSON: `classes`, `colors`, `license` |
+    | `"openvino"` | `.xml`, with a `.bin` of the same name beside it | its `rt_info`, alike |
+    | `"litert"` | `.tflite` | `classes.json` and `license.txt`: the file is a zip archive, too |
+    | `"weights"` | `.weights.h5`, see `fcn_keras.exporters.convert.convert` | - |
+
+    The first three take `image`, uint8 `(N, H, W, 3)`, RGB in 0..255, and give `score`, float32
+    `(N, H, W, C)`. N, H and W are free where those of the network are. They compute in float32,
+    also where the network was trained in another precision.
+
+    Args:
+        model: images `(N, H, W, 3)` to logits `(N, H, W, C)`. For `"weights"` it may have several
+            outputs.
+        output: the file to write; ends as the table says.
+        format: which of them.
+        classes: C names.
+        colors: C RGB triples.
+        license: under what terms the network may be used; not for `"weights"`.
+
+    Returns:
+        The `Agreement` that was found.
+
+    Raises:
+        UserError: if the output exists or has another ending, the names are not as many as the
+            classes, or the format's packages are not installed.
+        RuntimeError: if the runtime's logits are not those of Keras. There is no file then.
+        WriteError: if the disk refuses it.
+
+    Example:
+
+    >>> model = keras.models.load_model("best.keras")
+    >>> export_to_runtime(model, "fcn8s.onnx", "onnx", ["sky", "road"], [(0, 0, 0), (128, 0, 0)])
+    """
+    files = check_output(output, format)
+    if format != "weights" and len(classes) != model.output_shape[-1]:
+        raise UserError(
+            f"`classes` must name the {model.output_shape[-1]} classes of {model.name}. "
+            f"Received: {len(classes)} names."
+        )
+    if any(layer.compute_dtype != "float32" for layer in model.layers) and format != "weights":
+        model = with_precision(model, "float32")
+    about = {"classes": list(classes), "colors": [list(color) for color in colors]}
+    if license:
+        about["license"] = license
+    with ExitStack() as stack:
+        # Files appear in the opposite order: what the first one refers to is there before it.
+        aside, *_ = [stack.enter_context(written_whole(file)) for file in files]
+        write, run = _FORMATS[format]
+        write(model, aside, about)
+        agreement = _compare(model, run(aside, model))
+        # Written such that a difference that is no number is too large.
+        if not (agreement.difference <= MAX_DIFFERENCE and agreement.labels >= MIN_LABELS):
+            raise RuntimeError(
+                f"{output}: not written: in {format} the logits of {model.name} are off by "
+                f"{agreement.difference:.1e} of the largest (allowed: {MAX_DIFFERENCE:.0e}), and "
+                f"{agreement.labels:.3%} of the labels are the same (at least: {MIN_LABELS:.2%})."
+            )
+    return agreement
+
+
+def check_output(output: str | Path, format: str) -> list[Path]:
+    """Returns the files that an export would write, see `export_to_runtime`.
+
+    Raises:
+        UserError: if one exists, or the name has another ending, or a package is missing.
+    """
+    output = Path(output)
+    if not output.name.lower().endswith(FORMATS[format]):
+        raise UserError(f"{output}: must end in {FORMATS[format]} for --format {format}.")
+    files = [output, output.with_suffix(".bin")] if format == "openvino" else [output]
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file}: exists already.")
+    for module in NEEDED[format]:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise UserError(
+                f"--format {format}: needs {module}, which is not installed. Use pip install "
+                f'"fcn_keras[{format}]".'
+            ) from error
+    return files
+
+
+def _compare(model, run):
+    rng = np.random.default_rng(0)
+    differences, same, pixels = [], 0, 0
+    for count, *free in CHECKED:
+        _, *sides, channels = model.input_shape
+        height, width = (side or other for side, other in zip(sides, free, strict=True))
+        # Patches rather than noise, which every deep network takes for the same grey.
+        patches = rng.integers(0, 256, (count, height // 8 + 1, width // 8 + 1, channels), "uint8")
+        image = patches.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
+        expected, scores = _logits(model(image, training=False)), run(image)
+        if scores.shape != expected.shape or scores.dtype != expected.dtype:
+            raise RuntimeError(
+                f"{model.name}: gave {scores.dtype} {scores.shape} for {expected.dtype} "
+                f"{expected.shape}."
+            )
+        differences.append(np.abs(scores - expected).max() / (np.abs(expected).max() or 1))
+        same += np.sum(scores.argmax(axis=-1) == expected.argmax(axis=-1))
+        pixels += scores[..., 0].size
+    return Agreement(float(np.max(differences)), float(same / pixels))
+
+
+def _logits(outputs):
+    """The scores of all heads, one behind the other."""
+    outputs = [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
+    return np.concatenate(outputs, axis=-1)
+
+
+def _write_weights(model, path, about):
+    save_weights(model, path)
+
+
+def _run_weights(path, model):
+    other = keras.models.clone_model(model)
+    other.load_weights(path)
+    return lambda image: _logits(other(image, training=False))
+
+
+# How to write a file of a network and what goes along, and how to run it.
+_FORMATS: dict[str, tuple[Callable, Callable]] = {
+    "onnx": (write_onnx, run_onnx),
+    "openvino": (write_openvino, run_openvino),
+    "litert": (write_litert, run_litert),
+    "weights": (_write_weights, _run_weights),
+}

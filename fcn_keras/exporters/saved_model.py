@@ -1,0 +1,167 @@
+"""Networks as SavedModels for TensorFlow Serving: bytes of images in, label maps out."""
+
+import json
+import os
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from fcn_keras.cpu.products import with_own_products
+from fcn_keras.errors import UserError
+from fcn_keras.exporters.decoding import MAX_PIXELS
+from fcn_keras.exporters.formats import PRECISIONS, PROCESSORS
+from fcn_keras.exporters.signatures import signatures_of
+from fcn_keras.exporters.version_folder import check_target, locked, partial_folder
+from fcn_keras.exporters.warmup import write_warmup
+from fcn_keras.system.files import writing
+
+
+def export(
+    model: keras.Model,
+    output: str | Path,
+    classes: list[str],
+    colors: list[tuple[int, int, int]],
+    version: int | None = None,
+    *,
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    license: str | None = None,
+    precision: str | None = None,
+    freeze: bool = False,
+    processor: str = "cpu",
+) -> Path:
+    """Writes a network as a SavedModel that TensorFlow Serving can load.
+
+    It holds decoding and preprocessing, needs neither Keras nor this package, and has three
+    signatures:
+
+    | signature | input | output |
+    |---|---|---|
+    | `serving_default` | `image_bytes` string (N): JPEG, PNG, BMP or GIF files, of any sizes |
+      `mask_bytes` string (N): label maps as grey PNGs, each as large as its image;
+      `class_pixels` int32 (N, C) |
+    | `segment` | `image` uint8 (N, H, W, 3) | `class_ids` uint8 (N, H, W) |
+    | `probabilities` | `image` uint8 (N, H, W, 3) | `probabilities` float32 (N, H, W, C) |
+
+    Each answers a batch of no images too. Where a file cannot be decoded or has too many pixels,
+    `mask_bytes` is the empty string and `class_pixels` is -1 all along; the other files of the
+    batch are answered as ever.
+
+    Class names and colours are in `assets/classes.json`, the licence in `assets/license.txt`, and
+    a request to each signature, which the server answers before it takes others, in `assets.extra`.
+
+    Args:
+        model: images `(N, H, W, 3)` to logits `(N, H, W, C)`.
+        output: folder that TensorFlow Serving watches.
+        classes: C names.
+        colors: C RGB triples.
+        version: number of the folder to make in `output`; one above the highest if not given.
+        strict: whether a file that cannot be decoded fails the call, with its place in the batch
+            in the message.
+        max_pixels: an image file of more pixels is not decoded.
+        license: under what terms the network may be used.
+        precision: what to store the weights and to compute in, `"float32"` or `"bfloat16"`; as
+            the network was built if not given. Logits are float32 always.
+        freeze: whether to write the weights as constants of the graph instead of variables.
+            TensorFlow copies them often: exporting then takes some 33 times their size in
+            memory, and serving 15 times.
+        processor: what the network will run on, `"cpu"` or `"gpu"`. On the first its large
+            convolutions are computed as products of matrices, see `products.with_products`.
+
+    Returns:
+        `output/<version>`. It appears complete or not at all; what exports that were killed have
+        left in `output` is deleted.
+
+    Raises:
+        UserError: if that version exists, an option is unknown, or the network does not take RGB
+            images of any size.
+        WriteError: if the disk refuses it.
+    """
+    if processor not in PROCESSORS:
+        raise UserError(
+            f"`processor` must be one of {', '.join(PROCESSORS)}. Received: {processor!r}."
+        )
+    check_target(output, version)
+    _check_network(model, classes, precision, max_pixels)
+    if precision is not None:
+        model = with_precision(model, precision)
+    logits = _as_function(with_own_products(model) if processor == "cpu" else model, freeze)
+    # The variables that the signatures use are found and stored. `track` would store all twice.
+    archive = keras.export.ExportArchive()
+    for name, function, spec in signatures_of(logits, len(classes), strict, max_pixels):
+        archive.add_endpoint(name, function, [spec])
+    about = {"classes": list(classes), "colors": [list(color) for color in colors]}
+    about = json.dumps(about, indent=1) + "\n"
+
+    output = Path(output)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        with partial_folder(output) as aside:
+            archive.write_out(str(aside), verbose=False)
+            assets = aside / "assets"
+            assets.mkdir(exist_ok=True)
+            (assets / "classes.json").write_text(about)
+            if license:
+                (assets / "license.txt").write_text(license.rstrip("\n") + "\n")
+            write_warmup(aside / "assets.extra" / "tf_serving_warmup_requests")
+            with locked(output):
+                # Another process may have been faster.
+                target = check_target(output, version)
+                os.rename(aside, target)
+    return target
+
+
+def _check_network(model, classes, precision, max_pixels):
+    if model.input_shape != (None, None, None, 3):
+        shape = ", ".join(map(str, model.input_shape[1:]))
+        raise UserError(
+            f"{model.name}: takes images of ({shape}). What can be served takes RGB images of any "
+            "size, (None, None, 3)."
+        )
+    num_classes = model.output_shape[-1]
+    if num_classes > 256:
+        raise UserError(
+            f"{model.name}: tells {num_classes} classes apart; a label map of 8 bits holds 256."
+        )
+    if len(classes) != num_classes:
+        raise UserError(
+            f"`classes` must name the {num_classes} classes of {model.name}. "
+            f"Received: {len(classes)} names."
+        )
+    if precision not in (None, *PRECISIONS):
+        raise UserError(
+            f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}."
+        )
+    if max_pixels < 1:
+        raise UserError(f"`max_pixels` must be at least 1. Received: {max_pixels}.")
+
+
+def with_precision(model: keras.Model, precision: str) -> keras.Model:
+    """Copies a network into another precision: all of its layers but the last."""
+
+    def clone(operation):
+        config = operation.get_config()
+        if isinstance(operation, keras.layers.Layer) and operation.name not in model.output_names:
+            config["dtype"] = precision
+        return type(operation).from_config(config)
+
+    other = keras.models.clone_model(model, clone_function=clone)
+    other.set_weights(model.get_weights())
+    return other
+
+
+def _as_function(model, freeze):
+    """The network as a graph that all signatures call, so that its constants are stored once."""
+    function = tf.function(
+        lambda image: model(image, training=False),
+        input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")],
+        autograph=False,
+    )
+    if not freeze:
+        return function
+    frozen = convert_variables_to_constants_v2(
+        function.get_concrete_function(), lower_control_flow=False
+    )
+    return lambda image: frozen(image)[0]

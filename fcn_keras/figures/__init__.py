@@ -1,0 +1,1 @@
+"""Pictures of label maps, data sets and runs."""

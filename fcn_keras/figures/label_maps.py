@@ -1,0 +1,190 @@
+"""Label maps as pictures: palette PNGs, overlays, image and colours side by side."""
+
+from bisect import bisect_right
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fcn_keras.data.palette import VOID
+
+_PAPER = (255, 255, 255)
+
+_INK = (45, 45, 45)
+
+_RIM = (150, 150, 150)
+
+
+def label_image(class_ids, palette):
+    """A label map as a palette image, whose pixels are the labels themselves.
+
+    Example:
+
+    >>> label_image(class_ids, voc_palette()).save("labels.png")
+
+    Args:
+        class_ids: uint8 array `(H, W)`.
+        palette: uint8 array `(up to 256, 3)`.
+
+    Returns:
+        A `PIL.Image.Image` of mode "P".
+    """
+    class_ids = np.asarray(class_ids)
+    # A wider type would wrap round here without a word.
+    if class_ids.dtype != np.uint8 or class_ids.ndim != 2:
+        raise ValueError(
+            f"Expected uint8 labels (H, W), got {class_ids.dtype} of shape {class_ids.shape}"
+        )
+    picture = Image.fromarray(class_ids)
+    picture.putpalette(np.asarray(palette, np.uint8).tobytes())
+    return picture
+
+
+def colorize(class_ids, palette):
+    """A label map in colours.
+
+    Example:
+
+    >>> colorize(np.array([[0, 1]]), voc_palette()).tolist()
+    [[[0, 0, 0], [128, 0, 0]]]
+
+    Args:
+        class_ids: Integer array `(H, W)`.
+        palette: uint8 array `(256, 3)`.
+
+    Returns:
+        uint8 array `(H, W, 3)`.
+    """
+    return np.asarray(palette, np.uint8)[np.asarray(class_ids)]
+
+
+def overlay(image, class_ids, palette, opacity=0.5):
+    """A photo tinted with the colours of its label map.
+
+    Along the edges of a region the tint is laid on twice, which draws an outline. Void pixels
+    (255) show the photo as it is.
+
+    Example:
+
+    >>> Image.fromarray(overlay(image, class_ids, voc_palette())).save("overlay.png")
+
+    Args:
+        image: uint8 array `(H, W, 3)`.
+        class_ids: Integer array `(H, W)`.
+        palette: uint8 array `(256, 3)`.
+        opacity: Float from 0 (the photo alone) to 1 (the colours alone).
+
+    Returns:
+        uint8 array `(H, W, 3)`.
+    """
+    image, class_ids = np.asarray(image), np.asarray(class_ids)
+    _check_pair(image, class_ids)
+    strength = np.where(edges(class_ids), 1 - (1 - opacity) ** 2, opacity).astype(np.float32)
+    strength[class_ids == VOID] = 0
+    colors = np.asarray(palette, np.float32)[class_ids]
+    return np.rint(image + (colors - image) * strength[..., None]).astype(np.uint8)
+
+
+def side_by_side(image, class_ids, palette, classes, opacity=0.5):
+    """Photo, colour map and overlay in one picture, with a legend of the classes in it.
+
+    The legend names each class that occurs, the largest first, and its share of the pixels.
+    Images too small to see are enlarged by a whole number, each pixel becoming a square.
+
+    Example:
+
+    >>> side_by_side(image, class_ids, voc_palette(), ["background", "cat"]).save("cat.png")
+
+    Args:
+        image: uint8 array `(H, W, 3)`.
+        class_ids: Integer array `(H, W)`.
+        palette: uint8 array `(256, 3)`.
+        classes: Sequence of strings, the classes' names.
+        opacity: Float, as in `overlay`.
+
+    Returns:
+        A `PIL.Image.Image` of mode "RGB".
+    """
+    image, class_ids = np.asarray(image), np.asarray(class_ids)
+    _check_pair(image, class_ids)
+    shares = np.bincount(class_ids.ravel(), minlength=256) / class_ids.size
+
+    # Enlarged before the overlay is drawn, so that its outlines stay thin.
+    scale = max(1, 320 // max(class_ids.shape))
+    image, class_ids = (x.repeat(scale, axis=0).repeat(scale, axis=1) for x in (image, class_ids))
+    panels = [image, colorize(class_ids, palette), overlay(image, class_ids, palette, opacity)]
+
+    height, width = class_ids.shape
+    gap = max(8, width // 50)
+    total_width = max(3 * width + 4 * gap, 480)
+    legend = _legend(shares, palette, classes, total_width - 2 * gap)
+    page = Image.new("RGB", (total_width, height + legend.height + 3 * gap), _PAPER)
+    for i, panel in enumerate(panels):
+        page.paste(Image.fromarray(panel), (gap + i * (width + gap), gap))
+    page.paste(legend, (gap, height + 2 * gap))
+    return page
+
+
+def _check_pair(image, class_ids):
+    if image.dtype != np.uint8 or image.shape != (*class_ids.shape, 3) or class_ids.ndim != 2:
+        raise ValueError(
+            "Expected a uint8 image (H, W, 3) and its labels (H, W), got "
+            f"{image.dtype} of shape {image.shape} and labels of shape {class_ids.shape}"
+        )
+
+
+def edges(class_ids):
+    """The pixels where `overlay` draws an outline.
+
+    Args:
+        class_ids: Integer array `(H, W)`.
+
+    Returns:
+        Bool array `(H, W)`.
+    """
+    # Thicker on large photos, which are looked at from further away.
+    reach = 1 + max(class_ids.shape) // 1000
+    found = np.zeros(class_ids.shape, bool)
+    found[:, :-reach] |= class_ids[:, :-reach] != class_ids[:, reach:]
+    found[:-reach] |= class_ids[:-reach] != class_ids[reach:]
+    return found
+
+
+def _legend(shares, palette, classes, width):
+    size = max(15, width // 75)
+    font = ImageFont.load_default(size=size)
+    labels = [int(k) for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
+    percents = ["<0.1 %" if shares[k] < 0.0005 else f"{100 * shares[k]:.1f} %" for k in labels]
+    percent_width = max(font.getlength(percent) for percent in percents)
+    chip, line, space = size, 2 * size, size // 2
+    # An entry: chip, space, name, space, share; then a wider space before the next column.
+    fixed = chip + 2 * space + percent_width
+    names = [_shorten(label_name(k, classes), font, width - fixed) for k in labels]
+    name_width = max(font.getlength(name) for name in names)
+    column = fixed + name_width + 3 * space
+    columns = max(1, int((width + 3 * space) // column))
+    rows = -(-len(labels) // columns)
+
+    legend = Image.new("RGB", (width, rows * line), _PAPER)
+    draw = ImageDraw.Draw(legend)
+    for i, (label, name, percent) in enumerate(zip(labels, names, percents, strict=True)):
+        x, y = (i // rows) * column, (i % rows) * line + line / 2
+        color = tuple(int(c) for c in palette[label])
+        box = (x, y - chip / 2, x + chip, y + chip / 2)
+        draw.rectangle(box, fill=color, outline=_RIM, width=max(1, size // 15))
+        draw.text((x + chip + space, y), name, _INK, font, anchor="lm")
+        draw.text((x + fixed + name_width, y), percent, _INK, font, anchor="rm")
+    return legend
+
+
+def label_name(label, classes):
+    """The name of a label: its class, "void", or the bare number where there is no such class."""
+    if label < len(classes):
+        return classes[label]
+    return "void" if label == VOID else f"label {label}"
+
+
+def _shorten(name, font, width):
+    if font.getlength(name) <= width:
+        return name
+    fits = bisect_right(range(len(name)), width, key=lambda n: font.getlength(name[:n] + "..."))
+    return name[: max(0, fits - 1)] + "..."

@@ -1,0 +1,1 @@
+"""Trained networks opened, and images labelled with them."""

@@ -1,0 +1,145 @@
+"""Which images are to be labelled, and which have been already."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from fcn_keras.data.files.images import IMAGE_SUFFIXES
+from fcn_keras.errors import UserError
+from fcn_keras.system.files import remove_leftovers
+from fcn_keras.system.progress import progress_bar
+
+# What is written for an image: its stem with one of these. The label map comes last, so that
+# where it is, all are.
+ENDINGS = ("_overlay.png", "_side_by_side.png", ".png")
+
+# Under this name a label map holds what it was made of.
+_NOTE = "fcn_keras"
+
+# Seconds after which nobody goes on with a file that was begun.
+_IDLE = 60
+
+
+class Plan(NamedTuple):
+    """What is to be labelled.
+
+    Attributes:
+        images: all of the files.
+        pending: those that have not been labelled already.
+        output: the folder to write to.
+    """
+
+    images: list[Path]
+    pending: list[Path]
+    output: Path
+
+    def progress_bar(self):
+        done = len(self.images) - len(self.pending)
+        return progress_bar("predicting", len(self.images), initial=done)
+
+    def finish(self, faults: dict[Path, str | None]) -> list[Path]:
+        """Returns the label maps' paths.
+
+        Raises:
+            UserError: if there is something wrong with an image, which `faults` tells.
+        """
+        told = sorted(fault for fault in faults.values() if fault)
+        if told:
+            more = f" And {len(told) - 10} more like these." if len(told) > 10 else ""
+            raise UserError(
+                f"{' '.join(told[:10])}{more} {len(self.images) - len(told)} of "
+                f"{len(self.images)} images are done, in {self.output}."
+            )
+        return [self.output / f"{path.stem}.png" for path in self.images]
+
+
+def plan_for(
+    inputs: Iterable[str | Path], output: str | Path, job: dict | None = None, fresh: bool = False
+) -> Plan:
+    """Finds out which images are to be labelled, and tidies the folder that they go to.
+
+    Args and what is raised before anything is written are those of `predict`.
+    """
+    images = find_images(inputs)
+    output = Path(output)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is not a folder.")
+    targets = {(output / (path.stem + ending)).resolve() for path in images for ending in ENDINGS}
+    for path in images:
+        if path.resolve() in targets:
+            raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
+    pending = [path for path in images if fresh or not _is_done(path, output, job)]
+    remove_leftovers(output, _IDLE)
+    return Plan(images, pending, output)
+
+
+def _is_done(path, output, job):
+    """Whether all files of an image are there, and its label map was made of it by this job."""
+    if job is None or not all((output / (path.stem + ending)).is_file() for ending in ENDINGS):
+        return False
+    try:
+        with Image.open(output / f"{path.stem}.png") as label_map:
+            return label_map.info.get(_NOTE) == _mark(path, job)
+    except OSError:
+        return False
+
+
+def note_of(path, job):
+    note = PngInfo()
+    if job is not None:
+        note.add_text(_NOTE, _mark(path, job))
+    return note
+
+
+def _mark(path, job):
+    """What stands for a file as it is, and a job."""
+    file = path.stat()
+    text = json.dumps([job, file.st_size, file.st_mtime_ns], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_images(inputs: Iterable[str | Path]) -> list[Path]:
+    """Lists image files, those of a folder in order of their names.
+
+    Raises:
+        UserError: if there are none, or two have one stem.
+    """
+    images = []
+    for path in map(Path, inputs):
+        if path.is_dir():
+            # Hidden ones are no images, but what Macs keep beside each.
+            found = [
+                p
+                for p in sorted(path.iterdir())
+                if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and p.name[0] != "."
+            ]
+            if not found:
+                raise UserError(f"{path}: holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+            images += found
+        elif path.is_file():
+            images.append(path)
+        else:
+            raise UserError(f"{path}: no such file or folder.")
+    if not images:
+        raise UserError("No images given.")
+    images = [*dict.fromkeys(images)]
+    writers = {}
+    for path in images:
+        for name in (path.stem + ending for ending in ENDINGS):
+            if name in writers:
+                raise UserError(
+                    f"{writers[name]} and {path} would both write {name}: predict them into "
+                    "different folders."
+                )
+            writers[name] = path
+    return images
+
+
+def file_digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,65 @@
+"""Trained networks with what their classes are called."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from fcn_keras.errors import UserError
+from fcn_keras.inference.run_folder import classes_of, config_of, network_file
+from fcn_keras.models.weights.keras_files import open_model
+
+
+class Network(NamedTuple):
+    """A trained network and what its classes are called.
+
+    Attributes:
+        model: `(N, H, W, 3)` RGB images to logits `(N, H, W, C)`.
+        classes: C names.
+        colors: C RGB triples.
+        config: the `config.json` of its run; empty for a file on its own.
+        heads: names of the network's outputs if there are several; `model` has the first alone,
+            `full` has all.
+        full: the network with all of its outputs.
+    """
+
+    model: keras.Model
+    classes: list[str]
+    colors: list[tuple[int, int, int]]
+    config: dict
+    heads: tuple[str, ...]
+    full: keras.Model
+
+
+def load_network(path: str | Path) -> Network:
+    """Opens a run's best network, or a `.keras` file.
+
+    Args:
+        path: a run directory or a `.keras` file. Class names and colours come from the run; a
+            file that does not lie in one gets numbers and the colours of PASCAL VOC.
+
+    Raises:
+        UserError: if there is no network; says what to do.
+    """
+    file = network_file(path)
+    model = open_model(file)
+    outputs = getattr(model, "outputs", ())
+    names = getattr(model, "output_names", ())
+    several = isinstance(getattr(model, "output", None), list | tuple | dict)
+    if (
+        not outputs
+        or any(len(output.shape) != 4 for output in outputs)
+        or (several and not all(name.startswith("score_") for name in names))
+    ):
+        raise UserError(f"{file}: holds no segmentation network ({model.name}).")
+    config = config_of(path)
+    about = config.get("dataset", {})
+    full, heads = model, ()
+    if several:
+        heads = tuple(name.removeprefix("score_") for name in names)
+        # In the order of the run's label maps, which a file on its own does not tell.
+        known = tuple(about.get("heads", ()))
+        heads = known if {*known} == {*heads} else heads
+        model = keras.Model(full.input, full.get_layer(f"score_{heads[0]}").output, name=full.name)
+    classes, colors = classes_of(config, model.output_shape[-1])
+    return Network(model, classes, colors, config, heads, full)

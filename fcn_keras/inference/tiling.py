@@ -1,0 +1,125 @@
+"""Large images in parts, with the result of the whole: each part sees all that decides on it."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import layers
+
+from fcn_keras.errors import UserError
+from fcn_keras.models.geometry import Conv, Deconv, Pool, reach, walk
+
+
+class Part(NamedTuple):
+    """A part of an axis, and what a network has to see of the axis to know it.
+
+    Attributes:
+        first, last: what it sees, `first <= i < last`.
+        start, stop: the part itself.
+    """
+
+    first: int
+    last: int
+    start: int
+    stop: int
+
+
+class Tiling:
+    """How to cut images for a network.
+
+    A cell of a feature map sees a limited part of the image (its receptive field), and the maps
+    lie on the image in steps of the coarsest stride. So a network that sees the part and as much
+    around it as the field reaches, from a whole step on, computes the same numbers as one that
+    sees the whole image. Where the image ends, the part ends, and is padded as the image would be.
+
+    Args:
+        model: a network of this package.
+        tile: height and width of a part, in pixels. What the network sees of the image at once is
+            larger by `margin` on either side.
+
+    Raises:
+        UserError: if `tile` is less than 1, or how far the network sees is not known.
+
+    Example:
+
+    >>> tiling = Tiling(model, 512)
+    >>> tiling.logits(model, image).shape == (*image.shape[:2], num_classes)
+    True
+
+    Reference:
+        Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
+        section 3: a net of such layers computes a filter, whatever the size of its input.
+    """
+
+    def __init__(self, model: keras.Model, tile: int):
+        if tile < 1:
+            raise UserError(f"`tile` must be at least 1. Received: {tile}.")
+        path = _layers_of(model)
+        self.tile = tile
+        self.reach = math.ceil(reach(path))
+        self.stride = max(int(walk(path[:i]).stride) for i in range(len(path) + 1))
+
+    @property
+    def margin(self) -> int:
+        """The most that the network sees on one side of a part."""
+        return self.reach + self.stride - 1
+
+    def parts(self, length: int) -> Iterator[Part]:
+        """Cuts an axis of `length` pixels."""
+        for start in range(0, length, self.tile):
+            stop = min(start + self.tile, length)
+            first = max(start - self.reach, 0) // self.stride * self.stride
+            yield Part(first, min(stop + self.reach, length), start, stop)
+
+    def map(self, function, image: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """Fills `output`, part by part, with what `function` makes of the image.
+
+        Args:
+            function: from `(1, h, w, 3)` to `(1, h, w, ...)`.
+            image: `(H, W, 3)`.
+            output: `(H, W, ...)`.
+        """
+        for y in self.parts(image.shape[0]):
+            for x in self.parts(image.shape[1]):
+                seen = function(image[None, y.first : y.last, x.first : x.last])
+                seen = np.asarray(seen)[0]
+                output[y.start : y.stop, x.start : x.stop] = seen[
+                    y.start - y.first : y.stop - y.first, x.start - x.first : x.stop - x.first
+                ]
+        return output
+
+    def logits(self, model: keras.Model, image: np.ndarray) -> np.ndarray:
+        """Returns the scores `(H, W, C)` of an image `(H, W, 3)`, float32, seen part by part."""
+        scores = np.empty((*image.shape[:2], model.output_shape[-1]), "float32")
+        return self.map(lambda seen: model(seen, training=False), image, scores)
+
+
+def _layers_of(model):
+    """The layers of a network that look around, in the order of the longest way through it."""
+    if not any(layer.name.startswith("normalize") for layer in model.layers):
+        raise UserError(
+            f"`tile` needs a network of this package, which tells how far it sees. "
+            f"Received: {model.name}."
+        )
+    path = []
+    for layer in model.layers:
+        config = layer.get_config()
+        if isinstance(layer, layers.Conv2DTranspose):
+            path.append(Deconv(config["kernel_size"][0], config["strides"][0]))
+        elif isinstance(layer, layers.Conv2D):
+            path.append(
+                Conv(
+                    config["kernel_size"][0],
+                    config["strides"][0],
+                    dilation=config["dilation_rate"][0],
+                )
+            )
+        elif isinstance(layer, layers.MaxPooling2D):
+            path.append(Pool(config["pool_size"][0], config["strides"][0]))
+        elif isinstance(layer, layers.Cropping2D):
+            # A pooling with dilation compares cells with those that lie so far behind; one layer
+            # does it for the rows, one for the columns.
+            path.append(Conv(1 + config["cropping"][0][0]))
+    return path

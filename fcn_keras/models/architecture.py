@@ -1,0 +1,216 @@
+"""The networks of the paper, section 4, as layers and scores: without Keras, pure arithmetic.
+
+`vgg.py`, `alexnet.py` and `fcn.py` make networks of them, and `cost.py` counts what these take.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fcn_keras.errors import UserError
+from fcn_keras.models.elision import thin_border
+from fcn_keras.models.geometry import Conv, DensePool, Grid, Layer, Pool, walk
+from fcn_keras.models.variants import ALEXNET, HHA, VARIANTS
+
+# (channels, convolutions) of each block of VGG16; a pooling ends the block.
+BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+
+FC_CHANNELS = 4096
+
+# Padding of conv1_1 and of fc6. The paper pads the image by 100 pixels, which leaves at least
+# one fc6 cell for every image; "same" keeps each map as large as the one it is made from.
+GEOMETRIES = {"paper": (100, 0), "same": (1, 3)}
+
+OUTPUT_STRIDES = (32, 16, 8)
+
+# The blocks up to pool3, for leaving out what they would compute of the padding alone; behind
+# them the border is too thin to gain anything.
+_STAGES = [[Conv(3, pad=1)] * convs + [Pool()] for _, convs in BLOCKS[:3]]
+
+_STAGES[0][0] = Conv(3)
+
+_ALEXNET_POOL = Pool(3, 2)
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Divides each number by what the neighbouring channels say at its place."""
+
+    def size(self, n: int) -> int:
+        return n
+
+    def grid(self, grid: Grid) -> Grid:
+        return grid
+
+
+class Named(NamedTuple):
+    """A layer of a trunk.
+
+    Attributes:
+        name: as in the reference.
+        layer: what it does to sizes and places.
+        channels: how many it makes, if it is a convolution.
+        groups: how many parts its channels are in, each of which sees its own part.
+    """
+
+    name: str
+    layer: Layer | Normalize
+    channels: int | None = None
+    groups: int = 1
+
+
+def vgg16_layers(
+    geometry: str = "paper",
+    output_stride: int = 32,
+    width: float = 1.0,
+    elide_padding: bool = True,
+    suffix: str = "",
+) -> list[Named]:
+    """Returns VGG16 as a fully convolutional trunk, from the image to fc7.
+
+    Args:
+        geometry, output_stride, width, elide_padding, suffix: see
+        `fcn_keras.models.trunks.vgg16_trunk`.
+
+    Example:
+
+    >>> [name for name, *_ in vgg16_layers(geometry="same")][-4:]
+    ['conv5_3', 'pool5', 'fc6', 'fc7']
+    """
+    first_pad, fc6_pad = GEOMETRIES[geometry]
+    borders = []
+    if elide_padding:
+        first_pad, borders = thin_border(_STAGES, first_pad)
+    layers, dilation = [], 1
+    for block, (channels, convs) in enumerate(BLOCKS, start=1):
+        for i in range(1, convs + 1):
+            pad = first_pad if (block, i) == (1, 1) else dilation
+            conv = Conv(3, pad=pad, dilation=dilation)
+            layers.append(Named(f"conv{block}_{i}{suffix}", conv, scaled(channels, width)))
+        name = f"pool{block}{suffix}"
+        if block <= len(borders):
+            layers += [Named(f"{name}_thin", Pool()), Named(name, borders[block - 1])]
+        elif _grid(layers).stride < output_stride:
+            layers.append(Named(name, Pool()))
+        else:
+            layers.append(Named(name, DensePool(dilation=dilation)))
+            dilation *= 2
+    fc6 = Conv(7, pad=fc6_pad * dilation, dilation=dilation)
+    pad = fc6.pad + _missing_border(fc6.grid(_grid(layers)))
+    for name, conv in (("fc6", Conv(7, pad=pad, dilation=dilation)), ("fc7", Conv(1))):
+        layers.append(Named(f"{name}{suffix}", conv, scaled(FC_CHANNELS, width)))
+    return layers
+
+
+def _grid(layers):
+    return walk(layer for _, layer, *_ in layers)
+
+
+def _missing_border(grid):
+    """How many cells a map must start earlier for its upsampled scores to reach pixel 0."""
+    reach = (grid.stride * 2 - 1) / 2
+    return max(0, math.ceil((grid.shift - reach) / grid.stride))
+
+
+def scaled(channels: int, width: float, groups: int = 1) -> int:
+    """Returns the channels of a layer `width` times as wide: so many that groups come out even."""
+    return groups * max(1, round(channels * width / groups))
+
+
+def alexnet_layers(width: float = 1.0, elide_padding: bool = True) -> list[Named]:
+    """Returns CaffeNet as a fully convolutional trunk, from the image to fc7.
+
+    Args:
+        width, elide_padding: see `fcn_keras.models.trunks.alexnet_trunk`.
+    """
+    pad, borders = 100, []
+    if elide_padding:
+        pad, borders = thin_border([[Conv(11, 4), _ALEXNET_POOL]], pad)
+
+    def conv(name, channels, conv, groups=1):
+        # Even everywhere, as some have two groups.
+        return Named(name, conv, scaled(channels, width, groups=2), groups)
+
+    return [
+        conv("conv1", 96, Conv(11, 4, pad)),
+        Named("pool1_thin" if borders else "pool1", _ALEXNET_POOL),
+        *(Named("pool1", border) for border in borders),
+        Named("norm1", Normalize()),
+        conv("conv2", 256, Conv(5, pad=2), groups=2),
+        Named("pool2", _ALEXNET_POOL),
+        Named("norm2", Normalize()),
+        conv("conv3", 384, Conv(3, pad=1)),
+        conv("conv4", 384, Conv(3, pad=1), groups=2),
+        conv("conv5", 256, Conv(3, pad=1), groups=2),
+        Named("pool5", _ALEXNET_POOL),
+        conv("fc6", 4096, Conv(6)),
+        conv("fc7", 4096, Conv(1)),
+    ]
+
+
+def scores(variant: str, trunk, head):
+    """The paper's networks: scores of three strides, each upsampled onto the next finer one.
+
+    Args:
+        variant: which network, see `fcn_keras.build`.
+        trunk: the maps that are scored: `fc7`, and `pool4` and `pool3` where there are skips.
+        head: what makes maps of maps, such as `fcn_keras.models.head.Head`.
+
+    Returns:
+        What `head` made last: scores that are to be cropped to the image.
+    """
+    score = head.score(trunk.fc7, "score_fr")
+    if variant == ALEXNET:
+        # Its grid lies on whole pixels: only a kernel with a middle keeps it there.
+        return head.upsample(score, 32, "upscore", kernel=63)
+    if variant in ("fcn32s", HHA):
+        return head.upsample(score, int(score.grid.stride), "upscore")
+
+    # Trained from VGG16 in one go, a net needs its skips small at first (at-once).
+    at_once = variant == "fcn8s-atonce"
+    pool4 = head.rescale(trunk.pool4, 0.01, "scale_pool4") if at_once else trunk.pool4
+    pool3 = head.rescale(trunk.pool3, 0.0001, "scale_pool3") if at_once else trunk.pool3
+
+    score = head.upsample(score, 2, "upscore2")
+    score = head.fuse(score, head.score(pool4, "score_pool4"), "fuse_pool4")
+    if variant == "fcn16s":
+        return head.upsample(score, 16, "upscore16")
+
+    score = head.upsample(score, 2, "upscore_pool4")
+    score = head.fuse(score, head.score(pool3, "score_pool3"), "fuse_pool3")
+    return head.upsample(score, 8, "upscore8")
+
+
+def check(variant: str, classes: list[int], geometry: str, output_stride: int, width: float):
+    """Checks what a network is asked to be; `classes` are the numbers of them of all heads.
+
+    Raises:
+        UserError: if there is no such network.
+    """
+    if variant not in VARIANTS:
+        raise UserError(f"`variant` must be one of {', '.join(VARIANTS)}. Received: {variant!r}.")
+    if geometry not in GEOMETRIES:
+        raise UserError(
+            f"`geometry` must be one of {', '.join(GEOMETRIES)}. Received: {geometry!r}."
+        )
+    if variant == ALEXNET and geometry != "paper":
+        raise UserError(
+            f"`geometry` of {variant} must be 'paper': its poolings leave nothing of a small "
+            f"image that is not padded. Received: {geometry!r}."
+        )
+    if output_stride not in OUTPUT_STRIDES:
+        raise UserError(
+            f"`output_stride` must be one of {', '.join(map(str, OUTPUT_STRIDES))}. "
+            f"Received: {output_stride}."
+        )
+    if output_stride != 32 and variant not in ("fcn32s", HHA):
+        raise UserError(
+            f"`output_stride` of {variant} must be 32. Only fcn32s can be dilated: a dilated "
+            "map lies half a cell beside the one that a skip connection would add to it. "
+            f"Received: {output_stride}."
+        )
+    for number in classes:
+        if number < 1:
+            raise UserError(f"`num_classes` must be at least 1. Received: {number}.")
+    if not 0 < width < math.inf:
+        raise UserError(f"`width` must be above 0, and finite; 1 is VGG16. Received: {width}.")

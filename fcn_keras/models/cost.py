@@ -1,0 +1,248 @@
+"""What a network computes and keeps for one image, layer by layer: pure arithmetic, no Keras.
+
+It walks over the layers that the network is built of, so it holds for every size of image, with
+the padding elided or not. Counted are the products of convolutions, nearly all of the work:
+biases, ReLUs, poolings and sums are less than a hundredth of it.
+"""
+
+from dataclasses import asdict, dataclass, field
+from types import SimpleNamespace
+from typing import NamedTuple
+
+from fcn_keras.errors import UserError
+from fcn_keras.models.architecture import alexnet_layers, check, scores, vgg16_layers
+from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Pool
+from fcn_keras.models.variants import ALEXNET, COLOR_HHA, VARIANTS
+
+COUNTED = tuple(variant for variant in VARIANTS if variant != COLOR_HHA)
+
+BYTES = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What a layer takes for one image.
+
+    Attributes:
+        name: as in the Keras model.
+        height, width, channels: shape of its output.
+        macs: products, each with a sum, of a forward pass.
+        parameters: kernel and bias.
+        trained: whether it learns: its gradient is computed and summed over devices.
+        first: whether it sees the image, whose gradient nobody asks for.
+        float32: whether its output is float32 under every precision policy.
+    """
+
+    name: str
+    height: int
+    width: int
+    channels: int
+    macs: int = 0
+    parameters: int = 0
+    trained: bool = False
+    first: bool = False
+    float32: bool = False
+
+    @property
+    def forward_flops(self) -> int:
+        return 2 * self.macs
+
+    @property
+    def backward_flops(self) -> int:
+        """As much again for the gradient of the kernel, and for that of the layer's input."""
+        return self.forward_flops * (self.trained + (not self.first))
+
+    @property
+    def activations(self) -> int:
+        return self.height * self.width * self.channels
+
+    def activation_bytes(self, dtype: str = "float32") -> int:
+        return self.activations * BYTES["float32" if self.float32 else dtype]
+
+    def gradient_bytes(self, dtype: str = "float32") -> int:
+        return self.parameters * BYTES[dtype] * self.trained
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network takes for one image: the sums over its `layers`, from the image on."""
+
+    layers: tuple[LayerCost, ...]
+
+    def __getitem__(self, name: str) -> LayerCost:
+        return next(layer for layer in self.layers if layer.name == name)
+
+    @property
+    def forward_flops(self) -> int:
+        return sum(layer.forward_flops for layer in self.layers)
+
+    @property
+    def backward_flops(self) -> int:
+        return sum(layer.backward_flops for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    def parameter_bytes(self, dtype: str = "float32") -> int:
+        return self.parameters * BYTES[dtype]
+
+    def activation_bytes(self, dtype: str = "float32") -> int:
+        """Bytes of the outputs of all layers, which training keeps until the backward pass."""
+        return sum(layer.activation_bytes(dtype) for layer in self.layers)
+
+    def gradient_bytes(self, dtype: str = "float32") -> int:
+        """Bytes that a step sums over the devices, whatever the size of the batch."""
+        return sum(layer.gradient_bytes(dtype) for layer in self.layers)
+
+    def as_json(self) -> dict:
+        """Returns the sums and the layers as numbers, text, lists and dictionaries."""
+        found = {name: getattr(self, name) for name in ("forward_flops", "backward_flops")}
+        found["parameters"] = self.parameters
+        for name in ("parameter_bytes", "gradient_bytes", "activation_bytes"):
+            found[name] = {dtype: getattr(self, name)(dtype) for dtype in BYTES}
+        layers = [
+            asdict(layer)
+            | {"forward_flops": layer.forward_flops, "backward_flops": layer.backward_flops}
+            for layer in self.layers
+        ]
+        return found | {"layers": layers}
+
+
+def cost(
+    variant: str,
+    size: tuple[int, int],
+    num_classes: int = 21,
+    *,
+    geometry: str = "paper",
+    output_stride: int = 32,
+    width: float = 1.0,
+    learn_upsampling: bool = False,
+    elide_padding: bool = True,
+) -> Cost:
+    """Counts what a network computes and keeps for one image.
+
+    Args:
+        variant: one of `COUNTED`.
+        size: height and width of the image.
+        num_classes, geometry, output_stride, width, learn_upsampling, elide_padding: see
+            `fcn_keras.build`.
+
+    Returns:
+        A `Cost`, from the preprocessed image to the scores of its pixels.
+
+    Raises:
+        UserError: if there is no such network.
+
+    Example:
+
+    >>> round(cost("fcn8s", (500, 500)).forward_flops / 1e9)
+    301
+    """
+    if variant not in COUNTED:
+        raise UserError(f"`variant` must be one of {', '.join(COUNTED)}. Received: {variant!r}.")
+    check(variant, [num_classes], geometry, output_stride, width)
+    if min(size) < 1:
+        raise UserError(f"`size` must be at least 1 x 1. Received: {size[0]} x {size[1]}.")
+    if variant == ALEXNET:
+        trunk = alexnet_layers(width, elide_padding)
+    else:
+        trunk = vgg16_layers(geometry, output_stride, width, elide_padding)
+
+    image = Map(*size, 3)
+    count = _Count(num_classes, learn_upsampling)
+    x = count.note("normalize", image, float32=True)
+    maps = {}
+    for name, layer, channels, groups in trunk:
+        if isinstance(layer, Conv) and not isinstance(layer, Pool):
+            x = count.convolve(x, layer, name, channels, groups)
+        else:
+            x = count.note(name, x.behind(layer))
+        maps[name] = x
+    score = scores(variant, SimpleNamespace(**maps), count)
+    count.note("score", image._replace(channels=score.channels), float32=True)
+    return Cost(tuple(count.layers))
+
+
+class Map(NamedTuple):
+    """A feature map without what is in it."""
+
+    height: int
+    width: int
+    channels: int
+    grid: Grid = IMAGE
+
+    def behind(self, layer, channels=None) -> "Map":
+        """The map that a layer makes of this one."""
+        return Map(
+            layer.size(self.height),
+            layer.size(self.width),
+            channels or self.channels,
+            layer.grid(self.grid),
+        )
+
+
+@dataclass
+class _Count:
+    """Plays the part of `fcn_keras.models.head.Head`: notes layers instead of building them."""
+
+    num_classes: int
+    learn_upsampling: bool
+    layers: list[LayerCost] = field(default_factory=list)
+
+    def note(self, name, made, **costs):
+        self.layers.append(LayerCost(name, *made[:3], **costs))
+        return made
+
+    def convolve(self, x, conv, name, channels, groups=1):
+        made = x.behind(conv, channels)
+        kernel = conv.kernel**2 * x.channels // groups * channels
+        return self.note(
+            name,
+            made,
+            macs=made.height * made.width * kernel,
+            parameters=kernel + channels,
+            trained=True,
+            first=len(self.layers) == 1,
+        )
+
+    def score(self, x, name):
+        return self.convolve(x, Conv(1), name, self.num_classes)
+
+    def upsample(self, x, factor, name, kernel=None):
+        deconv = Deconv(kernel or 2 * factor, factor)
+        # Dense, as `Conv2DTranspose` computes it, though a bilinear kernel touches one channel.
+        parameters = deconv.kernel**2 * x.channels**2
+        return self.note(
+            name,
+            x.behind(deconv),
+            macs=x.height * x.width * parameters,
+            parameters=parameters,
+            trained=self.learn_upsampling,
+        )
+
+    def rescale(self, x, scale, name):
+        return self.note(name, x)
+
+    def fuse(self, coarse, skip, name):
+        # The one that starts earlier is cropped to the other.
+        return self.note(name, coarse if skip.grid.offset_over(coarse.grid) >= 0 else skip)
+
+
+def table(cost: Cost) -> str:
+    """Returns what `cost` found as a table for people: every layer, and the sums."""
+    titles = ("output", "forward", "backward", "float32", "bfloat16", "parameters")
+    head = " " * 14 + f"{titles[0]:>18}" + "".join(f"{title:>12}" for title in titles[1:])
+    lines = [head]
+    for layer in cost.layers:
+        shape = f"{layer.height} x {layer.width} x {layer.channels}"
+        lines.append(f"{layer.name:14}{shape:>18}{_figures(layer)}{layer.parameters:12,}")
+    lines.append(f"{'all':14}{'':18}{_figures(cost)}{cost.parameters:12,}")
+    whole = ", ".join(f"{cost.gradient_bytes(dtype) / 1e6:.1f} MB in {dtype}" for dtype in BYTES)
+    return "\n".join([*lines, "GFLOPs, and MB of output, for one image.", f"gradients: {whole}"])
+
+
+def _figures(cost):
+    flops = (cost.forward_flops / 1e9, cost.backward_flops / 1e9)
+    sizes = (cost.activation_bytes(dtype) / 1e6 for dtype in BYTES)
+    return "".join(f"{figure:12.2f}" for figure in (*flops, *sizes))

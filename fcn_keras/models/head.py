@@ -1,0 +1,90 @@
+"""What scores the maps of a trunk, brings the scores to the image's size, and fuses them."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+from fcn_keras.models.bilinear import Bilinear
+from fcn_keras.models.geometry import Deconv
+from fcn_keras.models.layers import Feature
+from fcn_keras.models.trunks import Trunk
+
+
+def late_fusion(color: Trunk, hha: Trunk, head: "Head") -> Feature:
+    """The mean of what two FCN-32s say, one of which looks at the image and one at its depth."""
+    both = [
+        head.score(color.fc7, "score_frcolor").tensor,
+        head.score(hha.fc7, "score_frhha").tensor,
+    ]
+    score = Feature(layers.Average(name="score_fused")(both), color.fc7.grid)
+    return head.upsample(score, 32, "upscore")
+
+
+@dataclass(frozen=True)
+class Head:
+    """What every score and every upsampling layer of a network has in common.
+
+    Attributes:
+        num_classes: how many scores each place gets.
+        learn_upsampling: whether the transposed convolutions learn.
+        suffix: what the names of layers end in.
+    """
+
+    num_classes: int
+    learn_upsampling: bool = False
+    suffix: str = ""
+
+    def score(self, feature: Feature, name: str) -> Feature:
+        """Scores each class at each place; starts from zero, as in the paper."""
+        conv = layers.Conv2D(
+            self.num_classes, 1, kernel_initializer="zeros", name=name + self.suffix
+        )
+        return Feature(conv(feature.tensor), feature.grid)
+
+    def upsample(self, feature: Feature, factor: int, name: str, kernel=None) -> Feature:
+        """Upsamples scores by a transposed convolution that starts as bilinear."""
+        deconv = Deconv(kernel=kernel or 2 * factor, stride=factor)
+        layer = layers.Conv2DTranspose(
+            self.num_classes,
+            deconv.kernel,
+            strides=deconv.stride,
+            use_bias=False,
+            kernel_initializer=Bilinear(),
+            trainable=self.learn_upsampling,
+            name=name + self.suffix,
+        )
+        tensor = layer(feature.tensor)
+        # The kernel is filled by now. A saved model may name stock classes only, so that
+        # `keras.models.load_model` opens it where this package is not installed.
+        layer.kernel_initializer = keras.initializers.Zeros()
+        return Feature(tensor, deconv.grid(feature.grid))
+
+    def fuse(self, coarse: Feature, skip: Feature, name: str) -> Feature:
+        """Adds the scores of a skip connection where they look at the same place of the image."""
+        if skip.grid.offset_over(coarse.grid) >= 0:
+            skip = crop_to(skip, coarse)
+        else:
+            coarse = crop_to(coarse, skip)
+        both = [coarse.tensor, skip.tensor]
+        return Feature(layers.Add(name=name + self.suffix)(both), coarse.grid)
+
+    def rescale(self, feature: Feature, scale: float, name: str) -> Feature:
+        layer = layers.Rescaling(scale, name=name + self.suffix)
+        return Feature(layer(feature.tensor), feature.grid)
+
+
+def crop_to(feature: Feature, like: Feature) -> Feature:
+    """Cuts out of a map the part that lies over another map of the same stride.
+
+    The rows and columns to take are counted on the other map itself: stock ops alone, for any
+    size, on every backend, also after saving and loading.
+    """
+    offset = feature.grid.offset_over(like.grid)
+    rows = ops.sum(like.tensor[:, :, 0, 0], axis=0)
+    columns = ops.sum(like.tensor[:, 0, :, 0], axis=0)
+    tensor = feature.tensor
+    for axis, line in ((1, rows), (2, columns)):
+        index = ops.cumsum(ops.ones_like(line, dtype="int32")) + (offset - 1)
+        tensor = ops.take(tensor, index, axis=axis)
+    return Feature(tensor, like.grid)

@@ -1,0 +1,122 @@
+"""Feature maps that know where they lie on the image, and the layers that make one of another."""
+
+from typing import NamedTuple
+
+import keras
+from keras import layers, ops
+
+from fcn_keras.models.geometry import IMAGE, Conv, Grid, Pool, Widen
+
+# Local response normalisation over this many channels, with these constants (arXiv 1404.5997
+# and CaffeNet): x / (1 + ALPHA / NEIGHBOURS * sum of squares) ** BETA.
+NEIGHBOURS, ALPHA, BETA = 5, 1e-4, 0.75
+
+
+class Feature(NamedTuple):
+    """A feature map and where it lies on the image."""
+
+    tensor: keras.KerasTensor
+    grid: Grid
+
+
+def preprocess(image, mean, std=1.0, flip=True, name="normalize") -> Feature:
+    """Makes of an image what the weights expect: BGR, less a mean, divided by a number.
+
+    Args:
+        image: `keras.KerasTensor` of shape `(N, H, W, 3)`, 0..255.
+        mean: what to subtract, in the order of channels behind the flip.
+        std: what to divide by.
+        flip: whether to turn RGB into BGR.
+        name: name of the layer that does it.
+    """
+    if flip:
+        image = keras.ops.flip(image, axis=-1)
+    # Always float32: bfloat16 would round the mean before it is subtracted.
+    normalize = layers.Normalization(
+        mean=list(mean), variance=[std**2] * len(mean), dtype="float32", name=name
+    )
+    return Feature(normalize(image), IMAGE)
+
+
+def convolve(
+    feature: Feature,
+    channels: int,
+    conv: Conv,
+    name: str,
+    groups: int = 1,
+    initializer: str = "he_normal",
+) -> Feature:
+    """A convolution and its ReLU.
+
+    A deep net without normalisation layers trains from He's scaling.
+    """
+    x = feature.tensor
+    same = 2 * conv.pad == conv.extent - 1 and conv.stride == 1
+    if not same and conv.pad:
+        x = layers.ZeroPadding2D(conv.pad, name=f"{name}_pad")(x)
+    x = layers.Conv2D(
+        channels,
+        conv.kernel,
+        strides=conv.stride,
+        dilation_rate=conv.dilation,
+        groups=groups,
+        padding="same" if same else "valid",
+        activation="relu",
+        kernel_initializer=initializer,
+        name=name,
+    )(x)
+    return Feature(x, conv.grid(feature.grid))
+
+
+def pool(feature: Feature, pool: Pool, name: str) -> Feature:
+    """Max pooling as Caffe does it: the size rounds up, windows are cut at the edge.
+
+    For maps behind a ReLU only: zeros stand for what lies beyond the edge, which no maximum of
+    numbers from zero up notices.
+    """
+    x, reach = feature.tensor, pool.extent - pool.stride
+    if pool.kernel == 2 and pool.dilation == 1:
+        # TensorFlow's "same" is Caffe's rounding up here.
+        x = layers.MaxPooling2D(2, pool.stride, "same", name=name)(x)
+    elif pool.dilation == 1:
+        x = layers.ZeroPadding2D(((0, reach), (0, reach)), name=f"{name}_pad")(x)
+        x = layers.MaxPooling2D(pool.kernel, pool.stride, name=name)(x)
+    else:
+        # Keras has no dilated pooling: each cell against the one that lies a dilation further.
+        for axis, last in ((0, f"{name}_rows"), (1, name)):
+            pads, crops = [(0, 0), (0, 0)], [(0, 0), (0, 0)]
+            pads[axis], crops[axis] = (0, pool.dilation), (pool.dilation, 0)
+            further = layers.ZeroPadding2D(pads, name=f"{last}_pad")(x)
+            further = layers.Cropping2D(crops, name=f"{last}_further")(further)
+            x = layers.Maximum(name=last)([x, further])
+    return Feature(x, pool.grid(feature.grid))
+
+
+def widen(feature: Feature, border: Widen, name: str) -> Feature:
+    """Repeats a row and a column on either side of a map, where a border was left out before."""
+    x = feature.tensor
+    rows, columns = ops.sum(x[:, :, 0, 0], axis=0), ops.sum(x[:, 0, :, 0], axis=0)
+    for axis, line in ((1, rows), (2, columns)):
+        ones = ops.ones_like(line, dtype="int32")
+        last = ops.sum(ones) - 1
+        place = ops.cumsum(ops.pad(ones, [[border.copies] * 2], constant_values=1)) - 1
+        # Up to the row that stands for the border; that row; the inside; the same at the far end.
+        near = ops.minimum(place, border.row)
+        inside = ops.minimum(place - border.copies, last - border.row)
+        far = place - 2 * border.copies
+        x = ops.take(x, ops.maximum(ops.maximum(near, inside), far), axis=axis)
+    return Feature(layers.Identity(name=name)(x), border.grid(feature.grid))
+
+
+def normalize_responses(feature: Feature, name: str) -> Feature:
+    """Divides each number by what the neighbouring channels say at its place."""
+    # float32: squares overflow float16.
+    x = ops.cast(feature.tensor, "float32")
+    margin = NEIGHBOURS // 2
+    squares = ops.pad(ops.square(x), [[0, 0], [0, 0], [0, 0], [margin, margin]])
+    channels = x.shape[-1]
+    total = sum(squares[..., i : i + channels] for i in range(NEIGHBOURS))
+    x = x / ops.power(1 + ALPHA / NEIGHBOURS * total, BETA)
+    # A layer takes what it gets to the policy's type, and has the reference's name.
+    x = layers.Identity(name=name)(x)
+    return Feature(x, feature.grid)

@@ -1,0 +1,204 @@
+"""Networks made of trained ones: heatmap networks of classifiers, and more classes.
+
+A dense layer that reads a flattened feature map of `(h, w, c)` is a convolution with an
+`(h, w)` kernel that happens to fit once. Written as a convolution it slides over larger maps
+(section 3.1 of arXiv 1411.4038), and its weights need no change but their shape."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from fcn_keras.errors import UserError
+from fcn_keras.models.bilinear import Bilinear
+
+
+def dense_to_conv(kernel: np.ndarray, height: int = 1, width: int = 1) -> np.ndarray:
+    """Reshapes the kernel of a dense layer into that of the equal convolution.
+
+    Keras flattens rows, then columns, then channels, so a plain reshape is right.
+
+    Args:
+        kernel: `(height * width * channels, units)`.
+        height, width: the size of the map that the dense layer reads.
+
+    Returns:
+        An array of shape `(height, width, channels, units)`.
+    """
+    inputs, units = kernel.shape
+    if inputs % (height * width):
+        raise ValueError(
+            f"A dense kernel with {inputs} inputs cannot read a map of {height}x{width} cells."
+        )
+    return np.reshape(kernel, (height, width, inputs // (height * width), units))
+
+
+def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.Model:
+    """Makes a fully convolutional network of a classifier, for images of any size.
+
+    The layers up to the classifier's last feature map are shared with it, not copied. Behind
+    them `Flatten` + `Dense` becomes a convolution as large as that map, every further `Dense` a
+    1x1 convolution; `GlobalAveragePooling2D` becomes an average over windows of that size. A
+    softmax or sigmoid at the end is left out. What else may stand in the head (dropout,
+    activations, batch normalisation over channels) works on each place as it is.
+
+    On an image of the classifier's own size the result is one cell, equal to the classifier's
+    logits; on a larger one, a cell for every position of the window on the last feature map.
+
+    Args:
+        classifier: a functional model with one input `(N, H, W, C)` of fixed size and one
+            output, such as those of `keras.applications` with `include_top=True`.
+        name: name of the new model; `<classifier>_heatmap` if not given.
+
+    Returns:
+        A functional `keras.Model`: `(N, H, W, C)` in with free H and W, logits
+        `(N, H', W', classes)` out. Dense layers keep their names.
+
+    Raises:
+        ValueError: if the model has no such head.
+
+    Example:
+
+    >>> heatmap = convolutionalize(keras.applications.VGG16(weights=None))
+    >>> heatmap(np.zeros((1, 288, 320, 3))).shape
+    TensorShape([1, 3, 4, 1000])
+
+    Reference:
+        Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
+        section 3.1.
+    """
+    head = _head_of(classifier)
+    feature_map = head[0].input
+    _, height, width, _ = feature_map.shape
+    if height is None or width is None:
+        raise ValueError(
+            "`classifier` must have an input of fixed size, which tells how large a window "
+            f"its head reads. Received: input shape {classifier.input_shape}."
+        )
+    image = keras.Input((None, None, classifier.input_shape[-1]), name="image")
+    trunk = keras.models.clone_model(
+        keras.Model(classifier.input, feature_map),
+        input_tensors=image,
+        clone_function=lambda layer: layer,
+    )
+    x = trunk.output
+    window = (height, width)
+    weights = {}
+    for layer in head:
+        last = layer is head[-1]
+        if isinstance(layer, layers.Flatten) or (last and _is_only_probability(layer)):
+            continue
+        if isinstance(layer, layers.GlobalAveragePooling2D):
+            x = layers.AveragePooling2D(window, strides=1, name=layer.name)(x)
+            window = (1, 1)
+        elif isinstance(layer, layers.Dense):
+            conv = layers.Conv2D(
+                layer.units,
+                window,
+                use_bias=layer.use_bias,
+                activation=None if last and _is_probability(layer) else layer.activation,
+                dtype=layer.dtype_policy,
+                name=layer.name,
+            )
+            x = conv(x)
+            kernel, *bias = layer.get_weights()
+            weights[conv] = [dense_to_conv(kernel, *window), *bias]
+            window = (1, 1)
+        elif isinstance(layer, layers.BatchNormalization):
+            # Its axis is counted on vectors; on maps the channels come last.
+            norm = layers.BatchNormalization.from_config({**layer.get_config(), "axis": -1})
+            x = norm(x)
+            weights[norm] = layer.get_weights()
+        else:
+            x = layer(x)
+    for conv, values in weights.items():
+        conv.set_weights(values)
+    return keras.Model(image, x, name=name or f"{classifier.name}_heatmap")
+
+
+def _head_of(classifier):
+    """The chain of layers from the last Flatten or GlobalAveragePooling2D to the output."""
+    for start, layer in reversed(list(enumerate(classifier.layers))):
+        if isinstance(layer, layers.Flatten | layers.GlobalAveragePooling2D):
+            head = classifier.layers[start:]
+            if any(isinstance(layer, layers.Dense) for layer in head):
+                return head
+    raise ValueError(
+        "`classifier` must end in Flatten or GlobalAveragePooling2D and Dense layers "
+        "(build it with `include_top=True`). "
+        f"Received: {classifier.name}, ending in {type(classifier.layers[-1]).__name__}."
+    )
+
+
+def _is_probability(layer):
+    return layer.activation in (keras.activations.softmax, keras.activations.sigmoid)
+
+
+def _is_only_probability(layer):
+    return isinstance(layer, layers.Softmax) or (
+        isinstance(layer, layers.Activation) and _is_probability(layer)
+    )
+
+
+def expand_classes(model: keras.Model, num_classes: int, name: str | None = None) -> keras.Model:
+    """Makes a network that tells more classes apart out of a trained one.
+
+    The old classes come first and keep their weights to the last bit, and so their scores; the
+    new ones start with scores of zero. Layers are copied, so the old network stays as it is.
+
+    Args:
+        model: a network of this package with one head.
+        num_classes: how many classes the new one has; not fewer than the old one.
+        name: name of the new model; the old one's if not given.
+
+    Returns:
+        A functional `keras.Model`: `(N, H, W, 3)` to logits `(N, H, W, num_classes)`.
+
+    Raises:
+        UserError: if the network has more classes, or no layers that score them.
+
+    Example:
+
+    >>> model = expand_classes(FCN8s(num_classes=21), num_classes=25)
+    >>> model.output_shape
+    (None, None, None, 25)
+    """
+    grow = {
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose)
+        and layer.name.startswith(("score", "up"))
+    }
+    if not grow or isinstance(model.output_shape, list):
+        raise UserError(f"{model.name}: must be a network of this package with one head.")
+    if num_classes < model.output_shape[-1]:
+        raise UserError(
+            f"`num_classes` must be at least the {model.output_shape[-1]} that {model.name} has. "
+            f"Received: {num_classes}."
+        )
+
+    def cloned(layer):
+        config = layer.get_config()
+        if layer.name in grow:
+            config["filters"] = num_classes
+        return type(layer).from_config(config)
+
+    new = keras.models.clone_model(model, clone_function=cloned)
+    for layer in model.layers:
+        if layer.weights:
+            old = layer.get_weights()
+            target = new.get_layer(layer.name)
+            target.set_weights(_grown(layer, target, old) if layer.name in grow else old)
+    return keras.Model(new.input, new.output, name=name or model.name)
+
+
+def _grown(layer, target, old):
+    shapes = [tuple(weight.shape) for weight in target.weights]
+    grown = [np.zeros(shape, "float32") for shape in shapes]
+    if isinstance(layer, layers.Conv2DTranspose):
+        # Kernels (h, w, out, in): new classes are upsampled bilinearly, and touch no old one.
+        grown[0] = np.array(Bilinear()(shapes[0]))
+        grown[0][:, :, : old[0].shape[2], : old[0].shape[3]] = old[0]
+    else:
+        grown[0][..., : old[0].shape[-1]] = old[0]
+        grown[1][: len(old[1])] = old[1]
+    return grown

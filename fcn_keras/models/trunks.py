@@ -1,0 +1,124 @@
+"""The trunks of the paper: VGG16 and CaffeNet with their dense layers as convolutions.
+
+Reference:
+    Section 4.1 of arXiv 1411.4038."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from keras import layers
+
+from fcn_keras.models.architecture import Named, Normalize, alexnet_layers, vgg16_layers
+from fcn_keras.models.geometry import Conv, Pool, Widen
+from fcn_keras.models.layers import Feature, convolve, normalize_responses, pool, widen
+
+
+class Trunk(NamedTuple):
+    """The maps that heads read; a trunk whose inner ones nobody reads leaves them out.
+
+    In VGG16 they have strides 8, 16 and 32.
+    """
+
+    image: Feature
+    fc7: Feature
+    pool4: Feature | None = None
+    pool3: Feature | None = None
+
+
+def follow(
+    trunk: Iterable[Named], x: Feature, dropout: float, initializer: str
+) -> dict[str, Feature]:
+    """Builds the layers of a trunk one behind the other.
+
+    Args:
+        trunk: see `fcn_keras.models.architecture`.
+        x: the preprocessed image.
+        dropout: rate of the dropout behind fc6 and fc7.
+        initializer: how kernels start.
+
+    Returns:
+        The map that each of them makes, by name.
+    """
+    maps = {}
+    for name, layer, channels, groups in trunk:
+        match layer:
+            case Widen():
+                x = widen(x, layer, name)
+            case Normalize():
+                x = normalize_responses(x, name)
+            case Pool():
+                x = pool(x, layer, name)
+            case Conv():
+                x = convolve(x, channels, layer, name, groups, initializer)
+        if name.startswith("fc"):
+            dropped = layers.Dropout(dropout, name=f"drop{name.removeprefix('fc')}")(x.tensor)
+            x = Feature(dropped, x.grid)
+        maps[name] = x
+    return maps
+
+
+def vgg16_trunk(
+    image: Feature,
+    geometry="paper",
+    output_stride=32,
+    width=1.0,
+    dropout=0.5,
+    suffix="",
+    initializer="he_normal",
+    elide_padding=True,
+    source: Feature | None = None,
+) -> Trunk:
+    """Builds VGG16 as a fully convolutional trunk, from the image to fc7.
+
+    Layers are named as in the reference (`conv1_1` ... `pool5`, `fc6`, `fc7`).
+
+    Args:
+        image: the preprocessed image.
+        geometry: `"paper"` or `"same"`, see `fcn_keras.models.architecture.GEOMETRIES`.
+        output_stride: stride of fc7 on the image: 32, 16 or 8. Below 32 the last poolings move
+            by one cell instead of two, and all that follows them is dilated: the same weights
+            give the same numbers at the places where both look, and those between (the
+            "filter rarefaction" of section 3.2).
+        width: factor on the number of channels of every layer.
+        dropout: rate of the dropout behind fc6 and fc7.
+        suffix: what the names of layers end in.
+        initializer: how kernels start.
+        elide_padding: whether to compute what becomes of the image's padding once, and to
+            repeat it, where it is the same in every row: the same maps from pool3 on.
+        source: the image as it came in, which scores are cropped to; `image` if not given.
+
+    Returns:
+        A `Trunk` of the maps that FCN-32s, FCN-16s and FCN-8s score.
+    """
+    layers = vgg16_layers(geometry, output_stride, width, elide_padding, suffix)
+    maps = follow(layers, image, dropout, initializer)
+    fc7, pool4, pool3 = (maps[f"{name}{suffix}"] for name in ("fc7", "pool4", "pool3"))
+    return Trunk(source or image, fc7, pool4, pool3)
+
+
+def alexnet_trunk(
+    image: Feature,
+    width: float = 1.0,
+    dropout: float = 0.5,
+    initializer: str = "he_normal",
+    elide_padding: bool = True,
+    source: Feature | None = None,
+) -> Trunk:
+    """Builds CaffeNet as a fully convolutional trunk, from the image to fc7.
+
+    Layers are named as in the reference. Each pooling comes before the normalisation.
+
+    Args:
+        image: the preprocessed image.
+        width: factor on the number of channels of every layer.
+        dropout: rate of the dropout behind fc6 and fc7.
+        initializer: how kernels start.
+        elide_padding: whether to compute what becomes of the image's padding once, and to
+            repeat it behind pool1.
+        source: the image as it came in, which scores are cropped to; `image` if not given.
+
+    Returns:
+        A `Trunk` of the map that FCN-AlexNet scores, at stride 32.
+    """
+    maps = follow(alexnet_layers(width, elide_padding), image, dropout, initializer)
+    return Trunk(source or image, maps["fc7"])

@@ -1,0 +1,1 @@
+"""Where a network's weights come from, and how they get into its layers."""

@@ -1,0 +1,1 @@
+"""What recipes are resolved by, and what those of the reference share."""

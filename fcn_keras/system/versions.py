@@ -1,0 +1,25 @@
+"""Which versions run here, of what decides results."""
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def versions() -> dict[str, str | None]:
+    """Returns which versions run here, of Python and of the packages that decide results."""
+    found = {"python": sys.version.split()[0]}
+    for package in ("fcn_keras", "tensorflow", "keras", "tensorflow-datasets", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def git_commit():
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    except OSError:
+        return None

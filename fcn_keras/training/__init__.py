@@ -1,0 +1,1 @@
+"""From settings to a run directory with a network, its scores and pictures."""

@@ -1,0 +1,203 @@
+"""The settings of a training run, and the check that they make sense."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+
+from fcn_keras.errors import UserError
+from fcn_keras.models.variants import VARIANTS
+
+# How a training finds the other machines that take part.
+CLUSTERS = ("none", "tf_config", "slurm")
+
+CHOICES = {
+    "variant": VARIANTS,
+    "geometry": ("paper", "same"),
+    "output_stride": (32, 16, 8),
+    "optimizer": ("adam", "adamw", "sgd", "caffe_sgd"),
+    "schedule": ("constant", "cosine"),
+    "normalization": ("sum", "valid_pixels", "image"),
+    "class_weights": ("none", "sqrt_median_frequency"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+}
+
+_KINDS = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    tuple[int, int] | None: "two whole numbers, height and width, or none",
+    tuple[float, ...] | None: "three numbers (blue, green, red), or none",
+}
+
+
+def _is_a(value, kind):
+    if kind is float:
+        return _is_a(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (str, bool):
+        return isinstance(value, kind)
+    if value is None:
+        return True
+    part, length = (float, (3, 6)) if kind == tuple[float, ...] | None else (int, (2,))
+    return isinstance(value, tuple) and len(value) in length and all(_is_a(v, part) for v in value)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a training run computes.
+
+    A recipe gives the values that differ from these; the command line overrides both.
+
+    Attributes:
+        variant: which network, see `fcn_keras.build`; so are weights, geometry, output_stride,
+            width, dropout, learn_upsampling and input_mean.
+        dataset: registered name or folder.
+        recipe: which recipe the settings started from.
+        init_from: a run or `.keras` file whose layers are copied where name and shape agree, and
+            whose preprocessing is taken over; `weights` does not count then.
+        epochs: how often every training image is seen.
+        steps: how many batches to train on instead of `epochs`; 0 to go by `epochs`.
+        batch_size: images in a batch, over all replicas.
+        crop_size: height and width of the training crops; None for whole images, one at a time,
+            as the paper has it.
+        replacement: whether images are drawn anew each time, as the reference does, and not
+            each once an epoch.
+        flip, scale_min, scale_max, color: see `fcn_keras.data.augmentation.Augmentation`.
+        class_weights: "none", or "sqrt_median_frequency": pixels of a class weigh the square
+            root of the median class frequency over its own.
+        normalization: what the loss is divided by, see
+        `fcn_keras.training.losses.PixelCrossEntropy`.
+        optimizer, learning_rate, momentum, weight_decay: the update rule; `momentum` is for sgd
+            and caffe_sgd. `weight_decay` is decoupled from the gradient for adamw, and a part
+            of it for caffe_sgd, see `fcn_keras.CaffeSGD`.
+        clip_norm: length to which the gradient of each variable is cut where it is longer; 0 for
+            none. Not for caffe_sgd.
+        accumulate: how many batches make one step. Their images count as one large batch, but
+            only a batch at a time is in memory. caffe_sgd averages their gradients, as Caffe's
+            `iter_size` does, and counts each as a step.
+        remat: whether to compute the activations of the first blocks twice instead of keeping
+            them for the gradient, see `fcn_keras.training.recomputation`.
+        schedule: "constant", or "cosine": down to zero along half a cosine.
+        warmup: share of all steps over which the learning rate rises from zero.
+        precision: Keras dtype policy.
+        validate_every: epochs from one validation to the next; the last one is always validated.
+        seed: of everything that is drawn.
+        deterministic: whether only operations with one possible result are used.
+    """
+
+    variant: str = "fcn8s"
+    dataset: str = "shapes"
+    recipe: str = ""
+    weights: str = "imagenet"
+    init_from: str = ""
+    geometry: str = "paper"
+    output_stride: int = 32
+    width: float = 1.0
+    dropout: float = 0.5
+    learn_upsampling: bool = False
+    input_mean: tuple[float, ...] | None = None
+    epochs: int = 50
+    steps: int = 0
+    batch_size: int = 8
+    crop_size: tuple[int, int] | None = (320, 320)
+    replacement: bool = False
+    flip: bool = True
+    scale_min: float = 1.0
+    scale_max: float = 1.0
+    color: float = 0.0
+    class_weights: str = "none"
+    normalization: str = "valid_pixels"
+    optimizer: str = "adam"
+    learning_rate: float = 1e-4
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    remat: bool = False
+    schedule: str = "cosine"
+    warmup: float = 0.02
+    precision: str = "float32"
+    validate_every: int = 1
+    seed: int = 0
+    deterministic: bool = False
+
+    def __post_init__(self):
+        for field in fields(self):
+            self._check(
+                field.name, _is_a(getattr(self, field.name), field.type), _KINDS[field.type]
+            )
+        for name, allowed in CHOICES.items():
+            self._check(
+                name, getattr(self, name) in allowed, f"one of {', '.join(map(str, allowed))}"
+            )
+        for name in (
+            *("epochs", "batch_size", "validate_every", "learning_rate", "width"),
+            *("scale_min", "scale_max", "accumulate"),
+        ):
+            self._check(name, getattr(self, name) > 0, "above 0")
+        for name in (
+            "steps",
+            "color",
+            "momentum",
+            "weight_decay",
+            "warmup",
+            "seed",
+            "dropout",
+            "clip_norm",
+        ):
+            self._check(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("dropout", "momentum", "warmup"):
+            self._check(name, getattr(self, name) < 1, "below 1")
+        if self.crop_size:
+            self._check("crop_size", min(self.crop_size) > 0, "at least 1 x 1")
+        else:
+            whole = "1 where whole images are trained on (`crop_size` none)"
+            for name in ("batch_size", "scale_min", "scale_max"):
+                self._check(name, getattr(self, name) == 1, whole)
+        if self.optimizer == "caffe_sgd":
+            self._check("clip_norm", self.clip_norm == 0, "0 for caffe_sgd")
+        elif not self.crop_size:
+            whole = "1 where whole images, which differ in size, are trained on but by caffe_sgd"
+            self._check("accumulate", self.accumulate == 1, whole)
+        self._check("seed", self.seed < 2**32, "below 2**32")
+        if self.scale_max < self.scale_min:
+            raise UserError(
+                "`scale_min` must not be above `scale_max`. "
+                f"Received: {self.scale_min} and {self.scale_max}."
+            )
+
+    def _check(self, name, right, allowed):
+        if not right:
+            raise UserError(f"`{name}` must be {allowed}. Received: {getattr(self, name)!r}.")
+
+    def __str__(self):
+        width = max(len(field.name) for field in fields(self))
+        return "\n".join(f"  {name:{width}}  {value}" for name, value in asdict(self).items())
+
+    def as_json(self) -> dict:
+        """Returns the settings as JSON would give them back, to compare them with a file's."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @property
+    def images_per_step(self) -> int:
+        """How many images a step of the optimizer is made of."""
+        return self.batch_size * (1 if self.optimizer == "caffe_sgd" else self.accumulate)
+
+    def narrowed(self) -> list[str]:
+        """Returns a line for each way in which the network is less than the paper's."""
+        lines = []
+        if self.width != 1:
+            channels = [max(1, round(c * self.width)) for c in (64, 512, 4096)]
+            lines.append(
+                "narrowed: {}..{} channels in the convolutions and {} in fc6 and fc7, where VGG16 "
+                "has 64..512 and 4096 (--width 1)".format(*channels)
+            )
+        if self.weights == "none" and not self.init_from:
+            lines.append(
+                "narrowed: random weights to start from, not ImageNet's (--weights imagenet)"
+            )
+        if self.geometry != "paper":
+            lines.append("narrowed: no padding of the image by 100 pixels (--geometry paper)")
+        return lines

@@ -1,0 +1,188 @@
+"""A network with its loss and scores, as Keras' `fit` and `evaluate` drive it on TensorFlow."""
+
+import keras
+import tensorflow as tf
+
+from fcn_keras.cpu.last_gradients import LastGradients
+from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.evaluation.evaluate import SegmentationScoring
+from fcn_keras.training.losses import normalizer, pixel_cross_entropy
+from fcn_keras.training.recomputation import Recomputed
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class MeanLoss(keras.metrics.Metric):
+    """The loss of an epoch: all its pixels' losses over all that they are divided by.
+
+    Unlike a mean of batch means it does not depend on how images fall into batches and
+    replicas. Several heads have each their own, and these are added.
+    """
+
+    def __init__(self, heads=1, name="loss"):
+        super().__init__(name=name)
+        # float64: the sum over an epoch's pixels would lose digits in float32.
+        self.total = self.add_variable((heads,), "zeros", dtype="float64", name="total")
+        self.count = self.add_variable((heads,), "zeros", dtype="float64", name="count")
+
+    def update_state(self, total, count):
+        self.total.assign_add(tf.cast(total, "float64"))
+        self.count.assign_add(tf.cast(count, "float64"))
+
+    def result(self):
+        means = tf.math.divide_no_nan(self.total.value, self.count.value)
+        return tf.cast(tf.reduce_sum(means), "float32")
+
+
+class SegmentationTask(SegmentationScoring):
+    """Trains and scores a network under any `tf.distribute` strategy, on one machine or several.
+
+    The loss is divided by what the *global* batch holds (its pixels that are not void, say), so
+    gradients do not depend on how images fall on replicas. Batches must be full; images that
+    are all void fill them up and count for nothing.
+
+    Args:
+        network: maps images `(N, H, W, 3)` to logits `(N, H, W, num_classes)`, or to a
+            dictionary of them.
+        normalization: see `fcn_keras.training.losses.PixelCrossEntropy`.
+        class_weights: see there.
+        heads: names of the network's outputs if there are several, in the order of the label
+            maps in the channels of a label. Their losses are added; the scores that are logged
+            are the first one's.
+        clip_norm: length to which the gradient of each variable is cut where it is longer; 0
+            for none.
+        micro_batch: how many images of a replica go through the network together; a larger
+            batch is cut into parts of this size, whose gradients are added up for one step.
+            None for the whole batch at once.
+        remat: whether to compute the activations of the first blocks twice instead of keeping
+            them for the gradient.
+    """
+
+    def __init__(
+        self,
+        network,
+        normalization="valid_pixels",
+        class_weights=None,
+        heads=(),
+        clip_norm=0.0,
+        micro_batch=None,
+        remat=False,
+    ):
+        super().__init__(network, heads)
+        self.normalization = normalization
+        self.class_weights = class_weights
+        self.clip_norm = clip_norm
+        self.micro_batch = micro_batch
+        self.recomputed = Recomputed(self.computed()) if remat else None
+        self.loss_metric = MeanLoss(max(1, len(heads)))
+
+    @property
+    def metrics(self):
+        return [self.loss_metric, *self.score_metrics]
+
+    def get_metrics_result(self):
+        return {"loss": self.loss_metric.result(), **super().get_metrics_result()}
+
+    def compile(self, optimizer=None, **options):
+        """Compiles as `keras.Model.compile` does; within the strategy's scope."""
+        super().compile(optimizer, **options)
+        if self.optimizer is not None:
+            self.optimizer.build(self.network.trainable_variables)
+
+    def call(self, images, training=None):
+        if training and self.recomputed:
+            return self.recomputed(images, training=training)
+        return super().call(images, training)
+
+    def _counts(self, labels):
+        """What the loss of each head is divided by, as far as these images go."""
+        # Images of nothing but void only fill a batch up: "sum" is reported per real image.
+        per_image = self.normalization in ("sum", "image")
+        counts = []
+        for number in range(len(self.score_metrics)):
+            valid = tf.not_equal(labels[..., number], IGNORE_LABEL)
+            count = normalizer(valid, "image" if per_image else self.normalization)
+            counts.append(tf.where(tf.reduce_any(valid), count, 0.0))
+        return tf.stack(counts)
+
+    def _totals(self, outputs, labels):
+        """Adds up the losses of all pixels, head by head, and counts them for the scores."""
+        self.count(outputs, labels)
+        totals = []
+        for logits, label in self.by_head(outputs, labels):
+            losses, _ = pixel_cross_entropy(label, logits, class_weights=self.class_weights)
+            totals.append(tf.reduce_sum(losses))
+        return tf.stack(totals)
+
+    def train_step(self, data):
+        images, labels = data
+        replica = tf.distribute.get_replica_context()
+        counts = self._counts(labels)
+        whole = tf.ones_like(counts)
+        if self.normalization != "sum":
+            whole = tf.maximum(replica.all_reduce("sum", counts), 1.0)
+        totals, gradients = self._gradients(images, labels, whole)
+        self.loss_metric.update_state(totals, counts)
+        scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        if self.clip_norm or (scaled and replica.num_replicas_in_sync > 1):
+            gradients = self._summed(gradients, replica)
+        self.optimizer.apply(gradients, self.network.trainable_variables)
+
+    def _gradients(self, images, labels, whole):
+        """Returns the losses of the heads and the gradients of their sum, divided by `whole`."""
+        variables = self.network.trainable_variables
+
+        def of(images, labels):
+            with LastGradients() as last:
+                with tf.GradientTape() as tape:
+                    totals = self._totals(self(images, training=True), labels)
+                    loss = self.optimizer.scale_loss(tf.reduce_sum(totals / whole))
+                gradients = tape.gradient(loss, variables)
+            return totals, last.add_to(gradients, variables)
+
+        size = self.micro_batch or images.shape[0]
+        if size == images.shape[0]:
+            return of(images, labels)
+
+        def add(start, totals, gradients):
+            part = [
+                tf.ensure_shape(array[start : start + size], (size, *array.shape[1:]))
+                for array in (images, labels)
+            ]
+            more, steps = of(*part)
+            added = [gradient + step for gradient, step in zip(gradients, steps, strict=True)]
+            return start + size, totals + more, added
+
+        # What TensorFlow knows to be zero it makes constants of, which stay, and cannot be added to
+        # in place: two more copies of all weights. This it does not look behind.
+        zero = tf.raw_ops.PlaceholderWithDefault(input=0.0, shape=())
+        zeros = [tf.fill(v.shape, tf.cast(zero, v.dtype)) for v in variables]
+        # One part after the other: unrolled, TensorFlow would keep the activations of several.
+        _, totals, gradients = tf.while_loop(
+            lambda start, *_: start < images.shape[0],
+            add,
+            (0, tf.zeros_like(whole), zeros),
+            parallel_iterations=1,
+        )
+        return totals, gradients
+
+    def _summed(self, gradients, replica):
+        """Adds up the gradients of all replicas, and cuts them.
+
+        Keras' optimizers would cut those of each replica, and look for infinite ones, which show
+        that a loss was scaled too far, on the first alone. As an optimizer adds up what the
+        replicas give it, each gives its share of the result.
+        """
+        whole = replica.all_reduce("sum", gradients)
+        if self.clip_norm:
+            longest = self.optimizer.scale_loss(tf.constant(self.clip_norm))
+            whole = [tf.clip_by_norm(gradient, longest) for gradient in whole]
+        return [gradient * (1 / replica.num_replicas_in_sync) for gradient in whole]
+
+    def test_step(self, data):
+        images, labels = data
+        totals = self._totals(self(images, training=False), labels)
+        self.loss_metric.update_state(totals, self._counts(labels))
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            self.train_function = self.on_replicas(self.train_step)

@@ -1,0 +1,200 @@
+"""Training: from settings to a run directory with a network, its scores and pictures."""
+
+import contextlib
+import math
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn_keras.data.batches import reading_errors, steps_per_epoch
+from fcn_keras.data.dataset import Remembered
+from fcn_keras.data.registry import load_dataset
+from fcn_keras.errors import UserError
+from fcn_keras.evaluation.scores import score_table
+from fcn_keras.system.devices import (
+    is_alone,
+    is_chief,
+    make_strategy,
+    on_cpus,
+    reaching,
+    wait_for_all,
+)
+from fcn_keras.system.files import remove_leftovers, written_whole
+from fcn_keras.system.processor import computes_in
+from fcn_keras.training.callbacks import Plan
+from fcn_keras.training.fit import fit_epochs
+from fcn_keras.training.initial_network import make_network
+from fcn_keras.training.optimizers import make_optimizer
+from fcn_keras.training.report import write_report
+from fcn_keras.training.run import Run
+from fcn_keras.training.settings import Settings
+from fcn_keras.training.task import SegmentationTask
+
+# Decoded images of a split are kept in memory up to this, so that small sets are decoded once.
+CACHE_BYTES = 1 << 30
+
+
+def train(
+    settings: Settings,
+    run_dir: str | Path | None = None,
+    devices: str | None = None,
+    fresh: bool = False,
+    cluster: str | None = None,
+    backup_steps: int | None = None,
+) -> Path:
+    """Trains a network, or goes on where an earlier call with the same settings stopped.
+
+    Where the first image of a batch falls on which device changes nothing: the gradient is that
+    of the whole batch, on any number of devices and machines. (Dropout alone draws for each
+    device.) On several machines every one makes the same call, and the first one writes; all must
+    see the run directory.
+
+    Args:
+        settings: what to train, see `fcn_keras.recipes.common.resolving.resolve`.
+        run_dir: where everything is written; `runs/<dataset>-<variant>` if not given.
+        devices, cluster: see `fcn_keras.system.devices.make_strategy`.
+        fresh: whether to delete an existing run first instead of going on with it.
+        backup_steps: steps from one backup to the next within an epoch. If not given, one is made
+            every ten minutes; on several machines at the end of epochs alone.
+
+    Returns:
+        The run directory: `config.json`, `log.csv`, `best.keras` (by validation mean IU),
+        `last.keras`, `metrics.json` (scores of `best.keras` on the validation split),
+        `report/`, TensorBoard events; `backup/` as long as the run has not finished.
+
+    Raises:
+        UserError: if the settings, the data or the directory do not allow it, or the loss is no
+            number any more.
+        WriteError: if a file cannot be written.
+        MachineLost: if another machine cannot be reached any more.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with a backup of the last step.
+
+    Example:
+
+    >>> run = train(resolve("small", dataset="my_photos"))
+    >>> model = keras.models.load_model(run / "best.keras")
+    """
+    strategy = make_strategy(devices, cluster)  # several machines need that to come first
+    with reaching(strategy), reading_errors():
+        return _train(settings, run_dir, strategy, fresh, backup_steps)
+
+
+def _train(settings, run_dir, strategy, fresh, backup_steps):
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    dataset = load_dataset(settings.dataset)
+    for name in ("train", "val"):
+        if name not in dataset.splits:
+            raise UserError(f"{settings.dataset}: has no split {name!r}, which training needs.")
+    if dataset.heads and settings.class_weights != "none":
+        raise UserError("`class_weights` must be none for a data set with several label maps.")
+    run = Run(run_dir or _default_dir(settings, dataset))
+    if fresh:
+        run.check_deletable()
+    elif _finished(run, settings, dataset):
+        return run.path
+
+    counts, _ = (dataset.splits[name].scan() for name in ("train", "val"))
+    splits = [Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")]
+    epochs, steps = _length(settings, splits[0])
+    if backup_steps is None and not is_alone(strategy):
+        backup_steps = 0
+    plan = Plan(epochs, steps, settings.images_per_step, settings.validate_every, backup_steps)
+    micro_batch = -(-settings.batch_size // strategy.num_replicas_in_sync)
+    keras.utils.set_random_seed(settings.seed)
+    with strategy.scope():
+        task = _make_task(settings, dataset, counts, epochs * steps, micro_batch)
+    chief = is_chief(strategy)
+    wait_for_all(strategy)  # until all have looked at the run as it was
+    with run.held() if chief else contextlib.nullcontext():
+        if chief:
+            # Another process may have ended it meanwhile.
+            if not fresh and _finished(run, settings, dataset):
+                return run.path
+            if fresh:  # only now that nothing can be wrong any more
+                run.delete()
+            remove_leftovers(run.path)
+            run.start(settings, dataset)
+            _announce(run, settings, strategy)
+        wait_for_all(strategy)  # to find the run as it is now
+        fit_epochs(run, settings, dataset, splits, task, plan, micro_batch)
+        if chief:
+            with written_whole(run / "last.keras") as aside:
+                task.network.save(aside)
+            write_report(run, dataset, splits[1], settings.batch_size)
+            shutil.rmtree(run / "backup", ignore_errors=True)
+    wait_for_all(strategy)  # so that all are there to start again until it has ended
+    return run.path
+
+
+def _finished(run, settings, dataset):
+    """Checks what is in the run's directory, and shows its scores if it has ended."""
+    run.check(settings, dataset)
+    if run.finished:
+        print(f"{run.path} has finished already (--fresh starts it anew):")
+        print(score_table(run.scores()))
+    return run.finished
+
+
+def _announce(run, settings, strategy):
+    print(f"settings (recipe {settings.recipe}):\n{settings}", *settings.narrowed(), sep="\n")
+    replicas = strategy.num_replicas_in_sync
+    if settings.batch_size % replicas:
+        print(
+            f"{replicas} devices: batches of {settings.batch_size} are filled up with void to "
+            f"{-(-settings.batch_size // replicas) * replicas}"
+        )
+    half = settings.precision.removeprefix("mixed_")
+    if half != "float32" and on_cpus(strategy) and computes_in(half) is False:
+        print(
+            f"{settings.precision}: this processor has no instructions for {half}, and would be "
+            "faster with --precision float32"
+        )
+    print(f"run directory: {run.path}", flush=True)
+
+
+def _default_dir(settings, dataset):
+    return Path("runs") / f"{dataset.name.replace('/', '-')}-{settings.variant}"
+
+
+def _length(settings, split):
+    """How many epochs, and how many steps each."""
+    steps = steps_per_epoch(split, settings.images_per_step)
+    if not settings.steps:
+        return settings.epochs, steps
+    epochs = math.ceil(settings.steps / steps)
+    return epochs, math.ceil(settings.steps / epochs)
+
+
+def _make_task(settings, dataset, counts, total_steps, micro_batch):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        network = make_network(settings, dataset.outputs)
+        weights = _class_weights(settings.class_weights, counts[: dataset.num_classes])
+        task = SegmentationTask(
+            network,
+            settings.normalization,
+            weights,
+            tuple(dataset.heads),
+            settings.clip_norm,
+            micro_batch,
+            settings.remat,
+        )
+        # XLA compiles neither the counting of pixels nor replicas on several CPUs.
+        task.compile(make_optimizer(settings, total_steps), jit_compile=False)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    return task
+
+
+def _class_weights(kind, counts):
+    if kind == "none":
+        return None
+    occurs = counts > 0
+    weights = np.ones(len(counts))
+    weights[occurs] = np.sqrt(np.median(counts[occurs]) / counts[occurs])
+    return weights.tolist()

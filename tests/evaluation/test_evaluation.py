@@ -1,0 +1,319 @@
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from fcn_keras import UserError
+from fcn_keras.data.dataset import Example
+from fcn_keras.data.palette import voc_palette
+from fcn_keras.evaluation.evaluate import evaluate
+from fcn_keras.evaluation.scores import as_json, score_table, write_scores
+from fcn_keras.inference.network import load_network
+
+NUM_CLASSES = 5
+SIZES = [(13, 21), (30, 17), (13, 21), (1, 1), (13, 21), (21, 13), (30, 17), (13, 21), (13, 21)]
+
+
+class Pictures:
+    """Random images of several sizes, more of one than fill a batch; some pixels are void."""
+
+    def __init__(self, sizes=SIZES):
+        rng = np.random.default_rng(1)
+        self.examples = [
+            Example(
+                rng.integers(0, 256, (*size, 3), dtype="uint8"),
+                # Class 4 has no pixel.
+                rng.choice(np.uint8([0, 1, 2, 3, 255]), (*size, 1)),
+                f"picture-{i}",
+            )
+            for i, size in enumerate(sizes)
+        ]
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, index):
+        return self.examples[index]
+
+    def size(self, index):
+        return self.examples[index].image.shape[:2]
+
+    def scan(self):
+        labels = np.concatenate([example.label.ravel() for example in self.examples])
+        return np.bincount(labels, minlength=256)
+
+
+def make_network():
+    """A network whose scores are exact, so that no rounding decides between two classes."""
+    rng = np.random.default_rng(0)
+    image = keras.Input((None, None, 3))
+    conv = layers.Conv2D(NUM_CLASSES, 3, padding="same")
+    model = keras.Model(image, conv(image))
+    kernel = rng.integers(-3, 4, (3, 3, 3, NUM_CLASSES))
+    kernel -= np.roll(kernel, 1, axis=0)  # its sum is 0, so brightness favours no class
+    # Products of whole numbers, and fractions that tell the classes apart: never a tie.
+    conv.set_weights([kernel, np.arange(NUM_CLASSES) / 8])
+    return model
+
+
+@pytest.fixture(scope="module")
+def network():
+    return make_network()
+
+
+@pytest.fixture(scope="module")
+def counted(network):
+    """The confusion matrix of `Pictures`, counted pixel by pixel, an image at a time."""
+    confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), "int64")
+    for image, label, _ in Pictures():
+        class_ids = np.asarray(network(image[None]))[0].argmax(axis=-1)
+        for truth, found in zip(label.ravel().tolist(), class_ids.ravel().tolist(), strict=True):
+            if truth != 255:
+                confusion[truth, found] += 1
+    assert (confusion.sum(axis=0) > 0).all() and (confusion.sum(axis=1)[:4] > 0).all()
+    return confusion
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
+def test_confusion(network, counted, batch_size):
+    confusion = evaluate(network, Pictures(), batch_size, progress=False)
+    assert confusion.dtype == np.int64
+    np.testing.assert_array_equal(confusion, counted)
+
+
+def test_progress_reaches_every_image(network, capfd):
+    evaluate(network, Pictures([(8, 8)] * 4), batch_size=2)
+    assert "4/4" in capfd.readouterr().err
+
+
+ON_TWO_DEVICES = """
+import json, sys
+from fcn_keras.system.devices import make_strategy
+from fcn_keras import evaluate, load_network
+strategy = make_strategy("cpu:2")
+assert strategy.num_replicas_in_sync == 2
+from test_evaluation import Pictures
+with strategy.scope():
+    model = load_network(sys.argv[1]).model
+answers = {}
+for batch_size in (1, 2, 3, 4):
+    try:
+        confusion = evaluate(model, Pictures(), batch_size, progress=False, strategy=strategy)
+        answers[batch_size] = confusion.tolist()
+    except Exception as error:
+        answers[batch_size] = f"{type(error).__name__}: {error}"
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def on_two_devices(network, tmp_path_factory):
+    """What each batch size gives on two logical CPUs, which need a process of their own."""
+    file = tmp_path_factory.mktemp("model") / "model.keras"
+    network.save(file)
+    done = subprocess.run(
+        [sys.executable, "-c", ON_TWO_DEVICES, str(file)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
+def test_confusion_on_two_devices(on_two_devices, counted, batch_size):
+    # 1 is what the command line takes by default.
+    assert on_two_devices[str(batch_size)] == counted.tolist()
+
+
+def test_a_label_without_a_class_is_an_error(network):
+    pictures = Pictures()
+    pictures.examples[2].label[5, 5] = 77
+    with pytest.raises((UserError, tf.errors.InvalidArgumentError), match="77|label"):
+        evaluate(network, pictures, progress=False)
+
+
+def test_an_unreadable_image_is_named(network):
+    class Broken(Pictures):
+        def __getitem__(self, index):
+            if index == 3:
+                raise UserError("picture-3.png: cannot be read")
+            return super().__getitem__(index)
+
+    with pytest.raises(UserError, match="^picture-3.png: cannot be read"):
+        evaluate(network, Broken(), batch_size=2, progress=False)
+
+
+# Class "b" is taken once for "c"; "d" does not occur at all.
+CONFUSION = np.array([[6, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+
+
+def test_as_json():
+    scores = as_json(CONFUSION, ["a", "b", "c", "d"])
+    assert scores == {
+        "pixel_accuracy": 7 / 8,
+        "mean_accuracy": (1 + 1 / 2) / 2,
+        "mean_iu": (1 + 1 / 2 + 0) / 3,
+        "frequency_weighted_iu": (6 * 1 + 2 * 1 / 2) / 8,
+        "per_class_iu": {"a": 1.0, "b": 0.5, "c": 0.0, "d": None},
+        "confusion": CONFUSION.tolist(),
+    }
+
+
+def test_as_json_of_nothing():
+    scores = as_json(np.zeros((2, 2), "int64"), ["a", "b"])
+    assert scores.pop("confusion") == [[0, 0], [0, 0]]
+    assert scores.pop("per_class_iu") == {"a": None, "b": None}
+    assert scores == dict.fromkeys(
+        ["pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu"]
+    )
+
+
+def test_written_scores_are_strict_json(tmp_path):
+    scores = as_json(CONFUSION, ["a", "b", "c", "d"])
+    write_scores(scores, tmp_path / "run" / "metrics.json")
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    text = (tmp_path / "run" / "metrics.json").read_text()
+    assert json.loads(text, parse_constant=refuse) == scores
+
+
+def test_score_table():
+    lines = score_table(as_json(CONFUSION, ["a", "b", "c", "d"])).splitlines()
+    found = dict(line.rsplit(maxsplit=1) for line in lines if not line.endswith(":"))
+    assert {name.strip(): value for name, value in found.items()} == {
+        "pixel_accuracy": "0.87500",
+        "mean_accuracy": "0.75000",
+        "mean_iu": "0.50000",
+        "frequency_weighted_iu": "0.87500",
+        "a": "1.00000",
+        "b": "0.50000",
+        "c": "0.00000",
+        "d": "absent",
+    }
+
+
+ABOUT = {"classes": list("vwxyz"), "colors": [[10 * i, 0, 255] for i in range(5)]}
+
+
+@pytest.fixture
+def run(network, tmp_path):
+    """A run directory as far as `load_network` is concerned."""
+    run = tmp_path / "run"
+    run.mkdir()
+    network.save(run / "best.keras")
+    (run / "config.json").write_text(json.dumps({"settings": {"seed": 3}, "dataset": ABOUT}))
+    return run
+
+
+def test_load_network_from_a_run(network, run):
+    # A file that lies in a run is named as the run's own.
+    for path in (run, str(run), run / "best.keras"):
+        loaded = load_network(path)
+        assert loaded.classes == ABOUT["classes"]
+        assert loaded.colors == [
+            (0, 0, 255),
+            (10, 0, 255),
+            (20, 0, 255),
+            (30, 0, 255),
+            (40, 0, 255),
+        ]
+        assert loaded.config["settings"] == {"seed": 3}
+        image = Pictures()[0].image[None]
+        np.testing.assert_array_equal(loaded.model(image), network(image))
+
+
+def test_load_network_from_a_file(network, tmp_path):
+    network.save(tmp_path / "net.keras")
+    loaded = load_network(tmp_path / "net.keras")
+    assert loaded.classes == ["class_0", "class_1", "class_2", "class_3", "class_4"]
+    np.testing.assert_array_equal(loaded.colors, voc_palette(5))
+    assert loaded.config == {}
+
+
+def test_load_network_beside_the_run_of_another(run):
+    image = keras.Input((None, None, 3))
+    keras.Model(image, layers.Conv2D(2, 1)(image)).save(run / "other.keras")
+    assert load_network(run / "other.keras").classes == ["class_0", "class_1"]
+
+
+def test_load_network_says_what_is_missing(network, tmp_path):
+    (tmp_path / "empty").mkdir()
+    network.save_weights(tmp_path / "net.weights.h5")
+    for name in ("absent", "absent.keras", "empty", "net.weights.h5"):
+        with pytest.raises(UserError, match=f"{name}: must be a run directory") as caught:
+            load_network(tmp_path / name)
+        assert ("nothing of that name" in str(caught.value)) == ("absent" in name)
+
+
+def classifier():
+    image = keras.Input((8, 8, 3))
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(image)))
+
+
+def two_headed():
+    image = keras.Input((None, None, 3))
+    return keras.Model(image, [layers.Conv2D(3, 1)(image), layers.Conv2D(2, 1)(image)])
+
+
+@pytest.mark.parametrize("make", [classifier, two_headed])
+def test_load_network_refuses_other_networks(tmp_path, make):
+    make().save(tmp_path / "other.keras")
+    with pytest.raises(UserError, match="other.keras: holds no segmentation network"):
+        load_network(tmp_path / "other.keras")
+
+
+def text(path):
+    path.write_text("not a network")
+
+
+def truncated(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def damaged(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+def other_archive(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello", "world")
+
+
+def unknown_layer(path):
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    ours, theirs = b'"keras.layers", "class_name": "Conv2D"', b'"theirs", "class_name": "TheirConv"'
+    assert ours in content["config.json"]
+    content["config.json"] = content["config.json"].replace(ours, theirs)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("spoil", [text, truncated, damaged, other_archive, unknown_layer])
+def test_load_network_names_a_file_that_cannot_be_opened(run, spoil):
+    spoil(run / "best.keras")
+    with pytest.raises(UserError, match="best.keras: cannot be opened"):
+        load_network(run)
+
+
+@pytest.mark.parametrize("content", ["{half of", "[]"])
+def test_load_network_names_a_broken_config(run, content):
+    (run / "config.json").write_text(content)
+    with pytest.raises(UserError, match="config.json"):
+        load_network(run)

@@ -1,0 +1,783 @@
+import io
+import json
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import c_api
+from helpers.exported import CLASSES, COLORS, encoded, photo
+from PIL import Image
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+
+import fcn_keras
+from fcn_keras import UserError
+from fcn_keras.data.files.images import read_image
+from fcn_keras.exporters.decoding import decode_image, decode_or_skip
+from fcn_keras.exporters.saved_model import export
+from fcn_keras.exporters.version_folder import check_target
+from fcn_keras.inference.predict import predict
+from fcn_keras.inference.segmenter import make_segmenter
+
+# What clients rely on: DESIGN 3.7.
+SIGNATURES = {
+    "serving_default": {
+        "inputs": {"image_bytes": "DT_STRING (-1)"},
+        "outputs": {"mask_bytes": "DT_STRING (-1)", "class_pixels": "DT_INT32 (-1, 5)"},
+    },
+    "segment": {
+        "inputs": {"image": "DT_UINT8 (-1, -1, -1, 3)"},
+        "outputs": {"class_ids": "DT_UINT8 (-1, -1, -1)"},
+    },
+    "probabilities": {
+        "inputs": {"image": "DT_UINT8 (-1, -1, -1, 3)"},
+        "outputs": {"probabilities": "DT_FLOAT (-1, -1, -1, 5)"},
+    },
+}
+
+
+def decoded(mask_bytes):
+    with Image.open(io.BytesIO(mask_bytes)) as mask:
+        assert mask.format == "PNG" and mask.mode == "L"
+        return np.asarray(mask)
+
+
+def tiny_network():
+    image = keras.Input((None, None, 3))
+    return keras.Model(image, keras.layers.Conv2D(5, 1)(image))
+
+
+def tree(folder):
+    """All that is in a folder, with its content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    """A version made by `version=None` in a folder that holds older ones, and other things."""
+    output = tmp_path_factory.mktemp("served")
+    for name in ("3", "11", "notes", ".20.5", "\N{SUPERSCRIPT TWO}"):
+        (output / name).mkdir()
+    return export(network, output, CLASSES, COLORS, version=None)
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    return tf.saved_model.load(exported).signatures
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Image files of four formats and many sizes."""
+    folder = tmp_path_factory.mktemp("files")
+    frames = [Image.fromarray(photo(40, 33, seed)).quantize(50) for seed in (5, 6)]
+    contents = {
+        "a.jpg": encoded(photo(61, 47, 1), "JPEG"),
+        "b.png": encoded(photo(35, 90, 2), "PNG"),
+        "c.bmp": encoded(photo(1, 8, 3), "BMP"),
+        "d.gif": encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+        "e.jpg": encoded(photo(400, 601, 4), "JPEG"),
+        "f.jpg": encoded(photo(1, 1, 5), "JPEG"),
+        "g.png": encoded(photo(1, 1, 6), "PNG"),
+        "h.bmp": encoded(photo(1, 1, 7), "BMP"),
+        "i.gif": encoded(Image.fromarray(photo(1, 1, 8)).quantize(2), "GIF"),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in contents]
+
+
+@pytest.fixture(scope="module")
+def predicted(network, files, tmp_path_factory):
+    """The label maps that `predict` writes for them."""
+    output = tmp_path_factory.mktemp("predicted")
+    maps = []
+    for path in predict(network, files, output, CLASSES, COLORS):
+        with Image.open(path) as mask:
+            maps.append(np.asarray(mask))
+    return maps
+
+
+def assert_answers(answer, label_maps):
+    """Checks an answer of `serving_default` against label maps; None for what is no image."""
+    masks, counts = np.asarray(answer["mask_bytes"]).tolist(), np.asarray(answer["class_pixels"])
+    assert counts.dtype == np.int32 and counts.shape == (len(label_maps), 5)
+    for mask, pixels, expected in zip(masks, counts, label_maps, strict=True):
+        if expected is None:
+            assert mask == b"" and pixels.tolist() == [-1] * 5
+        else:
+            np.testing.assert_array_equal(decoded(mask), expected)
+            np.testing.assert_array_equal(pixels, np.bincount(expected.ravel(), minlength=5))
+
+
+def session_run(model, requests):
+    """Answers of a TensorFlow 1 session."""
+    answers = []
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(model))
+        for name, inputs in requests:
+            signature = meta_graph.signature_def[name]
+            feed = {signature.inputs[key].name: value for key, value in inputs.items()}
+            fetch = {key: tensor.name for key, tensor in signature.outputs.items()}
+            answers.append(session.run(fetch, feed))
+    return answers
+
+
+def test_version_none_is_one_above_the_highest(exported):
+    assert exported.name == "12"
+    found = {path.name for path in exported.parent.iterdir()}
+    assert found == {".20.5", "11", "12", "3", "notes", "\N{SUPERSCRIPT TWO}"}
+
+
+def test_classes_travel_along(exported):
+    about = json.loads((exported / "assets" / "classes.json").read_text())
+    assert about == {"classes": CLASSES, "colors": [list(color) for color in COLORS]}
+
+
+def test_signatures(served):
+    def in_words(spec):
+        dtype = types_pb2.DataType.Name(spec.dtype.as_datatype_enum)
+        sides = ", ".join("-1" if side is None else str(side) for side in spec.shape)
+        return f"{dtype} ({sides})"
+
+    found = {}
+    for name, function in served.items():
+        positional, inputs = function.structured_input_signature
+        assert positional == ()
+        found[name] = {
+            "inputs": {key: in_words(spec) for key, spec in inputs.items()},
+            "outputs": {key: in_words(s) for key, s in function.structured_outputs.items()},
+        }
+    assert found == SIGNATURES
+
+
+@pytest.mark.slow
+def test_saved_model_cli_shows_the_signatures(exported):
+    tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
+    command = [*tool, "show", "--dir", str(exported), "--all"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    found = {}
+    for block in re.split(r"signature_def\['", shown.partition("Concrete Functions")[0])[1:]:
+        tensors = re.findall(
+            r"(inputs|outputs)\['(\w+)'\] tensor_info:\s+dtype: (\w+)\s+shape: (\(.*\))", block
+        )
+        signature = found[block.partition("'")[0]] = {"inputs": {}, "outputs": {}}
+        for side, name, dtype, shape in tensors:
+            signature[side][name] = f"{dtype} {shape}"
+    found.pop("__saved_model_init_op", None)  # TensorFlow's own
+    assert found == SIGNATURES
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 37, 53), (3, 64, 33), (1, 97, 101)])
+def test_segment_and_probabilities(network, served, size):
+    count, height, width = size
+    images = np.stack([photo(height, width, seed) for seed in range(count)])
+    logits = np.asarray(network(images))
+    [class_ids] = served["segment"](image=tf.constant(images)).values()
+    assert class_ids.dtype == tf.uint8 and class_ids.shape == size
+    chosen = np.take_along_axis(logits, np.asarray(class_ids, int)[..., None], axis=-1)[..., 0]
+    # Between two classes whose scores differ by rounding either is right.
+    np.testing.assert_allclose(chosen, logits.max(axis=-1), rtol=1e-5, atol=1e-5)
+    if height * width > 1:
+        assert len(np.unique(class_ids)) == 5
+
+    [probabilities] = served["probabilities"](image=tf.constant(images)).values()
+    assert probabilities.dtype == tf.float32 and probabilities.shape == (*size, 5)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    expected = powers / powers.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+
+
+def test_files_get_the_label_maps_that_predict_writes(served, files, predicted):
+    contents = [path.read_bytes() for path in files]
+    answer = served["serving_default"](image_bytes=tf.constant(contents))
+    assert_answers(answer, predicted)
+    sizes = [(61, 47), (35, 90), (1, 8), (40, 33), (400, 601), *[(1, 1)] * 4]
+    assert [label_map.shape for label_map in predicted] == sizes
+    assert len(np.unique(predicted[0])) > 2
+
+
+@pytest.mark.slow
+def test_files_through_saved_model_cli(exported, files, predicted, tmp_path):
+    contents = [path.read_bytes() for path in files]
+    # NumPy cuts off zeros at the end.
+    chosen = [place for place, data in enumerate(contents) if not data.endswith(b"\0")]
+    assert len(chosen) >= 8
+    np.save(tmp_path / "files.npy", [contents[place] for place in chosen])
+    tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run"]
+    what = ["--dir", exported, "--tag_set", "serve", "--signature_def", "serving_default"]
+    ways = ["--inputs", f"image_bytes={tmp_path / 'files.npy'}", "--outdir", tmp_path]
+    subprocess.run([*tool, *what, *ways], check=True, capture_output=True, timeout=120)
+    names = ("mask_bytes", "class_pixels")
+    answer = {name: np.load(tmp_path / f"{name}.npy", allow_pickle=True) for name in names}
+    assert_answers(answer, [predicted[place] for place in chosen])
+
+
+@pytest.mark.parametrize("name", ["segment", "probabilities", "serving_default"])
+def test_an_empty_batch_is_answered(served, name):
+    if name == "serving_default":
+        answer = served[name](image_bytes=tf.constant([], tf.string))
+        assert answer["mask_bytes"].shape == (0,) and answer["mask_bytes"].dtype == tf.string
+        assert answer["class_pixels"].shape == (0, 5) and answer["class_pixels"].dtype == tf.int32
+        return
+    [answer] = served[name](image=tf.zeros((0, 37, 53, 3), tf.uint8)).values()
+    assert answer.shape == ((0, 37, 53) if name == "segment" else (0, 37, 53, 5))
+    assert answer.dtype == (tf.uint8 if name == "segment" else tf.float32)
+
+
+def chunk(kind, content):
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
+
+
+def bomb(side=20_000):
+    """A PNG of 50 kB, whose 400 million pixels a decoder makes 1.2 GB of."""
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(side * (side // 8 + 1)), 1))
+        + chunk(b"IEND", b"")
+    )
+
+
+def bad_files():
+    halves = (encoded(photo(20, 20), format) for format in ("JPEG", "PNG", "BMP"))
+    gif = encoded(Image.fromarray(photo(20, 20)).quantize(40), "GIF")
+    jpeg = bytearray(encoded(photo(20, 20), "JPEG"))
+    size = jpeg.index(b"\xff\xc0") + 5
+    jpeg[size : size + 4] = b"\xff\x00\xff\x00"
+    return [
+        b"",
+        b"no image",
+        *(content[: len(content) // 2] for content in (*halves, gif)),
+        bomb(),
+        bytes(jpeg),
+        gif[:6] + b"\xff\xff\xff\xff" + gif[10:],
+        b"BM" + bytes(8) + struct.pack("<IIiihhI", 54, 40, 1 << 16, -(1 << 16), 1, 24, 0),
+    ]
+
+
+def test_bad_files_fail_alone(served, exported, files, predicted):
+    contents, label_maps = [files[0].read_bytes()], [predicted[0]]
+    for bad in bad_files():
+        contents += [bad, files[1].read_bytes()]
+        label_maps += [None, predicted[1]]
+    assert_answers(served["serving_default"](image_bytes=tf.constant(contents)), label_maps)
+    [answer] = session_run(exported, [("serving_default", {"image_bytes": contents})])
+    assert_answers(answer, label_maps)
+
+
+@pytest.fixture(scope="module")
+def skipping():
+    """`decode_or_skip` with a limit of 63 pixels; None for what it skips."""
+    graph = tf.function(
+        lambda data: decode_or_skip(data, 63), input_signature=[tf.TensorSpec((), tf.string)]
+    )
+
+    def decode(data):
+        image, good = graph(tf.constant(data))
+        assert good or image.shape == (1, 1, 3)
+        return image.numpy() if good else None
+
+    return decode
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF"])
+def test_max_pixels(skipping, format):
+    for shape, good in (((9, 7), True), ((7, 9), True), ((8, 8), False), ((64, 1), False)):
+        image = Image.fromarray(photo(*shape))
+        data = encoded(image.quantize(40) if format == "GIF" else image, format)
+        image = skipping(data)
+        assert image.shape[:2] == shape if good else image is None
+
+
+@pytest.mark.parametrize("name", ["JPEG", "JPEG-progressive", "PNG", "BMP", "BMP-palette", "GIF"])
+def test_files_cut_anywhere(skipping, tmp_path, name):
+    """What `read_image` refuses is skipped, and what is not skipped is right."""
+    image = Image.fromarray(photo(9, 7))
+    if name in ("GIF", "BMP-palette"):
+        image = image.quantize(20)
+    data = encoded(image, name.partition("-")[0], progressive=True)
+    if name == "JPEG":
+        data = encoded(image, name)
+    skipped = 0
+    for end in range(0, len(data), 3):
+        found = skipping(data[:end])
+        if found is None:
+            skipped += 1
+        else:
+            np.testing.assert_array_equal(found, as_read(data[:end], tmp_path))
+    assert skipped > 0.9 * len(data) / 3
+    np.testing.assert_array_equal(skipping(data), as_read(data, tmp_path))
+
+
+needs_c_library = pytest.mark.skipif(
+    not c_api.library_path().exists(), reason="no C library in this wheel"
+)
+
+
+@needs_c_library
+def test_c_api(exported, served, files, predicted):
+    images = [np.stack([photo(31, 45), photo(31, 45, 1)]), photo(20, 70, 2)[None]]
+    contents = [path.read_bytes() for path in files]
+    bad = bad_files()
+    requests = [
+        ("segment", {"image": images[0]}),
+        ("probabilities", {"image": images[1]}),
+        ("segment", {"image": images[1]}),
+        ("segment", {"image": np.zeros((0, 9, 5, 3), "uint8")}),
+        ("probabilities", {"image": np.zeros((0, 9, 5, 3), "uint8")}),
+        ("serving_default", {"image_bytes": contents}),
+        ("serving_default", {"image_bytes": [*bad, contents[0]]}),
+        ("serving_default", {"image_bytes": []}),
+    ]
+    answers, memory = c_api.call(exported, requests)
+    for (name, _), answer in zip(requests, answers, strict=True):
+        assert set(answer) == set(SIGNATURES[name]["outputs"])
+    for (name, inputs), answer in zip(requests[:5], answers[:5], strict=True):
+        [[key, expected]] = served[name](image=tf.constant(inputs["image"])).items()
+        assert answer[key].dtype == expected.dtype and answer[key].shape == expected.shape
+        np.testing.assert_allclose(answer[key], expected, atol=1e-4)
+    assert_answers(answers[5], predicted)
+    assert_answers(answers[6], [None] * len(bad) + predicted[:1])
+    assert_answers(answers[7], [])
+    assert memory < 1500  # it would take 1200 MB more to see the bomb's pixels
+
+
+def test_session(exported, files, predicted):
+    image = photo(35, 45)[None]
+    requests = [
+        ("serving_default", {"image_bytes": [path.read_bytes() for path in files]}),
+        ("serving_default", {"image_bytes": []}),
+        ("segment", {"image": image[:0]}),
+        ("probabilities", {"image": image}),
+        ("segment", {"image": image}),
+    ]
+    answers = session_run(exported, requests)
+    assert_answers(answers[0], predicted)
+    assert_answers(answers[1], [])
+    assert answers[2]["class_ids"].shape == (0, 35, 45)
+    scores = answers[3]["probabilities"]
+    np.testing.assert_array_equal(answers[4]["class_ids"], scores.argmax(axis=-1))
+
+
+def operations(exported):
+    graph = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    functions = graph.meta_graphs[0].graph_def.library.function
+    return {node.op for function in functions for node in function.node_def}
+
+
+def test_processors(network, exported, predicted, files, tmp_path):
+    """fc6 is a product of matrices on a CPU, and stays a convolution for a GPU."""
+    for_gpu = export(network, tmp_path / "out", CLASSES, COLORS, processor="gpu")
+    assert "ExtractImagePatches" in operations(exported)
+    assert "ExtractImagePatches" not in operations(for_gpu)
+    contents = [path.read_bytes() for path in files]
+    [answer] = session_run(for_gpu, [("serving_default", {"image_bytes": contents})])
+    for found, expected in zip(answer["mask_bytes"], predicted, strict=True):
+        assert (decoded(found) == expected).mean() > 0.99
+    with pytest.raises(UserError, match="cpu, gpu. Received: 'tpu'"):
+        export(network, tmp_path / "tpu", CLASSES, COLORS, processor="tpu")
+    assert not (tmp_path / "tpu").exists()
+
+
+def test_a_wide_network(files, tmp_path):
+    """With enough channels for Winograd's convolutions: `predict`'s labels, to the pixel."""
+    keras.utils.set_random_seed(7)
+    wide = fcn_keras.build("fcn8s", 5, weights=None, width=0.25)
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        layer = wide.get_layer(name)
+        shape = layer.kernel.shape
+        layer.kernel.assign(np.random.default_rng(0).normal(0, 1 / shape[2] ** 0.5, shape))
+    exported = export(wide, tmp_path / "out", CLASSES, COLORS)
+    images = [read_image(path) for path in files[:2]]
+    requests = [("segment", {"image": image[None]}) for image in images]
+    segment = make_segmenter(wide)
+    for image, answer in zip(images, session_run(exported, requests), strict=True):
+        expected = segment(image[None]).numpy()
+        assert len(np.unique(expected)) > 1
+        np.testing.assert_array_equal(answer["class_ids"], expected)
+
+
+@pytest.fixture(scope="module")
+def strict(network, tmp_path_factory):
+    output = tmp_path_factory.mktemp("strict")
+    options = dict(strict=True, freeze=True, max_pixels=35 * 90, license="For tests only.")
+    return export(network, output, CLASSES, COLORS, **options)
+
+
+def test_strict_and_frozen(network, strict, files, predicted):
+    """Both in one export: weights as constants, and a file that is no image fails the call."""
+    contents = [path.read_bytes() for path in files]
+    requests = [
+        ("serving_default", {"image_bytes": contents[:4]}),
+        ("serving_default", {"image_bytes": [*contents[:2], contents[0][:700], contents[3]]}),
+        ("serving_default", {"image_bytes": [contents[4], contents[0]]}),
+        ("probabilities", {"image": photo(35, 45)[None]}),
+        ("segment", {"image": photo(35, 45)[None]}),
+        ("segment", {"image": np.zeros((0, 9, 5, 3), "uint8")}),
+    ]
+    served = tf.saved_model.load(strict).signatures
+    ways = [lambda name, inputs: served[name](**{k: tf.constant(v) for k, v in inputs.items()})]
+    ways += [lambda *request: session_run(strict, [request])[0]]
+    if c_api.library_path().exists():
+        answers, _ = c_api.call(strict, requests)
+    else:
+        answers = []
+    for way in ways:
+        for place, request in ((2, requests[1]), (0, requests[2])):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=rf"image_bytes\[{place}\]"):
+                way(*request)
+    for answer in (*(way(*requests[0]) for way in ways), *answers[:1]):
+        assert_answers(answer, predicted[:4])
+    if answers:
+        assert "image_bytes[2]: is no JPEG" in answers[1]
+        assert "image_bytes[0]: is no JPEG" in answers[2] and "3150 px" in answers[2]
+        probabilities = np.asarray(keras.ops.softmax(network(photo(35, 45)[None])))
+        np.testing.assert_allclose(answers[3]["probabilities"], probabilities, atol=1e-4)
+        ids = answers[3]["probabilities"].argmax(axis=-1)
+        np.testing.assert_array_equal(answers[4]["class_ids"], ids)
+        assert answers[5]["class_ids"].shape == (0, 9, 5)
+
+
+def test_weights_are_stored_once(network, exported, strict):
+    # Those of a bilinear kernel are not needed.
+    upsampling = keras.layers.Conv2DTranspose
+    layers = [layer for layer in network.layers if not isinstance(layer, upsampling)]
+    size = 4 * sum(layer.count_params() for layer in layers)
+    [variables] = (exported / "variables").glob("variables.data*")
+    assert size <= variables.stat().st_size < 1.1 * size
+    # Constants of one value, as biases from zero, take no space.
+    graph = (exported / "saved_model.pb").stat().st_size
+    assert 0.5 * size < (strict / "saved_model.pb").stat().st_size - graph < 1.5 * size
+    assert (strict / "variables" / "variables.index").stat().st_size < 1000
+
+
+def test_bfloat16(network, files, predicted, tmp_path):
+    exported = export(network, tmp_path, CLASSES, COLORS, precision="bfloat16")
+    variables = tf.train.load_checkpoint(str(exported / "variables" / "variables"))
+    dtypes = [
+        dtype
+        for name, dtype in variables.get_variable_to_dtype_map().items()
+        if name.endswith("VARIABLE_VALUE")
+    ]
+    assert len(dtypes) >= len(network.trainable_weights) and {*dtypes} == {tf.bfloat16}
+    served = tf.saved_model.load(exported).signatures
+    contents = [path.read_bytes() for path in files[:5]]
+    answer = served["serving_default"](image_bytes=tf.constant(contents))
+    masks = [decoded(mask) for mask in answer["mask_bytes"].numpy()]
+    same = [mask == expected for mask, expected in zip(masks, predicted[:5], strict=True)]
+    assert np.mean(np.concatenate([equal.ravel() for equal in same])) >= 0.98
+    [probabilities] = served["probabilities"](image=tf.constant(photo(35, 45)[None])).values()
+    assert probabilities.dtype == tf.float32
+    np.testing.assert_allclose(tf.reduce_sum(probabilities, axis=-1), 1, atol=1e-5)
+    assert network.dtype_policy.name == "float32"  # the caller's own is not touched
+
+
+@pytest.fixture(scope="module")
+def warmup(exported):
+    """The requests that TensorFlow Serving finds in an export."""
+    file = exported / "assets.extra" / "tf_serving_warmup_requests"
+    requests = []
+    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        # PredictionLog.predict_log, PredictLog.request
+        [[number, log]] = c_api.fields(record)
+        assert number == 6
+        [[number, request]] = c_api.fields(log)
+        assert number == 1
+        name = c_api.field(c_api.field(request, 1), 3).decode()  # model_spec, signature_name
+        tensors = {
+            key: tf.make_ndarray(tf.make_tensor_proto(0).FromString(tensor))
+            for key, tensor in c_api.entries(request, 2)  # inputs
+        }
+        requests.append((name, tensors))
+    return requests
+
+
+def test_warmup_requests_are_answered(warmup, exported):
+    assert [name for name, _ in warmup] == list(SIGNATURES)
+    for (name, inputs), answer in zip(warmup, session_run(exported, warmup), strict=True):
+        assert {*inputs} == {*SIGNATURES[name]["inputs"]}
+        if name == "serving_default":
+            assert_answers(answer, [decoded(answer["mask_bytes"][0])])
+        else:
+            assert [*answer.values()][0].shape[:3] == inputs["image"].shape[:3]
+
+
+def test_license(exported, strict):
+    assert (strict / "assets" / "license.txt").read_text() == "For tests only.\n"
+    assert not (exported / "assets" / "license.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "shape, classes, options, words",
+    [
+        ((None, None, 6), 5, {}, r"\(None, None, 6\).*RGB images of any size"),
+        ((64, 64, 3), 5, {}, r"\(64, 64, 3\).*any size"),
+        ((None, None, 3), 257, {}, "257 classes"),
+        ((None, None, 3), 4, {}, "must name the 4 classes.*5 names"),
+        ((None, None, 3), 5, {"precision": "float16"}, "float32, bfloat16"),
+        ((None, None, 3), 5, {"max_pixels": 0}, "at least 1"),
+        ((None, None, 3), 5, {"version": 0}, "--version.*Received: 0"),
+        ((None, None, 3), 5, {"version": 1 << 63}, "--version"),
+    ],
+)
+def test_what_cannot_be_served(tmp_path, shape, classes, options, words):
+    image = keras.Input(shape)
+    model = keras.Model(image, keras.layers.Conv2D(classes, 1)(image))
+    with pytest.raises(UserError, match=words):
+        export(model, tmp_path / "out", CLASSES, COLORS, **options)
+    assert tree(tmp_path) == {}
+
+
+def test_a_version_that_exists_stays_as_it_is(exported):
+    before = tree(exported.parent)
+    with pytest.raises(UserError, match=r"12: exists already.*--version"):
+        export(tiny_network(), exported.parent, CLASSES, COLORS, version=12)
+    assert tree(exported.parent) == before
+
+
+def test_check_target(tmp_path):
+    output = tmp_path / "not" / "yet"
+    assert check_target(output) == check_target(output, None) == output / "1"
+    assert check_target(output, 7) == output / "7"
+    assert not output.parent.exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: is not a folder"):
+        check_target(tmp_path / "file")
+
+
+@pytest.mark.parametrize("output", ["new", "."])
+@pytest.mark.parametrize("at", ["model", "classes"])
+def test_a_failed_export_leaves_nothing(monkeypatch, tmp_path, at, output):
+    def write_out(self, path, **_):
+        # The server must not take up what is not complete.
+        assert not Path(path).name.isdigit()
+        (Path(path) / "variables").mkdir(parents=True)
+        (Path(path) / "saved_model.pb").write_bytes(b"half a mo")
+        if at == "model":
+            raise OSError("the disk is full")
+
+    backend_archive = type(keras.export.ExportArchive())
+    monkeypatch.setattr(backend_archive, "write_out", write_out)
+    classes = [object()] * 5 if at == "classes" else CLASSES  # JSON cannot hold an object
+    with pytest.raises((OSError, TypeError)):
+        export(tiny_network(), tmp_path / output, classes, COLORS)
+    assert set(tree(tmp_path)) <= {"new"}
+
+
+EXPORTERS = """
+import os, sys, keras
+from fcn_keras import export
+parent = os.getpid()
+for _ in range(3):
+    if os.fork() == 0:
+        image = keras.Input((None, None, 3))
+        network = keras.Model(image, keras.layers.Conv2D(1, 1)(image))
+        while os.getppid() == parent:
+            made = export(network, sys.argv[1], ["a"], [(0, 0, 0)], version=None)
+            os.write(1, f"{os.getpid()} {made}\\n".encode())
+        sys.exit()
+for _ in range(3):
+    if os.wait()[1] != 9:
+        sys.exit("an export failed")
+"""
+
+PARTS = {
+    "saved_model.pb",
+    "variables/variables.index",
+    "variables/variables.data-00000-of-00001",
+    "assets/classes.json",
+    "assets.extra/tf_serving_warmup_requests",
+}
+
+
+@pytest.mark.slow
+def test_killed_exports(tmp_path):
+    """Three processes export into one folder, and are killed one after the other."""
+    output = tmp_path / "out"
+    command = [sys.executable, "-c", EXPORTERS, str(output)]
+    root = Path(fcn_keras.__file__).parents[1]
+    options = dict(cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    parent = subprocess.Popen(command, **options)
+    seen, made = set(), {}
+
+    def look():
+        """Checks versions when they first appear, as TensorFlow Serving would load them."""
+        names = {path.name for path in output.iterdir() if path.name.isdecimal()}
+        for name in names - seen:
+            assert PARTS <= {*tree(output / name)}
+        seen.update(names)
+
+    alive = set()
+    try:
+        while len(made) < 3:
+            pid, _, path = parent.stdout.readline().partition(" ")
+            made.setdefault(int(pid), path)
+            alive.add(int(pid))
+        assert len({*made.values()}) == 3  # none took another's number
+        draw = random.Random(0)
+        for pid in made:
+            end = time.monotonic() + draw.uniform(0.1, 1.5)
+            while time.monotonic() < end:
+                look()
+            os.kill(pid, signal.SIGKILL)
+            alive.remove(pid)
+        assert parent.wait(timeout=60) == 0
+    finally:
+        for pid in alive:
+            os.kill(pid, signal.SIGKILL)
+        parent.kill()
+        parent.communicate()
+    look()
+    assert {int(name) for name in seen} == {*range(1, len(seen) + 1)}
+    left = [path for path in output.iterdir() if not path.name.isdecimal()]
+    assert len(left) <= 3
+    (output / ".export-0123456789ab" / "variables").mkdir(parents=True)
+    last = export(tiny_network(), output, CLASSES, COLORS, version=None)
+    assert int(last.name) == len(seen) + 1
+    assert {path.name for path in output.iterdir()} == {*seen, last.name}
+    tf.saved_model.load(output / str(len(seen)))
+
+
+def with_orientation(orientation, byte_order):
+    exif = Image.Exif()
+    exif.endian = byte_order
+    exif[0x010E] = "a description, which is a tag before the one that matters"
+    exif[0x0112] = orientation
+    return exif
+
+
+def small_frame(gif, screen=(90, 70), corner=(11, 5)):
+    """Sets width and height of a GIF's screen, and left and top of its first frame."""
+    frame = gif.index(b"\x2c\0\0\0\0")
+    corner, screen = (struct.pack("<HH", *pair) for pair in (corner, screen))
+    return gif[:6] + screen + gif[10 : frame + 1] + corner + gif[frame + 5 :]
+
+
+def upside_down(bmp):
+    return bmp[:22] + struct.pack("<i", -struct.unpack("<i", bmp[22:26])[0]) + bmp[26:]
+
+
+def in_words(image):
+    """A BMP of 32 bits that says in which of them each colour lies."""
+    height, width, _ = image.shape
+    pixels = np.dstack([image[::-1, :, ::-1], np.zeros((height, width), "uint8")]).tobytes()
+    start = 14 + 40 + 12
+    head = b"BM" + struct.pack(
+        "<IIIIiihhI", start + len(pixels), 0, start, 40, width, height, 1, 32, 3
+    )
+    masks = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
+    return head + struct.pack("<IiiII", len(pixels), 0, 0, 0, 0) + masks + pixels
+
+
+PHOTO = Image.fromarray(photo(37, 53))
+ALPHA = Image.fromarray(np.dstack([photo(37, 53), photo(37, 53, 1)[:, :, 0]]))
+PALETTE = PHOTO.quantize(40)
+DEEP = photo(37, 53)[:, :, 0] * np.uint16(256) + photo(37, 53)[:, :, 1]
+
+ENCODINGS = {
+    f"JPEG-{quality}-{subsampling}-{progressive}": encoded(
+        PHOTO, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive == "prog"
+    )
+    for quality in (20, 75, 100)
+    for subsampling in ("4:4:4", "4:2:2", "4:2:0")
+    for progressive in ("base", "prog")
+} | {
+    "JPEG-grey": encoded(PHOTO.convert("L"), "JPEG"),
+    "JPEG-CMYK": encoded(PHOTO.convert("CMYK"), "JPEG"),
+    "JPEG-1x1": encoded(photo(1, 1), "JPEG"),
+    "JPEG-and-more-behind": encoded(PHOTO, "JPEG") + b"more",
+    "PNG-RGB": encoded(PHOTO, "PNG"),
+    "PNG-grey": encoded(PHOTO.convert("L"), "PNG"),
+    "PNG-one-bit": encoded(PHOTO.convert("1"), "PNG"),
+    "PNG-palette": encoded(PALETTE, "PNG"),
+    "PNG-palette-4-bits": encoded(PHOTO.quantize(9), "PNG"),
+    "PNG-palette-alpha": encoded(PALETTE, "PNG", transparency=3),
+    "PNG-alpha": encoded(ALPHA, "PNG"),
+    "PNG-grey-alpha": encoded(ALPHA.convert("LA"), "PNG"),
+    "PNG-16-bit-grey": encoded(DEEP, "PNG"),
+    "GIF": encoded(PALETTE, "GIF"),
+    "GIF-animated": encoded(PALETTE, "GIF", save_all=True, append_images=[PALETTE.rotate(180)]),
+    "GIF-transparent": encoded(PALETTE, "GIF", transparency=3),
+    "GIF-small-frame": small_frame(encoded(PALETTE, "GIF", transparency=3, interlace=0)),
+    "GIF-small-frame-opaque": small_frame(encoded(PALETTE, "GIF")),
+    "GIF-frame-beyond-the-screen": small_frame(encoded(PALETTE, "GIF"), screen=(20, 30)),
+    "PNG-turned": encoded(PHOTO, "PNG", exif=with_orientation(6, ">")),
+    "BMP": encoded(PHOTO, "BMP"),
+    "BMP-upside-down": upside_down(encoded(PHOTO, "BMP")),
+    "BMP-in-words": in_words(photo(37, 53)),
+    "BMP-grey": encoded(PHOTO.convert("L"), "BMP"),
+    "BMP-alpha": encoded(ALPHA, "BMP"),
+}
+
+
+@pytest.fixture(scope="module")
+def decode():
+    """`decode_image` in a graph, as it is served."""
+    graph = tf.function(decode_image, input_signature=[tf.TensorSpec((), tf.string)])
+    return lambda data: graph(tf.constant(data)).numpy()
+
+
+def as_read(data, tmp_path):
+    (tmp_path / "image").write_bytes(data)
+    return read_image(tmp_path / "image")
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_decode_image_sees_what_read_image_sees(decode, tmp_path, name):
+    image = decode(ENCODINGS[name])
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, as_read(ENCODINGS[name], tmp_path))
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_decode_image_sees_the_upper_half_of_16_bits(decode, tmp_path, channels):
+    deep = np.random.default_rng(0).integers(0, 1 << 16, (11, 13, channels), dtype="uint16")
+    data = tf.io.encode_png(deep).numpy()  # Pillow cannot write these
+    np.testing.assert_array_equal(decode(data), as_read(data, tmp_path))
+
+
+@pytest.mark.parametrize("colors", [2, 9, 40])
+def test_decode_image_shows_a_bmp_with_a_palette_in_its_colors_or_refuses(decode, tmp_path, colors):
+    data = encoded(PHOTO.convert("1") if colors == 2 else PHOTO.quantize(colors), "BMP")
+    try:
+        image = decode(data)
+    except tf.errors.InvalidArgumentError:
+        return
+    np.testing.assert_array_equal(image, as_read(data, tmp_path))
+
+
+@pytest.mark.parametrize("filling", [b"\1", b"\0\0", b"\0" * 300])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_decode_image_does_not_mind_a_filled_up_bmp(decode, tmp_path, mode, filling):
+    image = Image.fromarray(photo(7, 13)).quantize(99) if mode == "P" else None
+    image = image or Image.fromarray(photo(7, 13)).convert(mode)
+    data = encoded(image, "BMP") + filling
+    (tmp_path / "a.bmp").write_bytes(data)
+    np.testing.assert_array_equal(decode(data), read_image(tmp_path / "a.bmp"))
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_decode_image_turns_photos_upright(decode, tmp_path, orientation, byte_order):
+    data = encoded(PHOTO, "JPEG", exif=with_orientation(orientation, byte_order))
+    np.testing.assert_array_equal(decode(data), as_read(data, tmp_path))

@@ -1,0 +1,45 @@
+"""A network to export, and pictures as files."""
+
+import io
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import fcn_keras
+
+CLASSES = ["sky", "road", "car", "tree", "none of these"]
+COLORS = [(i, 50 * i, 255 - i) for i in range(5)]
+
+
+def photo(height, width, seed=0):
+    """Patches of random colours under noise: all sorts of things to see, none of them smooth."""
+    rng = np.random.default_rng(seed)
+    patches = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3))
+    image = patches.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
+    return (image + rng.integers(-20, 21, image.shape)).clip(0, 255).astype("uint8")
+
+
+def encoded(image, format, **options):
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(1)
+    model = fcn_keras.build("fcn8s", 5, weights=None, width=0.03125, geometry="same")
+    rng = np.random.default_rng(1)
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        layer = model.get_layer(name)
+        layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    # No class above the others all over the picture.
+    layer = model.get_layer("score_fr")
+    kernel, bias = layer.get_weights()
+    typical = np.median(model(photo(96, 96)[None]), axis=(0, 1, 2))
+    layer.set_weights([kernel, bias - typical])
+    return model

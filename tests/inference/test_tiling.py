@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+import pytest
+
+from fcn_keras import UserError, build
+from fcn_keras.inference.tiling import Tiling
+from fcn_keras.models.geometry import Conv, Deconv, Pool, reach
+
+NETWORKS = {
+    "fcn32s": {},
+    "fcn16s": {},
+    "fcn8s": {},
+    "fcn8s, plain": {"elide_padding": False},
+    "fcn8s, same": {"geometry": "same"},
+    "fcn32s, same": {"geometry": "same"},
+    "fcn8s-atonce": {},
+    "fcn-alexnet": {},
+    "fcn32s, 16": {"output_stride": 16},
+    "fcn32s, 8, same": {"output_stride": 8, "geometry": "same"},
+}
+
+
+def network(name):
+    """A narrow network all of whose layers matter."""
+    keras.utils.set_random_seed(1)
+    variant = name.partition(",")[0]
+    model = build(variant, 3, weights=None, width=0.0625, **NETWORKS[name])
+    rng = np.random.default_rng(2)
+    for layer in model.layers:
+        if layer.name.startswith("score_"):
+            layer.set_weights([rng.normal(0, 0.3, w.shape) for w in layer.get_weights()])
+    return model
+
+
+def photo(height, width):
+    return np.random.default_rng(3).integers(0, 256, (height, width, 3), "uint8")
+
+
+def scores(model, image):
+    return np.asarray(model(image[None]))[0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parts_make_the_whole(name):
+    model = network(name)
+    # A part that needs nothing of the far end of the image, and parts that are cut short.
+    for height, width, tile in ((333, 640, 150), (47, 530, 97)):
+        image = photo(height, width)
+        whole = scores(model, image)
+        parts = Tiling(model, tile).logits(model, image)
+        assert np.ptp(whole) > 1
+        np.testing.assert_allclose(parts, whole, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["fcn8s", "fcn32s, same"])
+def test_what_lies_around_a_part_is_needed(name):
+    model, image = network(name), photo(40, 700)
+    tiling = Tiling(model, 200)
+    tiling.reach -= 50
+    difference = np.abs(tiling.logits(model, image) - scores(model, image)).max()
+    assert difference > 1e-3
+
+
+def test_reach():
+    # VGG16's fc6 sees 404 pixels (the published receptive field of its pool5, 212, and 6 cells).
+    block = [Conv(3, pad=1), Conv(3, pad=1), Pool()]
+    longer = [Conv(3, pad=1), *block]
+    assert reach([*block, *block, *longer, *longer, *longer, Conv(7)]) * 2 + 1 == 404
+    # A bilinear kernel of 4 reads the cells left and right of a pixel of half their stride.
+    assert reach([Conv(1, stride=2), Deconv(4, 2)]) == 1.5
+
+
+@pytest.mark.parametrize("length, tile", [(1, 1), (500, 500), (500, 177), (31, 500), (1000, 32)])
+def test_parts_cover_an_axis_once(length, tile):
+    tiling = Tiling(network("fcn8s"), tile)
+    covered = np.zeros(length, int)
+    for part in tiling.parts(length):
+        covered[part.start : part.stop] += 1
+        assert 0 <= part.first <= part.start < part.stop <= part.last <= length
+        assert part.first % 32 == 0
+        assert part.start - part.first <= tiling.margin and part.last - part.stop <= tiling.margin
+    np.testing.assert_array_equal(covered, 1)
+
+
+def test_mistakes():
+    with pytest.raises(UserError, match="`tile` must be at least 1. Received: 0"):
+        Tiling(network("fcn8s"), 0)
+    image = keras.Input((None, None, 3))
+    other = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image), name="other")
+    with pytest.raises(UserError, match="of this package.*other"):
+        Tiling(other, 100)

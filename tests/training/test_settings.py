@@ -1,0 +1,232 @@
+import json
+import math
+import re
+from dataclasses import asdict, fields
+
+import pytest
+
+from fcn_keras.errors import UserError
+from fcn_keras.models.variants import VARIANTS
+from fcn_keras.recipes.common.resolving import RECIPES, resolve
+from fcn_keras.training.settings import CHOICES, Settings
+
+INF, NAN = math.inf, math.nan
+
+
+# Defaults
+
+
+def test_embedded_set_has_its_own_recipe():
+    settings = resolve()
+    assert settings == resolve(dataset="shapes") == resolve("shapes")
+    assert (settings.recipe, settings.dataset, settings.variant) == ("shapes", "shapes", "fcn8s")
+    # Narrow and random: minutes on a CPU, and nothing to download.
+    assert settings.weights == "none"
+    assert settings.width < 1
+
+
+def test_a_folder_gets_the_full_network():
+    settings = resolve(dataset="my/photos")
+    assert (settings.recipe, settings.dataset) == ("folder", "my/photos")
+    assert (settings.weights, settings.width, settings.geometry) == ("imagenet", 1.0, "paper")
+    assert settings.narrowed() == []
+
+
+def test_small_is_for_any_data():
+    for dataset in ("shapes", "my/photos"):
+        settings = resolve("small", dataset=dataset)
+        assert (settings.recipe, settings.dataset) == ("small", dataset)
+        assert settings.weights == "none" and settings.width < 1
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes(recipe):
+    settings = resolve(recipe)
+    assert settings.recipe == recipe
+    assert asdict(settings).keys() == {field.name for field in fields(Settings)}
+    for name, allowed in CHOICES.items():
+        assert getattr(settings, name) in allowed
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_recipe_takes_every_variant(recipe, variant):
+    assert resolve(recipe, variant=variant).variant == variant
+
+
+# Overrides
+
+
+@pytest.mark.parametrize("recipe", [None, *RECIPES])
+def test_overrides_win(recipe):
+    given = {
+        "dataset": "elsewhere",
+        "weights": "a.keras",
+        "width": 0.5,
+        "crop_size": (64, 80),
+        "epochs": 3,
+        "flip": False,
+        "learning_rate": 0.1,
+        "optimizer": "sgd",
+        "accumulate": 2,
+    }
+    settings = resolve(recipe, **given)
+    assert {name: getattr(settings, name) for name in given} == given
+
+
+def test_the_rest_is_the_recipes():
+    changed = asdict(resolve("small", epochs=3))
+    plain = asdict(resolve("small"))
+    assert {name for name in plain if plain[name] != changed[name]} == {"epochs"}
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        resolve().epochs = 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"scale_min": 2.0, "scale_max": 2.0},
+        {"dropout": 0.0, "momentum": 0.0, "warmup": 0.0, "weight_decay": 0.0, "color": 0.0},
+        {"steps": 7},
+        {"seed": 2**32 - 1},
+        {"crop_size": (1, 1)},
+        {"batch_size": 1, "validate_every": 100},
+        {"crop_size": None, "batch_size": 1},
+        {"optimizer": "caffe_sgd", "accumulate": 20},
+        {"input_mean": (1, 2.5, 3)},
+        {"input_mean": (1, 2, 3, 4, 5, 6)},
+        {"output_stride": 8},
+    ],
+)
+def test_limits_are_allowed(values):
+    settings = resolve(**values)
+    assert {name: getattr(settings, name) for name in values} == values
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize("name", ["learning_rte", "lr", "batch-size", "devices"])
+def test_unknown_setting(name):
+    with pytest.raises(UserError, match=f"Unknown setting: {name}"):
+        resolve(**{name: 1})
+
+
+def test_unknown_recipe():
+    with pytest.raises(UserError, match="`recipe` must be one of shapes, folder, small.*'paper'"):
+        resolve("paper")
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_values_of_a_choice(name):
+    wrong = "nonsense" if isinstance(CHOICES[name][0], str) else 7
+    with pytest.raises(UserError) as error:
+        resolve(**{name: wrong})
+    message = str(error.value)
+    assert f"`{name}`" in message and repr(wrong) in message
+    for value in CHOICES[name]:
+        assert str(value) in message
+
+
+WRONG = [
+    ("epochs", 0),
+    ("epochs", -1),
+    ("epochs", 2.5),
+    ("epochs", "ten"),
+    ("steps", -1),
+    ("batch_size", 0),
+    ("batch_size", 1.5),
+    ("validate_every", 0),
+    ("seed", -1),
+    ("seed", 2**32),  # NumPy takes seeds of 32 bits
+    ("learning_rate", 0.0),
+    ("learning_rate", -1e-3),
+    ("learning_rate", NAN),
+    ("learning_rate", INF),
+    ("width", 0.0),
+    ("width", -1.0),
+    ("width", INF),
+    ("dropout", -0.1),
+    ("dropout", 1.0),
+    ("momentum", -0.1),
+    ("momentum", 1.0),
+    ("weight_decay", -1e-4),
+    ("weight_decay", NAN),
+    ("warmup", -0.1),
+    ("warmup", 1.0),
+    ("color", -0.1),
+    ("color", NAN),
+    ("scale_min", 0.0),
+    ("scale_min", -1.0),
+    ("scale_min", 5.0),  # above scale_max
+    ("scale_max", 0.1),
+    ("scale_max", NAN),
+    ("scale_max", INF),
+    ("flip", "no"),
+    ("crop_size", (0, 32)),
+    ("crop_size", (32, -1)),
+    ("crop_size", (32,)),
+    ("crop_size", (32, 32, 3)),
+    ("crop_size", 32),
+    ("crop_size", (32.5, 32)),
+    ("crop_size", None),  # whole images differ in size: one at a time
+    ("accumulate", 0),
+    ("accumulate", 1.5),
+    ("input_mean", 104.0),
+    ("input_mean", (1.0, 2.0)),
+    ("input_mean", (1.0, 2.0, NAN)),
+    ("output_stride", 4),
+    ("replacement", 1),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_wrong_values(name, value):
+    field = "batch_size" if (name, value) == ("crop_size", None) else name
+    with pytest.raises(UserError, match=f"`{field}`") as error:
+        resolve("small", **{name: value})
+    message = str(error.value)
+    assert "\n" not in message
+    received = resolve("small").batch_size if field != name else value
+    assert re.search(r"Received: .*" + re.escape(str(received)), message)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "scale_min", "scale_max"])
+def test_whole_images_come_one_at_a_time_and_unscaled(name):
+    values = {"batch_size": 1, "scale_min": 1.0, "scale_max": 1.0}
+    assert resolve("small", crop_size=None, **values).crop_size is None
+    wrong = 0.5 if name == "scale_min" else 2
+    with pytest.raises(UserError, match=f"`{name}` must be 1 where whole images"):
+        resolve("small", crop_size=None, **{**values, name: wrong})
+
+
+# Written and read back
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_json_round_trip(recipe):
+    settings = resolve(recipe)
+    values = settings.as_json()
+    assert values == json.loads(json.dumps(values))
+    for name in ("crop_size", "input_mean"):
+        value = getattr(settings, name)
+        assert values[name] == (value and list(value))
+        values[name] = value
+    assert Settings(**values) == settings
+
+
+def test_text_has_a_line_for_every_setting():
+    lines = str(resolve()).splitlines()
+    assert [line.split()[0] for line in lines] == [field.name for field in fields(Settings)]
+
+
+def test_what_is_less_than_the_paper_is_said():
+    narrowed = " ".join(resolve("small").narrowed())
+    assert "--width 1" in narrowed
+    assert "--weights imagenet" in narrowed
+    assert "--geometry paper" in narrowed
+    full = resolve("small", width=1.0, geometry="paper", init_from="runs/fcn16s")
+    assert full.narrowed() == []

@@ -7,8 +7,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fcn_keras import report
 from fcn_keras.data.palette import voc_palette
+from fcn_keras.figures.class_bars import per_class_iu_figure, plot_per_class_iu
+from fcn_keras.figures.confusion import confusion_figure, plot_confusion
+from fcn_keras.figures.curves import curves_figure, plot_curves
+from fcn_keras.figures.samples import plot_samples, samples_figure
 
 CLASSES = [
     "_background_",
@@ -60,7 +63,7 @@ def line(axes, label):
 def test_curves():
     log = list(rows(6))
     log[4]["mean_iu"] = 0.55
-    figure = report.curves_figure(log)
+    figure = curves_figure(log)
     loss, scores, rate = figure.axes
     np.testing.assert_allclose(line(loss, "validation").get_ydata(), [r["val_loss"] for r in log])
     np.testing.assert_allclose(line(scores, "mean IU").get_ydata()[4], 55)
@@ -76,7 +79,7 @@ def test_curves_leave_out_what_is_missing():
     log[3]["mean_iu"] = None
     for row in log:
         del row["pixel_accuracy"]
-    loss, scores, _ = report.curves_figure(log).axes
+    loss, scores, _ = curves_figure(log).axes
     assert line(loss, "training").get_xdata().tolist() == [1, 4, 5, 6]
     assert line(scores, "mean IU").get_xdata().tolist() == [1, 2, 3, 5, 6]
     assert "pixel accuracy" not in [x.get_label() for x in scores.get_lines()]
@@ -84,14 +87,14 @@ def test_curves_leave_out_what_is_missing():
 
 @pytest.mark.parametrize("log", [[], [{"epoch": 1.0}], list(rows(1)), list(rows(60))])
 def test_plot_curves(tmp_path, log):
-    report.plot_curves(log, tmp_path / "report" / "curves.png")
+    plot_curves(log, tmp_path / "report" / "curves.png")
     assert decode(tmp_path / "report" / "curves.png").std() > 0
     assert [x.name for x in (tmp_path / "report").iterdir()] == ["curves.png"]
 
 
 def test_per_class_iu(tmp_path):
     scores = dict(zip(CLASSES, [0.25, 1.0, None, 0.0, 0.5], strict=True))
-    figure = report.per_class_iu_figure(scores, COLORS, 0.4375)
+    figure = per_class_iu_figure(scores, COLORS, 0.4375)
     (axes,) = figure.axes
     bars = {round(x.get_y() + x.get_height() / 2): x for x in axes.patches}
     assert [bars[row].get_width() for row in sorted(bars)] == [100, 50, 25, 0]
@@ -101,7 +104,7 @@ def test_per_class_iu(tmp_path):
     assert {"100.0", "50.0", "25.0", "0.0", "absent"} == {x.get_text() for x in axes.texts}
     assert axes.get_lines()[0].get_xdata() == pytest.approx([43.75, 43.75])
 
-    report.plot_per_class_iu(scores, COLORS, 0.4375, tmp_path / "iu.png")
+    plot_per_class_iu(scores, COLORS, 0.4375, tmp_path / "iu.png")
     picture = decode(tmp_path / "iu.png")
     lengths = [(picture == color).all(axis=-1).sum(axis=1).max() for color in COLORS[[1, 4]]]
     # The mean's line covers a few pixels of the longer bar.
@@ -109,12 +112,12 @@ def test_per_class_iu(tmp_path):
 
 
 def test_plot_per_class_iu_without_a_mean(tmp_path):
-    report.plot_per_class_iu({"cat": None}, [(64, 0, 0)], None, tmp_path / "iu.png")
+    plot_per_class_iu({"cat": None}, [(64, 0, 0)], None, tmp_path / "iu.png")
     assert decode(tmp_path / "iu.png").std() > 0
 
 
 def test_confusion():
-    figure = report.confusion_figure([[75, 25, 0], [0, 0, 0], [1, 0, 1999]], ["a", "b", "c"])
+    figure = confusion_figure([[75, 25, 0], [0, 0, 0], [1, 0, 1999]], ["a", "b", "c"])
     axes = figure.axes[0]
     shown = np.ma.filled(axes.images[0].get_array(), np.nan)
     np.testing.assert_allclose(shown, [[75, 25, 0], [np.nan] * 3, [0.05, 0, 99.95]])
@@ -127,21 +130,21 @@ def test_confusion():
 @pytest.mark.parametrize("count", [1, 2, 60])
 def test_plot_confusion(tmp_path, count):
     confusion = np.eye(count, dtype=np.int64) * 7
-    report.plot_confusion(confusion, (CLASSES * 12)[:count], tmp_path / "confusion.png")
+    plot_confusion(confusion, (CLASSES * 12)[:count], tmp_path / "confusion.png")
     picture = decode(tmp_path / "confusion.png")
     diagonal = (picture == (8, 48, 107)).all(axis=-1)
     assert diagonal.any()
     # Numbers would be unreadable in many cells.
-    assert bool(report.confusion_figure(confusion, ["x"] * count).axes[0].texts) == (count <= 25)
+    assert bool(confusion_figure(confusion, ["x"] * count).axes[0].texts) == (count <= 25)
 
 
 def test_confusion_refuses_other_classes():
     with pytest.raises(ValueError, match="3 classes"):
-        report.confusion_figure(np.eye(2), ["a", "b", "c"])
+        confusion_figure(np.eye(2), ["a", "b", "c"])
 
 
 def test_samples_mark_wrong_pixels_alone():
-    figure = report.samples_figure([sample()], CLASSES, COLORS)
+    figure = samples_figure([sample()], CLASSES, COLORS)
     image, truth, prediction, errors = (x.images[0].get_array() for x in figure.axes)
     np.testing.assert_array_equal(image, sample()[0])
     assert (truth[:6] == COLORS[1]).all() and not (truth[6:] == COLORS[1]).all(axis=-1).any()
@@ -162,7 +165,7 @@ def test_plot_samples(tmp_path):
         sample(300, 4, "$tall$" * 40),
         (*sample(1500, 2000)[:4], None),
     ]
-    report.plot_samples(samples, CLASSES, COLORS, tmp_path / "samples.png")
+    plot_samples(samples, CLASSES, COLORS, tmp_path / "samples.png")
     picture = decode(tmp_path / "samples.png").astype(int)
     errors = picture[:, picture.shape[1] * 3 // 4 :]
     assert (errors[..., 0] - errors[..., 1] > 150).any()
@@ -172,9 +175,9 @@ def test_plot_samples(tmp_path):
 
 
 def test_samples_are_eight_at_most():
-    assert len(report.samples_figure([sample()] * 9, CLASSES, COLORS).axes) == 8 * 4
+    assert len(samples_figure([sample()] * 9, CLASSES, COLORS).axes) == 8 * 4
     with pytest.raises(ValueError, match="no sample"):
-        report.samples_figure([], CLASSES, COLORS)
+        samples_figure([], CLASSES, COLORS)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -187,7 +190,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", stopped)
     with pytest.raises(KeyboardInterrupt):
-        report.plot_curves([], path)
+        plot_curves([], path)
     assert path.read_bytes() == b"the one before"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -56,6 +56,7 @@ setup(
             "ruff>=0.14",
             "dill",  # tensorflow-datasets' test case needs it and does not bring it
             "hypothesis",
+            "mypy>=1.19",
             # Runs Caffe's definitions, to compare networks with; version 5 does so no more.
             "opencv-python-headless>=4.8,<5",
         ],

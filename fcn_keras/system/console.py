@@ -1,32 +1,47 @@
-"""What a process prints: nothing that a user can do nothing about."""
+"""What a process prints: nothing that a user can do nothing about, unless it is asked to."""
 
 import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fcn_keras.errors import UserError
 from fcn_keras.system.processor import use_onednn
 
+_debug = False
+
 
 @contextmanager
-def quiet(debug, tensorflow):
-    """Keeps TensorFlow from printing banners and warnings that a user can do nothing about."""
+def quiet(debug: bool, tensorflow: bool) -> Iterator[None]:
+    """Keeps TensorFlow from printing banners and warnings that a user can do nothing about.
+
+    Args:
+        debug: whether to let everything through, here and in all that this module does meanwhile.
+        tensorflow: whether to import TensorFlow, which prints at import.
+    """
+    global _debug
     use_onednn()
-    if debug:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if tensorflow:
-            import_tensorflow_silently()
-        yield
+    _debug = debug
+    try:
+        if debug:
+            yield
+            return
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if tensorflow:
+                import_tensorflow_silently()
+            yield
+    finally:
+        _debug = False
 
 
 def import_tensorflow_silently():
     """Imports TensorFlow, whose C++ code prints banners at import that no setting silences."""
+    if _debug:
+        return
     with stderr_held():
         import tensorflow as tf
     import absl.logging
@@ -35,9 +50,18 @@ def import_tensorflow_silently():
     absl.logging.set_verbosity(absl.logging.ERROR)
 
 
+def debug_line(text: str):
+    """Prints a line to standard error where messages are let through."""
+    if _debug:
+        print(text, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def stderr_held():
+def stderr_held() -> Iterator[None]:
     """Keeps back what is printed to standard error, by C++ code too, unless a fault needs it."""
+    if _debug:
+        yield
+        return
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as aside:

@@ -1,7 +1,7 @@
-"""Memory in use, in bytes: the first GPU's where there is one, else this process' own.
+"""Memory in use, in bytes: the first GPU's where TensorFlow has one, else this process' own.
 
-TensorFlow counts the one; the kernel the other, on Linux with a peak that can be set back.
-Elsewhere there is the peak alone.
+TensorFlow counts the one, once it has been imported; the kernel the other, on Linux with a peak
+that can be set back. Elsewhere there is the peak alone.
 """
 
 import resource
@@ -9,17 +9,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import tensorflow as tf
-
 
 def memory_in_use() -> int:
     """Returns how many bytes are in use now."""
-    return _of_gpu("current") or _of_process("VmRSS")
+    return _of_gpu("current") or resident_memory()
 
 
 def peak_memory() -> int:
     """Returns how many bytes were in use at most, since the start or `forget_peak`."""
-    return _of_gpu("peak") or _of_process("VmHWM")
+    return _of_gpu("peak") or peak_resident_memory()
 
 
 def tensors_in_use() -> int | None:
@@ -32,25 +30,43 @@ def peak_of_tensors() -> int | None:
     return _of_tensors("peak")
 
 
+def resident_memory() -> int:
+    """Returns how many bytes of this process are in the machine's memory now."""
+    return _of_process("VmRSS")
+
+
+def peak_resident_memory() -> int:
+    """Returns what `resident_memory` was at most."""
+    return _of_process("VmHWM")
+
+
 def forget_peak():
     """Sets the peaks back to what is in use now, where that is possible."""
     with suppress(ValueError):
-        tf.config.experimental.reset_memory_stats(_device())
+        if tf := _tensorflow():
+            tf.config.experimental.reset_memory_stats(_device(tf))
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _device():
+def _tensorflow():
+    """TensorFlow, if it has been imported: before that it has no memory."""
+    return sys.modules.get("tensorflow")
+
+
+def _device(tf):
     return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
 
 
 def _of_gpu(what):
-    return _of_tensors(what) if _device() == "GPU:0" else None
+    tf = _tensorflow()
+    return _of_tensors(what) if tf and _device(tf) == "GPU:0" else None
 
 
 def _of_tensors(what):
+    tf = _tensorflow()
     try:
-        return tf.config.experimental.get_memory_info(_device())[what]
+        return tf and tf.config.experimental.get_memory_info(_device(tf))[what]
     except ValueError:  # for processors only where it is built with oneDNN
         return None
 
@@ -58,11 +74,9 @@ def _of_tensors(what):
 def _of_process(what):
     # Not `getrusage` where it can be helped: it begins with what the program had that started
     # this one.
-    try:
+    with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{what}:"):
                 return 1024 * int(line.split()[1])
-    except OSError:
-        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

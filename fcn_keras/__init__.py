@@ -10,6 +10,44 @@ Reference:
 
 from importlib import import_module
 
+from fcn_keras.registration import register_with_keras
+
+# For editors and type checkers, which take it for true; what is used is imported below. `typing` is
+# left out, as it takes longer to import than all this.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fcn_keras.cpu.products import with_products as with_products
+    from fcn_keras.data.registry import load_dataset as load_dataset
+    from fcn_keras.errors import UserError as UserError
+    from fcn_keras.evaluation.evaluate import evaluate as evaluate
+    from fcn_keras.evaluation.metrics import (
+        FrequencyWeightedIU as FrequencyWeightedIU,
+        MeanAccuracy as MeanAccuracy,
+        MeanIU as MeanIU,
+        PixelAccuracy as PixelAccuracy,
+        SegmentationScores as SegmentationScores,
+    )
+    from fcn_keras.exporters.runtimes import export_to_runtime as export_to_runtime
+    from fcn_keras.exporters.saved_model import export as export
+    from fcn_keras.inference.network import load_network as load_network
+    from fcn_keras.inference.predict import predict as predict
+    from fcn_keras.models.bilinear import Bilinear as Bilinear
+    from fcn_keras.models.fcn import (
+        FCN8s as FCN8s,
+        FCN16s as FCN16s,
+        FCN32s as FCN32s,
+        FCNAlexNet as FCNAlexNet,
+        build as build,
+    )
+    from fcn_keras.models.surgery import (
+        convolutionalize as convolutionalize,
+        expand_classes as expand_classes,
+    )
+    from fcn_keras.recipes import resolve as resolve
+    from fcn_keras.training.caffe_sgd import CaffeSGD as CaffeSGD
+    from fcn_keras.training.losses import PixelCrossEntropy as PixelCrossEntropy
+    from fcn_keras.training.train import train as train
+
 __version__ = "0.1.0"
 
 # Public name -> the module that defines it. Modules are imported when a name of theirs is first
@@ -53,3 +91,6 @@ def __getattr__(name):
 
 def __dir__():
     return [*globals(), *__all__]
+
+
+register_with_keras()

@@ -1,0 +1,49 @@
+"""Tells Keras the classes that saved networks may name, as soon as Keras is there.
+
+`keras.models.load_model` looks them up by name alone. Importing this package must not import Keras,
+so it waits for that.
+"""
+
+import sys
+from importlib import import_module
+
+# Importing one of these registers its classes.
+MODULES = ("evaluation.metrics", "models.bilinear", "training.caffe_sgd", "training.losses")
+ON_TENSORFLOW = ("training.adam",)
+
+
+def register_with_keras():
+    """Registers the classes, now or when Keras is imported."""
+    if "keras" in sys.modules:
+        _register()
+    elif not any(isinstance(finder, _AfterKeras) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterKeras())
+
+
+def _register():
+    modules = MODULES
+    if sys.modules["keras"].backend.backend() == "tensorflow":
+        modules += ON_TENSORFLOW
+    for module in modules:
+        import_module(f"fcn_keras.{module}")
+
+
+class _AfterKeras:
+    """Finds Keras as it would be found without it, once, and registers when it has run."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "keras":
+            return None
+        from importlib.util import find_spec  # which takes its time to import
+
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module):
+                execute(module)
+                _register()
+
+            spec.loader.exec_module = execute_and_register
+        return spec

@@ -14,7 +14,7 @@ from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import fcn_keras
-from fcn_keras import cli
+from fcn_keras.cli.app import parse
 from fcn_keras.exporters import runtimes
 from fcn_keras.exporters.formats import FORMATS
 
@@ -199,4 +199,4 @@ def test_commands(command):
         words = words[1:]
     else:
         words = [program.removesuffix(".py"), *words]
-    assert callable(cli._parser(None).parse_args(words).run)
+    assert callable(parse(words).command.run)

@@ -120,7 +120,8 @@ def _write(folder, asked):
 
 def _predict(name, folder):
     started = time.perf_counter()
-    from fcn_keras.cli import app as cli
+    from fcn_keras.cli import predict as cli
+    from fcn_keras.cli.app import main
     from fcn_keras.inference import predict as prediction
     from fcn_keras.inference.c_library import graph_reader as traced
     from fcn_keras.inference.c_library import library as c_api
@@ -159,7 +160,7 @@ def _predict(name, folder):
         f"{folder}/image.jpg",
         f"--output={output}",
     ]
-    code = cli.main()
+    code = main()
     print(json.dumps(spent))
     return code
 

@@ -1,53 +1,53 @@
-"""Types of arguments, and a parser that answers a mistake in one line."""
+"""Types of arguments, and arguments that several commands take."""
 
-import argparse
+from argparse import ArgumentTypeError
 
-
-class Parser(argparse.ArgumentParser):
-    """A parser that answers a mistake in one line."""
-
-    def error(self, message):
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+from fcn_keras.cli.command import Arguments
 
 
-def positive(text):
+def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 up. Received: {text!r}")
+        raise ArgumentTypeError(f"must be a number from 1 up. Received: {text!r}")
     return int(text)
 
 
-def port_number(text):
+def port_number(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"must be a number up to 65535. Received: {text!r}")
+        raise ArgumentTypeError(f"must be a number up to 65535. Received: {text!r}")
     return int(text)
 
 
-def figure_file(text):
+def figure_file(text: str) -> str:
     if not text.endswith((".png", ".pdf", ".svg")):
-        raise argparse.ArgumentTypeError(f"must end in .png, .pdf or .svg. Received: {text!r}")
+        raise ArgumentTypeError(f"must end in .png, .pdf or .svg. Received: {text!r}")
     return text
 
 
-def numbers_of(text):
+def numbers_of(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(number) for number in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(
+        raise ArgumentTypeError(
             f"must be numbers with commas between them. Received: {text!r}"
         ) from None
 
 
-def crop_size(text):
+def crop_size(text: str) -> tuple[int, int] | None:
     if text == "none":
         return None
     sides = text.split("x")
     if len(sides) > 2 or not all(side.isdigit() for side in sides):
-        raise argparse.ArgumentTypeError(f"must be like 256, 256x320 or none. Received: {text!r}")
+        raise ArgumentTypeError(f"must be like 256, 256x320 or none. Received: {text!r}")
     return int(sides[0]), int(sides[-1])
 
 
-def image_size(text):
-    sides = text != "none" and crop_size(text)
+def image_size(text: str) -> tuple[int, int]:
+    sides = None if text == "none" else crop_size(text)
     if not sides or 0 in sides:
-        raise argparse.ArgumentTypeError(f"must be like 256 or 256x320. Received: {text!r}")
+        raise ArgumentTypeError(f"must be like 256 or 256x320. Received: {text!r}")
     return sides
+
+
+MODEL: Arguments = {"model": dict(metavar="RUN_OR_MODEL", help="run directory or .keras file")}
+
+JSON: Arguments = {"--json": dict(action="store_true", help="print one JSON object")}

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_keras import build, cli, load_dataset, resolve
+from fcn_keras import build, load_dataset, resolve
 from fcn_keras.data.catalog import DATASETS
 from fcn_keras.training.run import Run
 from fcn_keras.training.settings import Settings
@@ -771,22 +771,28 @@ def test_evaluate_broken_image(network, make_folder, tmp_path):
 # Stops and faults
 
 
-def raises(error):
-    def convert(args):
-        raise error
+@pytest.fixture
+def convert_raises(monkeypatch):
+    """Has the job of `convert` end with an exception."""
 
-    return convert
+    def raises(error):
+        def convert(*args, **options):
+            raise error
+
+        monkeypatch.setattr("fcn_keras.exporters.convert.convert", convert)
+
+    return raises
 
 
-def test_fault_of_ours(fcn, monkeypatch):
-    monkeypatch.setattr(cli, "convert", raises(ZeroDivisionError("division by zero")))
+def test_fault_of_ours(fcn, convert_raises):
+    convert_raises(ZeroDivisionError("division by zero"))
     result = fcn("convert", "a", "b")
     assert result.code == 1
     assert result.stderr == "fault: ZeroDivisionError: division by zero (--debug shows where)\n"
 
 
-def test_stopped_by_the_user(fcn, monkeypatch):
-    monkeypatch.setattr(cli, "convert", raises(KeyboardInterrupt()))
+def test_stopped_by_the_user(fcn, convert_raises):
+    convert_raises(KeyboardInterrupt())
     result = fcn("convert", "a", "b")
     assert result.code == 130
     assert result.stderr == "stopped\n"

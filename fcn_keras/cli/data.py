@@ -1,0 +1,133 @@
+"""`data list`, `data show`, `data check` and `data prepare`."""
+
+import json
+import sys
+from argparse import Namespace
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from fcn_keras.cli.arguments import JSON, figure_file, positive
+from fcn_keras.cli.command import Arguments, Command, Commands
+from fcn_keras.data.catalog import DATASETS
+from fcn_keras.errors import UserError
+from fcn_keras.system.console import import_tensorflow_silently
+
+_EITHER = dict(metavar="NAME_OR_DIR", help="registered name, or a folder of images and masks")
+
+_NAME = dict(metavar="NAME", help=f"one of {', '.join(DATASETS)}")
+
+_MANUAL_DIR: Arguments = {
+    "--manual-dir": dict(metavar="DIR", help="where files lie that were fetched by hand")
+}
+
+_DATA_DIR: Arguments = {
+    "--data-dir": dict(
+        metavar="DIR", help="where prepared sets are kept (default: ~/tensorflow_datasets)"
+    )
+}
+
+
+def data_list(args: Namespace) -> None:
+    from fcn_keras.data.catalog import list_datasets
+
+    rows = list_datasets(args.data_dir)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, classes, origin, state in rows:
+        print(f"{name:{widths[0]}}  {classes:>{widths[1]}} classes  {origin:{widths[2]}}  {state}")
+
+
+def show(args: Namespace) -> None:
+    from fcn_keras.figures.dataset import draw_sheet
+
+    dataset, split = _open_dataset(args), args.split
+    if split not in dataset.splits:
+        raise UserError(
+            f"--split: must be one of {', '.join(dataset.splits)}. Received: {split!r}."
+        )
+    draw_sheet(dataset, split, args.count, args.output)
+    print(f"{dataset.name}, {split}, in {args.output}")
+
+
+def check(args: Namespace) -> int:
+    from fcn_keras.data.inspection import inspect
+    from fcn_keras.figures.dataset import draw_frequencies
+
+    # A folder is not opened as a data set, which it might be too broken for.
+    inspection = inspect(_open_dataset(args) if _is_registered(args) else args.dataset)
+    if args.figure:
+        draw_frequencies(inspection, args.figure)
+    print(json.dumps(inspection.as_json()) if args.json else inspection)
+    return 2 if inspection.faults else 0
+
+
+def prepare(args: Namespace) -> None:
+    if args.dataset not in DATASETS:
+        raise UserError(
+            f"NAME: must be one of {', '.join(DATASETS)}; a folder needs no preparation. "
+            f"Received: {args.dataset!r}."
+        )
+    dataset = _open_dataset(args)
+    splits = ", ".join(f"{len(split)} to {name}" for name, split in dataset.splits.items())
+    print(f"{dataset.name} is prepared: {splits}")
+
+
+def _is_registered(args):
+    if args.dataset in DATASETS or args.dataset.startswith("tfds:"):
+        return True
+    if not Path(args.dataset).is_dir():
+        raise UserError(
+            f"NAME_OR_DIR: must be one of {', '.join(DATASETS)}, or the path of a folder. "
+            f"Received: {args.dataset!r}, which is neither."
+        )
+    return False
+
+
+def _open_dataset(args):
+    from fcn_keras.data.registry import load_dataset
+
+    # A folder needs no TensorFlow.
+    if _is_registered(args):
+        import_tensorflow_silently()
+    with redirect_stdout(sys.stderr):  # standard output is for results
+        return load_dataset(args.dataset, args.data_dir, args.manual_dir)
+
+
+def _command(text, run, dataset, **options):
+    arguments = {"dataset": dataset, **_MANUAL_DIR, **_DATA_DIR, **options}
+    return Command(text, run, arguments, tensorflow=False)
+
+
+COMMAND = Commands(
+    "List, show, check or prepare data sets.",
+    {
+        "list": Command("List the registered data sets.", data_list, _DATA_DIR, tensorflow=False),
+        "show": _command(
+            "Draw photos, their masks and a legend.",
+            show,
+            _EITHER,
+            **{
+                "--split": dict(default="train", help="default: train"),
+                "--count": dict(
+                    type=positive, default=12, metavar="N", help="how many images (default: 12)"
+                ),
+                "--output": dict(
+                    type=figure_file, metavar="FILE", required=True, help=".png, .pdf or .svg"
+                ),
+            },
+        ),
+        "check": _command(
+            "Read all images and masks, and list all that is wrong.",
+            check,
+            _EITHER,
+            **JSON,
+            **{
+                "--figure": dict(
+                    type=figure_file, metavar="FILE", help="draw the class frequencies"
+                )
+            },
+        ),
+        "prepare": _command(
+            "Fetch a data set, and bring it into the form that is read.", prepare, _NAME
+        ),
+    },
+)

@@ -1,0 +1,108 @@
+"""`export`."""
+
+from argparse import Namespace
+
+from fcn_keras.cli.arguments import MODEL, positive
+from fcn_keras.cli.command import Arguments, Command, Section
+from fcn_keras.errors import UserError
+from fcn_keras.exporters.formats import FORMATS, PRECISIONS, PROCESSORS
+from fcn_keras.system.console import stderr_held
+
+ARGUMENTS: Arguments = {
+    **MODEL,
+    "output": dict(
+        metavar="OUT",
+        help="folder that the server watches; or a file: .onnx, .xml (OpenVINO), .tflite (LiteRT) "
+        "or .weights.h5 (Keras), which is run and compared with Keras before it appears",
+    ),
+    "--format": dict(choices=FORMATS, help="default: by the ending of OUT"),
+    "--license": dict(metavar="TEXT", help="note to store with the network"),
+}
+
+SAVED_MODEL: Arguments = {
+    "--version": dict(
+        type=positive,
+        metavar="N",
+        help="number of the folder to make in OUT (default: one above the highest)",
+    ),
+    "--strict": dict(
+        action="store_true",
+        help="a file that cannot be decoded fails the whole request (default: its mask is empty)",
+    ),
+    "--max-pixels": dict(
+        type=positive,
+        metavar="N",
+        help="do not decode files of more pixels (default: 25 million)",
+    ),
+    "--precision": dict(
+        choices=PRECISIONS,
+        help="of weights and computation; bfloat16 halves the files (default: as trained)",
+    ),
+    "--freeze": dict(
+        action="store_true",
+        help="write the weights as constants; takes memory, about 33 times the weights' size to "
+        "export and 15 times to serve",
+    ),
+    "--processor": dict(
+        choices=PROCESSORS,
+        help="what the server computes on; cpu (the default) has convolutions as products of "
+        "matrices, which are slower than convolutions on a gpu",
+    ),
+}
+
+
+def run(args: Namespace) -> None:
+    endings = (name for name, end in FORMATS.items() if end and args.output.lower().endswith(end))
+    format = args.format or next(endings, "savedmodel")
+    if format != "savedmodel":
+        return _export_to_runtime(args, format)
+    from fcn_keras.exporters.decoding import MAX_PIXELS
+    from fcn_keras.exporters.saved_model import export
+    from fcn_keras.exporters.version_folder import check_target
+    from fcn_keras.inference.network import load_network
+
+    check_target(args.output, args.version)
+    network = load_network(args.model)
+    target = export(
+        network.model,
+        args.output,
+        network.classes,
+        network.colors,
+        args.version,
+        strict=args.strict,
+        max_pixels=args.max_pixels or MAX_PIXELS,
+        license=args.license,
+        precision=args.precision,
+        freeze=args.freeze,
+        processor=args.processor or "cpu",
+    )
+    print(f"SavedModel in {target}")
+
+
+def _export_to_runtime(args, format):
+    options = [*SAVED_MODEL, *(["--license"] if format == "weights" else [])]
+    for option in options:
+        if getattr(args, option[2:].replace("-", "_")):
+            raise UserError(f"{option}: cannot be given with --format {format}.")
+    from fcn_keras.exporters.runtimes import check_output, export_to_runtime
+    from fcn_keras.inference.network import load_network
+
+    check_output(args.output, format)
+    network = load_network(args.model)
+    model = network.full if format == "weights" else network.model
+    with stderr_held():
+        agreement = export_to_runtime(
+            model, args.output, format, network.classes, network.colors, args.license
+        )
+    print(
+        f"{args.output}: logits differ from Keras' by {agreement.difference:.1e} of the largest at "
+        f"most, {agreement.labels:.3%} of the labels are the same"
+    )
+
+
+COMMAND = Command(
+    "Write a SavedModel for TensorFlow Serving, or a file for a runtime.",
+    run,
+    ARGUMENTS,
+    (Section("options of a SavedModel", SAVED_MODEL),),
+)

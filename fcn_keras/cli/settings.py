@@ -1,0 +1,72 @@
+"""The settings of a training as arguments."""
+
+from argparse import SUPPRESS, BooleanOptionalAction
+from dataclasses import fields
+from typing import Any
+
+from fcn_keras.cli.arguments import crop_size, numbers_of
+from fcn_keras.cli.command import Arguments
+from fcn_keras.data.catalog import DATASETS
+from fcn_keras.training.settings import CHOICES, Settings
+
+HELP = {
+    "variant": "network (default: fcn8s)",
+    "dataset": f"{', '.join(DATASETS)}, or a folder of images and masks (default: shapes)",
+    "weights": "imagenet, none, or the path of a .keras, .weights.h5, VGG16 .h5, .caffemodel, "
+    ".pth or .npz file",
+    "init_from": "run or .keras file whose layers are copied where name and shape agree",
+    "geometry": "paper: padded by 100 pixels as published; same: cheaper",
+    "output_stride": "stride of the coarsest scores; below 32 the trunk is dilated (fcn32s)",
+    "width": "factor on the channels; 1 is VGG16",
+    "dropout": "rate behind fc6 and fc7",
+    "learn_upsampling": "whether the transposed convolutions learn",
+    "input_mean": "what to subtract from blue, green, red: B,G,R (default: as the weights say)",
+    "epochs": "how often each image is seen",
+    "steps": "train on that many batches, whatever --epochs says",
+    "batch_size": "images in a batch, over all devices",
+    "crop_size": "size of training crops: 256, 256x320 (height x width), or none: whole images",
+    "replacement": "draw each image from the whole set, as the reference does",
+    "flip": "whether half of the images are mirrored",
+    "scale_min": "lower end of the random zoom",
+    "scale_max": "upper end of the random zoom",
+    "color": "strength of random changes of colour",
+    "class_weights": "weight rare classes more",
+    "normalization": "what the summed loss is divided by",
+    "optimizer": "update rule",
+    "learning_rate": "highest learning rate",
+    "momentum": "of sgd and caffe_sgd",
+    "weight_decay": "of adamw and caffe_sgd",
+    "clip_norm": "length to cut the gradient of each variable to; 0 for none",
+    "accumulate": "batches that make one step",
+    "remat": "compute the first blocks' activations twice, to save memory",
+    "schedule": "course of the learning rate",
+    "warmup": "share of all steps over which the learning rate rises",
+    "precision": "dtype policy",
+    "validate_every": "epochs from one validation to the next",
+    "seed": "of everything drawn",
+    "deterministic": "use only operations with one possible result",
+}
+
+# Type of a setting -> how it is read, and what stands for its value in the help text.
+_KINDS: dict[Any, dict[str, Any]] = {
+    bool: dict(action=BooleanOptionalAction),
+    int: dict(type=int, metavar="N"),
+    float: dict(type=float, metavar="X"),
+    str: {},
+    tuple[int, int] | None: dict(type=crop_size),
+    tuple[float, ...] | None: dict(type=numbers_of),
+}
+
+
+def setting_arguments() -> Arguments:
+    """Returns an argument for each setting but the recipe, without a default."""
+    arguments = {}
+    for field in fields(Settings):
+        if field.name == "recipe":
+            continue
+        kind: Any = field.type
+        options = dict(default=SUPPRESS, help=HELP[field.name], **_KINDS[kind])
+        if field.name in CHOICES:
+            options |= dict(choices=CHOICES[field.name], metavar=None)
+        arguments[f"--{field.name.replace('_', '-')}"] = options
+    return arguments

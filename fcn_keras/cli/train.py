@@ -1,0 +1,51 @@
+"""`train`."""
+
+from argparse import Namespace
+from dataclasses import fields
+
+from fcn_keras.cli.arguments import positive
+from fcn_keras.cli.command import Arguments, Command
+from fcn_keras.cli.settings import setting_arguments
+from fcn_keras.recipes.common.resolving import RECIPES, resolve
+from fcn_keras.training.settings import CLUSTERS, Settings
+
+ARGUMENTS: Arguments = {
+    "--recipe": dict(
+        metavar="NAME",
+        help=f"settings to start from: {', '.join(RECIPES)} (default: the data set's own)",
+    ),
+    **setting_arguments(),
+    "--run-dir": dict(metavar="DIR", help="where to write (default: runs/DATASET-VARIANT)"),
+    "--devices": dict(
+        metavar="LIST", help="gpu:0,gpu:1 or cpu:2 (default: all GPUs, else one CPU)"
+    ),
+    "--fresh": dict(action="store_true", help="delete an existing run first"),
+    "--cluster": dict(
+        choices=CLUSTERS,
+        help="train on several machines, found by TF_CONFIG or Slurm (default: by TF_CONFIG if it "
+        "is set)",
+    ),
+    "--backup-steps": dict(
+        type=positive,
+        metavar="N",
+        help="steps from one backup to the next within an epoch (default: ten minutes; on several "
+        "machines at the end of epochs alone)",
+    ),
+}
+
+
+def run(args: Namespace) -> None:
+    names = [field.name for field in fields(Settings) if field.name != "recipe"]
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    settings = resolve(args.recipe, **given)
+    from fcn_keras.training.train import train
+
+    train(settings, args.run_dir, args.devices, args.fresh, args.cluster, args.backup_steps)
+
+
+COMMAND = Command(
+    "Train a network; the same command goes on where it was stopped.",
+    run,
+    ARGUMENTS,
+    stopped="stopped; the same command goes on from the last backup",
+)

@@ -26,8 +26,19 @@ _DATA_DIR: Arguments = {
     )
 }
 
+_SHOW: Arguments = {
+    "--split": dict(default="train", help="default: train"),
+    "--count": dict(type=positive, default=12, metavar="N", help="how many images (default: 12)"),
+    "--output": dict(type=figure_file, metavar="FILE", required=True, help=".png, .pdf or .svg"),
+}
 
-def data_list(args: Namespace) -> None:
+_CHECK: Arguments = {
+    **JSON,
+    "--figure": dict(type=figure_file, metavar="FILE", help="draw the class frequencies"),
+}
+
+
+def list_all(args: Namespace) -> None:
     from fcn_keras.data.catalog import list_datasets
 
     rows = list_datasets(args.data_dir)
@@ -37,25 +48,27 @@ def data_list(args: Namespace) -> None:
 
 
 def show(args: Namespace) -> None:
-    from fcn_keras.figures.dataset import draw_sheet
+    from fcn_keras.figures.dataset import contact_sheet_figure
+    from fcn_keras.figures.style import save_figure
 
     dataset, split = _open_dataset(args), args.split
     if split not in dataset.splits:
         raise UserError(
             f"--split: must be one of {', '.join(dataset.splits)}. Received: {split!r}."
         )
-    draw_sheet(dataset, split, args.count, args.output)
+    save_figure(contact_sheet_figure(dataset, split, args.count), args.output)
     print(f"{dataset.name}, {split}, in {args.output}")
 
 
 def check(args: Namespace) -> int:
     from fcn_keras.data.inspection import inspect
-    from fcn_keras.figures.dataset import draw_frequencies
+    from fcn_keras.figures.dataset import frequencies_figure
+    from fcn_keras.figures.style import save_figure
 
     # A folder is not opened as a data set, which it might be too broken for.
     inspection = inspect(_open_dataset(args) if _is_registered(args) else args.dataset)
     if args.figure:
-        draw_frequencies(inspection, args.figure)
+        save_figure(frequencies_figure(inspection), args.figure)
     print(json.dumps(inspection.as_json()) if args.json else inspection)
     return 2 if inspection.faults else 0
 
@@ -92,42 +105,28 @@ def _open_dataset(args):
         return load_dataset(args.dataset, args.data_dir, args.manual_dir)
 
 
-def _command(text, run, dataset, **options):
-    arguments = {"dataset": dataset, **_MANUAL_DIR, **_DATA_DIR, **options}
-    return Command(text, run, arguments, tensorflow=False)
+def _command(run, dataset, arguments):
+    taken = {"dataset": dataset, **_MANUAL_DIR, **_DATA_DIR, **arguments}
+    return Command(run, taken, tensorflow=False)
 
 
 COMMAND = Commands(
-    "List, show, check or prepare data sets.",
     {
-        "list": Command("List the registered data sets.", data_list, _DATA_DIR, tensorflow=False),
-        "show": _command(
+        "list": (
+            "List the registered data sets.",
+            Command(list_all, _DATA_DIR, tensorflow=False),
+        ),
+        "show": (
             "Draw photos, their masks and a legend.",
-            show,
-            _EITHER,
-            **{
-                "--split": dict(default="train", help="default: train"),
-                "--count": dict(
-                    type=positive, default=12, metavar="N", help="how many images (default: 12)"
-                ),
-                "--output": dict(
-                    type=figure_file, metavar="FILE", required=True, help=".png, .pdf or .svg"
-                ),
-            },
+            _command(show, _EITHER, _SHOW),
         ),
-        "check": _command(
+        "check": (
             "Read all images and masks, and list all that is wrong.",
-            check,
-            _EITHER,
-            **JSON,
-            **{
-                "--figure": dict(
-                    type=figure_file, metavar="FILE", help="draw the class frequencies"
-                )
-            },
+            _command(check, _EITHER, _CHECK),
         ),
-        "prepare": _command(
-            "Fetch a data set, and bring it into the form that is read.", prepare, _NAME
+        "prepare": (
+            "Fetch a data set, and bring it into the form that is read.",
+            _command(prepare, _NAME, {}),
         ),
-    },
+    }
 )

@@ -16,9 +16,7 @@ from fcn_keras.data.dataset import Dataset, Example
 from fcn_keras.data.findings import KINDS
 from fcn_keras.data.folders.folder import load_folder
 from fcn_keras.data.inspection import inspect
-from fcn_keras.data.palette import voc_palette
 from fcn_keras.errors import UserError
-from fcn_keras.figures.dataset import draw_frequencies, draw_sheet, sample
 
 ABC = {"classes": ["a", "b", "c"], "colors": [[200, 0, 0], [0, 200, 0], [0, 0, 200]]}
 
@@ -439,83 +437,6 @@ def test_several_label_maps():
         "geo": {"up": 0, "down": 41, "void": 0},
     }
     assert "sem" in str(found) and "geo" in str(found)
-
-
-# Pictures
-
-
-@pytest.mark.parametrize(("length", "count"), [(10, 4), (10, 10), (3, 12), (1, 1), (367, 12)])
-def test_samples_are_spread(length, count):
-    numbers = [*sample(range(length), count)]
-    assert len({*numbers}) == len(numbers) == min(length, count)
-    assert numbers[0] == 0 and length - numbers[-1] <= -(-length // len(numbers))
-
-
-def pixels_of(path):
-    with Image.open(path) as opened:
-        return np.asarray(opened.convert("RGB"))
-
-
-def test_contact_sheet(root, tmp_path):
-    """Photo and mask are there in their colours, and void is hatched, in grey on white."""
-    for i in range(12):
-        write(root / "train" / f"train_{i}.png", np.full((40, 56, 3), (250, 120, 10)))
-        write(root / "trainannot" / f"train_{i}.png", np.repeat([[0] * 28 + [255] * 28], 40, 0))
-    draw_sheet(load_folder(root), "train", 5, tmp_path / "sheet.png")
-    sheet = pixels_of(tmp_path / "sheet.png")
-    count = {color: (sheet == color).all(-1).sum() for color in ((250, 120, 10), (200, 0, 0))}
-    # A picture is 2.2 inches wide at 120 dots an inch; half of the mask is of the class.
-    photo = 264 * 264 * 40 / 56
-    assert count[250, 120, 10] == pytest.approx(5 * photo, rel=0.04)
-    assert count[200, 0, 0] == pytest.approx(5 * photo / 2, rel=0.04)
-    grey = (sheet == 190).all(-1).sum()
-    assert 0.1 * photo < grey / 5 < 0.3 * photo
-    assert not (sheet == (0, 200, 0)).all(-1).any()  # a class that does not occur, in the legend
-
-
-def test_contact_sheet_of_many_sizes(tmp_path):
-    root = write_folder(tmp_path / "photos", train=4, val=0, about=ABC)
-    for i, size in enumerate([(1, 1), (300, 4), (4, 300), (50, 50)]):
-        write(root / "train" / f"train_{i}.png", np.full((*size, 3), 99))
-        write(root / "trainannot" / f"train_{i}.png", np.zeros(size))
-    draw_sheet(load_folder(root), "train", 12, tmp_path / "sheet.png")
-    assert pixels_of(tmp_path / "sheet.png").shape[0] < 1500
-
-
-def test_contact_sheet_of_depth_and_several_maps(tmp_path):
-    image = np.zeros((20, 30, 6), "uint8")
-    label = np.zeros((20, 30, 2), "uint8")
-    splits = {"train": Arrays([Example(image, label, "a")])}
-    draw_sheet(Dataset("d", ("x",), ((1, 2, 3),), splits), "train", 3, tmp_path / "sheet.png")
-    assert (pixels_of(tmp_path / "sheet.png") == (1, 2, 3)).all(-1).sum() > 10_000
-
-
-def test_figure_of_frequencies(root, tmp_path):
-    """The bars' lengths are the logarithms of the shares."""
-    from fcn_keras.figures.dataset import frequencies_figure
-
-    classes = ["$a$", "b", "c", "d"]
-    figure = frequencies_figure(
-        {"train": [0.01, 0.9, 0.09, 0], "val": [0.5, 0.5, 0, 0]},
-        classes,
-        voc_palette(4),
-        {"train": 0.25, "val": 0},
-        "photos",
-    )
-    train, val = figure.axes
-    assert [text.get_text() for text in train.get_yticklabels()] == ["b", "c", "$a$", "d"]
-    assert [round(bar.get_width()) for bar in train.patches] == [90, 9, 1]
-    assert train.get_xscale() == "log" and "void 25 %" in train.get_title()
-    assert [text.get_text() for text in val.texts] == ["50", "absent", "50", "absent"]
-    draw_frequencies(inspect(root, progress=False), tmp_path / "figure.png")
-    assert (pixels_of(tmp_path / "figure.png") == (200, 0, 0)).all(-1).sum() > 1000
-
-
-def test_figure_of_no_class(tmp_path):
-    root = write_folder(tmp_path / "photos", train=1, val=0)
-    (root / "trainannot" / "train_0.png").write_bytes(b"")
-    draw_frequencies(inspect(root, progress=False), tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").is_file()
 
 
 # The registry

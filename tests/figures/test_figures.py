@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fcn_keras.data.palette import voc_palette
-from fcn_keras.figures.class_bars import per_class_iu_figure, plot_per_class_iu
-from fcn_keras.figures.confusion import confusion_figure, plot_confusion
-from fcn_keras.figures.curves import curves_figure, plot_curves
-from fcn_keras.figures.samples import plot_samples, samples_figure
+from fcn_keras.figures.class_bars import per_class_iu_figure
+from fcn_keras.figures.confusion import confusion_figure
+from fcn_keras.figures.curves import curves_figure
+from fcn_keras.figures.samples import Sample, samples_figure
+from fcn_keras.figures.style import save_figure
 
 CLASSES = [
     "_background_",
@@ -48,10 +49,11 @@ def sample(height=12, width=16, name="img_1"):
     label[height // 2 :] = 255
     class_ids = np.ones((height, width), np.uint8)
     class_ids[0, width // 4] = class_ids[-1, width // 4] = 2
-    return image, label, class_ids, name, 0.5
+    return Sample(image, label, class_ids, name, 0.5)
 
 
-def decode(path):
+def pixels_of(figure, path):
+    save_figure(figure, path)
     with Image.open(path) as picture:
         return np.array(picture.convert("RGB"))
 
@@ -86,9 +88,8 @@ def test_curves_leave_out_what_is_missing():
 
 
 @pytest.mark.parametrize("log", [[], [{"epoch": 1.0}], list(rows(1)), list(rows(60))])
-def test_plot_curves(tmp_path, log):
-    plot_curves(log, tmp_path / "report" / "curves.png")
-    assert decode(tmp_path / "report" / "curves.png").std() > 0
+def test_curves_of_any_number_of_epochs(tmp_path, log):
+    assert pixels_of(curves_figure(log), tmp_path / "report" / "curves.png").std() > 0
     assert [x.name for x in (tmp_path / "report").iterdir()] == ["curves.png"]
 
 
@@ -104,16 +105,15 @@ def test_per_class_iu(tmp_path):
     assert {"100.0", "50.0", "25.0", "0.0", "absent"} == {x.get_text() for x in axes.texts}
     assert axes.get_lines()[0].get_xdata() == pytest.approx([43.75, 43.75])
 
-    plot_per_class_iu(scores, COLORS, 0.4375, tmp_path / "iu.png")
-    picture = decode(tmp_path / "iu.png")
+    picture = pixels_of(figure, tmp_path / "iu.png")
     lengths = [(picture == color).all(axis=-1).sum(axis=1).max() for color in COLORS[[1, 4]]]
     # The mean's line covers a few pixels of the longer bar.
     assert lengths[0] == pytest.approx(2 * lengths[1], rel=0.03)
 
 
-def test_plot_per_class_iu_without_a_mean(tmp_path):
-    plot_per_class_iu({"cat": None}, [(64, 0, 0)], None, tmp_path / "iu.png")
-    assert decode(tmp_path / "iu.png").std() > 0
+def test_per_class_iu_without_a_mean(tmp_path):
+    figure = per_class_iu_figure({"cat": None}, [(64, 0, 0)], None)
+    assert pixels_of(figure, tmp_path / "iu.png").std() > 0
 
 
 def test_confusion():
@@ -128,14 +128,13 @@ def test_confusion():
 
 
 @pytest.mark.parametrize("count", [1, 2, 60])
-def test_plot_confusion(tmp_path, count):
-    confusion = np.eye(count, dtype=np.int64) * 7
-    plot_confusion(confusion, (CLASSES * 12)[:count], tmp_path / "confusion.png")
-    picture = decode(tmp_path / "confusion.png")
+def test_confusion_of_any_number_of_classes(tmp_path, count):
+    figure = confusion_figure(np.eye(count, dtype=np.int64) * 7, (CLASSES * 12)[:count])
+    picture = pixels_of(figure, tmp_path / "confusion.png")
     diagonal = (picture == (8, 48, 107)).all(axis=-1)
     assert diagonal.any()
     # Numbers would be unreadable in many cells.
-    assert bool(confusion_figure(confusion, ["x"] * count).axes[0].texts) == (count <= 25)
+    assert bool(figure.axes[0].texts) == (count <= 25)
 
 
 def test_confusion_refuses_other_classes():
@@ -146,7 +145,7 @@ def test_confusion_refuses_other_classes():
 def test_samples_mark_wrong_pixels_alone():
     figure = samples_figure([sample()], CLASSES, COLORS)
     image, truth, prediction, errors = (x.images[0].get_array() for x in figure.axes)
-    np.testing.assert_array_equal(image, sample()[0])
+    np.testing.assert_array_equal(image, sample().image)
     assert (truth[:6] == COLORS[1]).all() and not (truth[6:] == COLORS[1]).all(axis=-1).any()
     assert prediction[0, 4].tolist() == COLORS[2].tolist()
     red = errors[..., 0] != errors[..., 1]
@@ -157,16 +156,16 @@ def test_samples_mark_wrong_pixels_alone():
     assert words[-3:] == ["cat", "$dog$ and $cat$", "void"]
 
 
-def test_plot_samples(tmp_path):
+def test_samples_of_any_size(tmp_path):
     samples = [
         sample(),
         sample(1, 1, "one pixel"),
         sample(4, 300, "wide"),
         sample(300, 4, "$tall$" * 40),
-        (*sample(1500, 2000)[:4], None),
+        sample(1500, 2000)._replace(mean_iu=None),
     ]
-    plot_samples(samples, CLASSES, COLORS, tmp_path / "samples.png")
-    picture = decode(tmp_path / "samples.png").astype(int)
+    figure = samples_figure(samples, CLASSES, COLORS)
+    picture = pixels_of(figure, tmp_path / "samples.png").astype(int)
     errors = picture[:, picture.shape[1] * 3 // 4 :]
     assert (errors[..., 0] - errors[..., 1] > 150).any()
     # Nothing is clipped: the margin is white all round.
@@ -190,11 +189,15 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", stopped)
     with pytest.raises(KeyboardInterrupt):
-        plot_curves([], path)
+        save_figure(curves_figure([]), path)
     assert path.read_bytes() == b"the one before"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_pyplot_stays_out():
-    code = "import sys, fcn_keras.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = (
+        "import sys\n"
+        "from fcn_keras.figures import class_bars, confusion, curves, dataset, samples\n"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,20 +1,26 @@
 """The command line: finds the command that was asked for, runs it, and answers what goes wrong."""
 
-import gc
-import os
 import sys
-import time
-import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
 
-from fcn_keras.cli.command import Command, Commands, Parser, add_choices
+from fcn_keras.cli.command import Parser, add_names
 from fcn_keras.errors import MachineLost, ServerError, UserError, WriteError
-from fcn_keras.system.console import quiet
 
-# In the order of the help text. Each is a file beside this one with its `COMMAND`.
-COMMANDS = ("train", "evaluate", "predict", "export", "demo", "serve", "convert", "data", "bench")
+# Command -> what it does. Each is a file beside this one, which holds its `COMMAND`.
+COMMANDS = {
+    "train": "Train a network; the same command goes on where it was stopped.",
+    "evaluate": "Score a network, or label maps on disk, on a data set.",
+    "predict": "Write label maps and pictures for images; the same command goes on where it was "
+    "stopped.",
+    "export": "Write a SavedModel for TensorFlow Serving, or a file for a runtime.",
+    "demo": "Show what a network makes of images, on a page in the browser.",
+    "serve": "Serve a network by TensorFlow Serving's REST protocol, without Docker.",
+    "convert": "Turn weights into a .keras or .weights.h5 file, or list them.",
+    "data": "List, show, check or prepare data sets.",
+    "bench": "Measure how fast parts of a training are here.",
+}
 
 
 def main(name: str | None = None) -> int:
@@ -28,12 +34,18 @@ def main(name: str | None = None) -> int:
         by Ctrl-C.
     """
     args = parse(sys.argv[1:], name)
+    # What the help text can do without.
+    import gc
+    import traceback
+
+    from fcn_keras.system.console import quiet
+
     try:
         with quiet(args.debug, args.command.tensorflow):
             return args.command.run(args) or 0
     except KeyboardInterrupt:
         message, code = args.command.stopped, 130
-    # Whatever a library raises is answered in one line too.
+    # Libraries raise anything, and whatever it is, it is told in one line.
     except Exception as error:
         if args.debug:
             traceback.print_exc()
@@ -54,39 +66,38 @@ def main(name: str | None = None) -> int:
 
 
 def parse(words: Sequence[str], name: str | None = None) -> Namespace:
-    """Reads the words behind the program's name.
+    """Reads the words behind the name of the program.
 
     Args:
-        words: the command and its arguments.
+        words: a command and its arguments.
         name: the command, where the words are its arguments alone.
 
     Returns:
-        The arguments, and as `command` the `fcn_keras.cli.command.Command` they are for.
+        The arguments, and as `command` the `fcn_keras.cli.command.Command` that they are for.
     """
     if name:
-        command = _load(name)
-        parser = Parser(description=command.text)
-        command.fill(parser)
+        parser = Parser(description=COMMANDS[name])
+        _command(name).fill(parser)
         return parser.parse_args(words)
     parser = Parser(description="Fully Convolutional Networks for semantic segmentation.")
     if sys.argv[0].endswith("__main__.py"):
         parser.prog = "python -m fcn_keras"
-    choices = add_choices(parser)
+    parsers = add_names(parser, COMMANDS)
     asked = next((word for word in words if not word.startswith("-")), None)
-    for name in [asked] if asked in COMMANDS else COMMANDS:
-        command = _load(name)
-        choice = choices.add_parser(name, help=command.text, description=command.text)
-        if name == asked:
-            command.fill(choice)
+    if asked in COMMANDS:
+        _command(asked).fill(parsers[asked])
     return parser.parse_args(words)
 
 
-def _load(name) -> Command | Commands:
+def _command(name):
     return import_module(f"fcn_keras.cli.{name}").COMMAND
 
 
 def _start_again(error):
     """Replaces this process by one with the same command, which waits for the other machines."""
+    import os
+    import time
+
     print(f"{error} Starting again from the last backup.", file=sys.stderr, flush=True)
     sys.stdout.flush()
     time.sleep(1)

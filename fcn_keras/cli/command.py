@@ -1,8 +1,7 @@
 """What a command of the command line is, and the parser that it is put into."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 # Argument -> the options of `ArgumentParser.add_argument` for it.
@@ -22,27 +21,24 @@ class Section(NamedTuple):
     """Arguments under a title of their own in the help text."""
 
     title: str
+    text: str | None
     arguments: Arguments
-    text: str | None = None
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command.
 
     Attributes:
-        text: what it does, in one line.
-        run: does it; returns the exit code, or None for 0.
+        run: what it does with its arguments; returns the exit code, or None for 0.
         arguments: what it takes.
-        sections: what it takes beside these.
+        section: what it takes beside these.
         stopped: what is printed after Ctrl-C.
         tensorflow: whether to import TensorFlow before it runs.
     """
 
-    text: str
     run: Callable[[Namespace], int | None]
     arguments: Arguments
-    sections: tuple[Section, ...] = ()
+    section: Section | None = None
     stopped: str = "stopped"
     tensorflow: bool = True
 
@@ -50,32 +46,37 @@ class Command:
         """Adds the arguments to a parser, whose result tells the command as `command`."""
         parser.set_defaults(command=self)
         _add(parser, _DEBUG | self.arguments)
-        for title, arguments, text in self.sections:
+        if self.section:
+            title, text, arguments = self.section
             _add(parser.add_argument_group(title, text), arguments)
 
 
-@dataclass(frozen=True)
-class Commands:
-    """Commands under a common name.
+class Commands(NamedTuple):
+    """Commands under a common name: for each, what it does in one line, and the command."""
 
-    Attributes:
-        text: what they do, in one line.
-        commands: the commands by their names.
-    """
-
-    text: str
-    commands: dict[str, Command]
+    commands: dict[str, tuple[str, Command]]
 
     def fill(self, parser: ArgumentParser) -> None:
         """Adds the commands to a parser."""
-        choices = add_choices(parser)
-        for name, command in self.commands.items():
-            command.fill(choices.add_parser(name, help=command.text, description=command.text))
+        parsers = add_names(parser, {name: text for name, (text, _) in self.commands.items()})
+        for name, (_, command) in self.commands.items():
+            command.fill(parsers[name])
 
 
-def add_choices(parser: ArgumentParser) -> Any:
-    """Has a parser take the name of a command first; returns what the commands are added to."""
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+def add_names(parser: ArgumentParser, texts: Mapping[str, str]) -> dict[str, ArgumentParser]:
+    """Has a parser take the name of a command first.
+
+    Args:
+        parser: the parser.
+        texts: for each command what it does, in one line.
+
+    Returns:
+        For each command the parser of what follows its name.
+    """
+    names = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    return {
+        name: names.add_parser(name, help=text, description=text) for name, text in texts.items()
+    }
 
 
 def _add(parser, arguments):

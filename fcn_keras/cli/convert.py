@@ -45,4 +45,4 @@ def run(args: Namespace) -> None:
         print(convert(args.model, args.output, **options))
 
 
-COMMAND = Command("Turn weights into a .keras or .weights.h5 file, or list them.", run, ARGUMENTS)
+COMMAND = Command(run, ARGUMENTS)

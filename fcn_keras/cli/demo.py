@@ -28,4 +28,4 @@ def run(args: Namespace) -> None:
     demo(args.source, args.host, args.port, args.classes)
 
 
-COMMAND = Command("Show what a network makes of images, on a page in the browser.", run, ARGUMENTS)
+COMMAND = Command(run, ARGUMENTS)

@@ -102,4 +102,4 @@ def _print_scores(args, confusion, classes, what):
     print(json.dumps(scores) if args.json else f"{what}:\n{score_table(scores)}")
 
 
-COMMAND = Command("Score a network, or label maps on disk, on a data set.", run, ARGUMENTS)
+COMMAND = Command(run, ARGUMENTS)

@@ -5,7 +5,7 @@ from argparse import Namespace
 from fcn_keras.cli.arguments import MODEL, positive
 from fcn_keras.cli.command import Arguments, Command, Section
 from fcn_keras.errors import UserError
-from fcn_keras.exporters.formats import FORMATS, PRECISIONS, PROCESSORS
+from fcn_keras.exporters.formats import FORMATS, MAX_PIXELS, PRECISIONS, PROCESSORS, format_of
 from fcn_keras.system.console import stderr_held
 
 ARGUMENTS: Arguments = {
@@ -52,11 +52,9 @@ SAVED_MODEL: Arguments = {
 
 
 def run(args: Namespace) -> None:
-    endings = (name for name, end in FORMATS.items() if end and args.output.lower().endswith(end))
-    format = args.format or next(endings, "savedmodel")
+    format = args.format or format_of(args.output)
     if format != "savedmodel":
         return _export_to_runtime(args, format)
-    from fcn_keras.exporters.decoding import MAX_PIXELS
     from fcn_keras.exporters.saved_model import export
     from fcn_keras.exporters.version_folder import check_target
     from fcn_keras.inference.network import load_network
@@ -100,9 +98,4 @@ def _export_to_runtime(args, format):
     )
 
 
-COMMAND = Command(
-    "Write a SavedModel for TensorFlow Serving, or a file for a runtime.",
-    run,
-    ARGUMENTS,
-    (Section("options of a SavedModel", SAVED_MODEL),),
-)
+COMMAND = Command(run, ARGUMENTS, Section("options of a SavedModel", None, SAVED_MODEL))

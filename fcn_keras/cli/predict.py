@@ -3,13 +3,10 @@
 import atexit
 import gc
 from argparse import Namespace
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from fcn_keras.cli.arguments import MODEL, numbers_of, positive
 from fcn_keras.cli.command import Arguments, Command
 from fcn_keras.errors import UserError
-from fcn_keras.system.console import import_tensorflow_silently, stderr_held
 
 ARGUMENTS: Arguments = {
     "model": MODEL["model"]
@@ -57,115 +54,49 @@ ARGUMENTS: Arguments = {
 
 
 def run(args: Namespace) -> None:
-    for name in ("ray", "tile", "scales", "flip"):
-        if args.server and getattr(args, name):
-            raise UserError(f"--{name}: is not for a --server, which sees an image whole, once.")
     if args.classes and not args.server:
         raise UserError("--classes: is for a --server; RUN_OR_MODEL tells its own.")
     if args.workers and not args.ray:
         raise UserError("--workers: is for --ray.")
     if not args.images and not args.server:
         raise UserError("IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).")
-    from fcn_keras.inference.job import file_digest, find_images
+    if args.server and args.ray:
+        raise UserError("--ray: is not for a --server, which sees an image whole, once.")
+    from fcn_keras.inference.classes import find_saved_model
+    from fcn_keras.inference.job import find_images
+    from fcn_keras.inference.opening import open_network
     from fcn_keras.inference.predict import predict
 
     # What is wrong with an address or the images is told before the wait for TensorFlow.
-    server = _server(args) if args.server else None
-    images = find_images([args.model, *args.images] if server else args.images)
-    options = dict(batch_size=args.batch_size, fresh=args.fresh)
-    if server:
-        network, classes, colors = server
-        job = {"server": args.server, "version": network.version}
-    elif exported := _saved_model(args.model):
-        network, job = _exported(exported, args)
-        classes, colors = network.classes, network.colors
-    else:
-        from fcn_keras.inference.run_folder import network_file
+    what, inputs = args.model, args.images
+    if args.server:
+        from fcn_keras.client.client import Client
 
-        views = dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
-        with ThreadPoolExecutor(1) as aside:
-            digest = aside.submit(file_digest, network_file(args.model))
-            network, classes, colors = _opened(args, views)
-        options |= views
-        job = {"network": digest.result(), "scales": views["scales"], "flip": views["flip"]}
-    options["job"] = job | {"classes": classes, "colors": colors}
+        what, inputs = Client(args.server), [args.model, *args.images]
+    images = find_images(inputs)
+    if args.ray and (exported := find_saved_model(args.model)):
+        raise UserError(
+            f"--ray: is for a run or a .keras file. {exported} is exported, and sees an image "
+            "whole, once."
+        )
+    # Python ends by a search for garbage in all that TensorFlow and Keras made, for seconds.
+    atexit.register(gc.freeze)
+    views = dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
+    segmenter = open_network(what, **views, classes=args.classes)
+    classes, colors = segmenter.classes, segmenter.colors
+    job = segmenter.job | {"classes": classes, "colors": colors}
+    options = dict(batch_size=args.batch_size, fresh=args.fresh, job=job)
     if args.ray:
         from fcn_keras.inference.on_ray import predict_on_ray
 
-        options |= dict(address=args.ray, workers=args.workers)
+        options |= views | dict(address=args.ray, workers=args.workers)
         written = predict_on_ray(args.model, images, args.output, **options)
     else:
-        written = predict(network, images, args.output, classes, colors, **options)
+        written = predict(segmenter, images, args.output, classes, colors, **options)
     print(f"{len(written)} label maps with pictures in {args.output}")
 
 
-def _opened(args, views):
-    """A run's network or that of a `.keras` file, with its classes and their colours."""
-    # What is seen whole, once, can be labelled by a graph that was kept.
-    whole = not args.ray and views == {"tile": None, "scales": (1.0,), "flip": False}
-    if whole:
-        from fcn_keras.inference.c_library.graph_reader import open_traced
-
-        with stderr_held():
-            network = open_traced(args.model)
-        if network:
-            return network, network.classes, network.colors
-    import_tensorflow_silently()
-    # Python ends by a search for garbage in all that TensorFlow and Keras made, for seconds.
-    atexit.register(gc.freeze)
-    from fcn_keras.inference.c_library.graph_writer import keep_graph
-    from fcn_keras.inference.network import load_network
-    from fcn_keras.inference.run_folder import network_file
-
-    network = load_network(args.model)
-    if whole:
-        keep_graph(network.full, network_file(args.model))
-    return network.model, network.classes, network.colors
-
-
-def _saved_model(source):
-    """Returns the SavedModel's folder if that is what there is, and None for a run or a file."""
-    from fcn_keras.inference.classes import find_saved_model
-
-    return None if (Path(source) / "best.keras").is_file() else find_saved_model(source)
-
-
-def _exported(folder, args):
-    from fcn_keras.inference.c_library.saved_model import Exported
-    from fcn_keras.inference.job import file_digest
-
-    for name in ("ray", "tile", "scales", "flip"):
-        if getattr(args, name):
-            raise UserError(
-                f"--{name}: is for a run or a .keras file. {folder} is exported, and sees an image "
-                "whole, once."
-            )
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    with ThreadPoolExecutor(1) as aside, stderr_held():
-        digests = aside.map(file_digest, files)
-        network = Exported(folder)
-    names = [str(path.relative_to(folder)) for path in files]
-    return network, {"exported": dict(zip(names, digests, strict=True))}
-
-
-def _server(args):
-    from fcn_keras.client.client import Client
-    from fcn_keras.inference.classes import numbered_classes, read_classes
-
-    client = Client(args.server)
-    classes, colors = numbered_classes(client.num_classes)
-    if args.classes:
-        classes, colors = read_classes(args.classes)
-    if len(classes) != client.num_classes:
-        raise UserError(
-            f"--classes: {args.classes} names {len(classes)} classes, and the network at "
-            f"{args.server} tells {client.num_classes} apart."
-        )
-    return client, classes, colors
-
-
 COMMAND = Command(
-    "Write label maps and pictures for images; the same command goes on where it was stopped.",
     run,
     ARGUMENTS,
     stopped="stopped; the same command goes on from here",

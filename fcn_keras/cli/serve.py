@@ -32,6 +32,4 @@ def run(args: Namespace) -> None:
     serve(args.model, args.name, args.host, args.http_port, args.debug)
 
 
-COMMAND = Command(
-    "Serve a network by TensorFlow Serving's REST protocol, without Docker.", run, ARGUMENTS
-)
+COMMAND = Command(run, ARGUMENTS)

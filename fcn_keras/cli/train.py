@@ -43,9 +43,4 @@ def run(args: Namespace) -> None:
     train(settings, args.run_dir, args.devices, args.fresh, args.cluster, args.backup_steps)
 
 
-COMMAND = Command(
-    "Train a network; the same command goes on where it was stopped.",
-    run,
-    ARGUMENTS,
-    stopped="stopped; the same command goes on from the last backup",
-)
+COMMAND = Command(run, ARGUMENTS, stopped="stopped; the same command goes on from the last backup")

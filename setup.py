@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["fcn_keras", "fcn_keras.*"]),
-    package_data={"fcn_keras": ["py.typed", "data/tfds/builders/*/*.tsv", "data/tfds/builders/*/*.txt"]},
+    package_data={"fcn_keras": ["py.typed", "data/tfds/builders/*/*.*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21",

@@ -1,38 +1,45 @@
-"""Which data sets can be named, and what is known of them without opening any."""
+"""Which data sets are registered, and what is known of them without opening any.
+
+A data set is a folder in `tfds/builders` with its TFDS builder and a file `names.py`, which is
+light: it is read wherever names are offered, as in the help of the command line. Its `NAMES` says
+for each name which configuration of the builder is meant, how many classes there are, and where
+the data set comes from. The folder is entered nowhere else.
+"""
 
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
-# Data set -> the folder of its TFDS builder in `builders`, and which of its configurations.
-DATASETS = {
-    "shapes": ("shapes", None),
-    "voc2011": ("pascal_voc", "2011"),
-    "voc2012": ("pascal_voc", "2012"),
-    "sbd": ("sbd", None),
-    "voc2011_sbd": ("pascal_voc_sbd", "2011"),
-    "voc2012_sbd": ("pascal_voc_sbd", "2012"),
-    "nyudv2": ("nyudv2", "color"),
-    "nyudv2/hha": ("nyudv2", "hha"),
-    "nyudv2/color_hha": ("nyudv2", "color_hha"),
-    "siftflow": ("sift_flow", None),
-    "pascal_context": ("pascal_context", None),
-}
+_BUILDERS = Path(__file__).parent / "tfds" / "builders"
 
-# Data set -> how many classes it has, and where it comes from: the builders know, but they take
-# seconds to import.
-ABOUT = {
-    "shapes": ("5", "drawn by this package"),
-    "voc2011": ("21", "host.robots.ox.ac.uk"),
-    "voc2012": ("21", "host.robots.ox.ac.uk"),
-    "sbd": ("21", "www2.eecs.berkeley.edu"),
-    "voc2011_sbd": ("21", "voc2011 and sbd"),
-    "voc2012_sbd": ("21", "voc2012 and sbd"),
-    "nyudv2": ("40", "dl.caffe.berkeleyvision.org"),
-    "nyudv2/hha": ("40", "dl.caffe.berkeleyvision.org"),
-    "nyudv2/color_hha": ("40", "dl.caffe.berkeleyvision.org"),
-    "siftflow": ("33+3", "www.cs.unc.edu"),
-    "pascal_context": ("60", "cs.stanford.edu, with VOC2010"),
-}
+
+class Entry(NamedTuple):
+    """A registered data set.
+
+    Attributes:
+        folder: the folder of its builder, in `tfds/builders`.
+        config: the configuration of the builder; None if it has a single one.
+        classes: how many classes it has; "33+3" where images have two label maps.
+        origin: where it comes from.
+    """
+
+    folder: str
+    config: str | None
+    classes: str
+    origin: str
+
+
+def _entries():
+    for folder in os.listdir(_BUILDERS):
+        if (_BUILDERS / folder / f"{folder}_dataset_builder.py").is_file():
+            module = import_module(f"fcn_keras.data.tfds.builders.{folder}.names")
+            for name, values in module.NAMES.items():
+                yield name, Entry(folder, **values)
+
+
+# By name; first comes what needs no download, which is also what is trained on if nothing is said.
+DATASETS = dict(sorted(_entries(), key=lambda item: (item[0] != "shapes", item[0])))
 
 
 def list_datasets(data_dir: str | Path | None = None) -> list[tuple[str, str, str, str]]:
@@ -47,9 +54,9 @@ def list_datasets(data_dir: str | Path | None = None) -> list[tuple[str, str, st
     """
     home = Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     rows = []
-    for name, (folder, config) in DATASETS.items():
-        classes, origin = ABOUT.get(name, ("?", "?"))
-        prepared = sorted((home / folder / (config or "")).glob("*/dataset_info.json"))
+    for name, entry in DATASETS.items():
+        place = home / entry.folder / (entry.config or "")
+        prepared = sorted(place.glob("*/dataset_info.json"))
         state = f"prepared, version {prepared[-1].parent.name}" if prepared else "not prepared"
-        rows.append((name, classes, origin, state))
+        rows.append((name, entry.classes, entry.origin, state))
     return rows

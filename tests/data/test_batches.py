@@ -4,8 +4,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from fcn_keras.data.augmentation import PADDING_COLOR, Augmentation, augment
 from fcn_keras.data.batches import (

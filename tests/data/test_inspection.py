@@ -3,15 +3,12 @@
 import json
 import re
 import shutil
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.folders import write_folder
 from PIL import Image
 
-from fcn_keras.data.catalog import ABOUT, DATASETS, list_datasets
 from fcn_keras.data.dataset import Dataset, Example
 from fcn_keras.data.findings import KINDS
 from fcn_keras.data.folders.folder import load_folder
@@ -437,41 +434,6 @@ def test_several_label_maps():
         "geo": {"up": 0, "down": 41, "void": 0},
     }
     assert "sem" in str(found) and "geo" in str(found)
-
-
-# The registry
-
-
-def test_every_data_set_is_told_of():
-    assert {*ABOUT} == {*DATASETS}
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_list_agrees_with_the_builder(tmp_path, name):
-    folder, config = DATASETS[name]
-    module = import_module(f"fcn_keras.data.tfds.builders.{folder}.{folder}_dataset_builder")
-    builder = module.Builder(data_dir=tmp_path, config=config)
-    heads = builder.info.metadata.get("heads")
-    counts = [len(classes) for classes in heads.values()] if heads else [builder_classes(builder)]
-    rows = {row[0]: row for row in list_datasets(tmp_path)}
-    assert rows[name][1] == "+".join(map(str, counts))
-    assert rows[name][3] == "not prepared"
-    folder = Path(builder.data_path)
-    folder.mkdir(parents=True)
-    (folder / "dataset_info.json").write_text("{}")
-    prepared = [row[0] for row in list_datasets(tmp_path) if row[3] != "not prepared"]
-    assert prepared == [name]
-
-
-def builder_classes(builder):
-    return len(builder.info.metadata["classes"])
-
-
-def test_list_looks_where_tfds_does(tmp_path, monkeypatch):
-    (tmp_path / "shapes" / "1.0.0").mkdir(parents=True)
-    (tmp_path / "shapes" / "1.0.0" / "dataset_info.json").write_text("{}")
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert ("shapes", "5", ABOUT["shapes"][1], "prepared, version 1.0.0") in list_datasets()
 
 
 # Real data

@@ -30,7 +30,7 @@ def load_tfds(name: str, data_dir: str | None = None, manual_dir: str | None = N
     Raises:
         UserError: if it is not prepared yet, and its files cannot be had.
     """
-    folder, config = DATASETS[name]
+    folder, config, *_ = DATASETS[name]
     module = import_module(f"fcn_keras.data.tfds.builders.{folder}.{folder}_dataset_builder")
     # Array records can be read by number, which shuffling and resuming rest on.
     builder = module.Builder(

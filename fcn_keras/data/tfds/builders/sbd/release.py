@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.data.files import images
+from fcn_keras.data.files import masks
 from fcn_keras.data.folders.voc_devkit import read_list
 from fcn_keras.data.tfds.builders.downloads import Source
 from fcn_keras.errors import UserError
@@ -37,4 +37,4 @@ def read_mask(path: Path) -> np.ndarray:
     """Reads a label map, uint8 `(H, W)`; it knows no void."""
     if not path.is_file():
         raise UserError(f"{path}: is missing.")
-    return images.read_mask(path, key="GTcls.Segmentation")
+    return masks.read_mask(path, key="GTcls.Segmentation")

@@ -1,6 +1,9 @@
 """The command line: finds the command that was asked for, runs it, and answers what goes wrong."""
 
+import gc
+import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
@@ -34,8 +37,7 @@ def main(name: str | None = None) -> int:
         by Ctrl-C.
     """
     args = parse(sys.argv[1:], name)
-    # What the help text can do without.
-    import gc
+    # The help text needs neither.
     import traceback
 
     from fcn_keras.system.console import quiet
@@ -51,13 +53,10 @@ def main(name: str | None = None) -> int:
             traceback.print_exc()
         if isinstance(error, MachineLost):
             _start_again(error)
-        if isinstance(error, UserError):
-            message, code = f"error: {error}", 2
-        elif isinstance(error, WriteError | ServerError):
-            message, code = f"error: {error}", 1
-        else:
+        message = f"error: {error}"
+        code = 2 if isinstance(error, UserError) else 1
+        if not isinstance(error, UserError | WriteError | ServerError):
             message = f"fault: {type(error).__name__}: {error} (--debug shows where)"
-            code = 1
     print(message, file=sys.stderr, flush=True)
     # What failed may have left a stream of images behind, which reads ahead in threads. They end
     # with it now; a process that ends before them waits for them for ever.
@@ -95,9 +94,6 @@ def _command(name):
 
 def _start_again(error):
     """Replaces this process by one with the same command, which waits for the other machines."""
-    import os
-    import time
-
     print(f"{error} Starting again from the last backup.", file=sys.stderr, flush=True)
     sys.stdout.flush()
     time.sleep(1)

@@ -1,8 +1,10 @@
 """Types of arguments, and arguments that several commands take."""
 
 from argparse import ArgumentTypeError
+from collections.abc import Collection
 
 from fcn_keras.cli.command import Arguments
+from fcn_keras.errors import UserError
 
 
 def positive(text: str) -> int:
@@ -51,3 +53,9 @@ def image_size(text: str) -> tuple[int, int]:
 MODEL: Arguments = {"model": dict(metavar="RUN_OR_MODEL", help="run directory or .keras file")}
 
 JSON: Arguments = {"--json": dict(action="store_true", help="print one JSON object")}
+
+
+def check_split(split: str, splits: Collection[str]) -> None:
+    """Raises a `UserError` if a data set that has these splits has no such one."""
+    if split not in splits:
+        raise UserError(f"--split: must be one of {', '.join(splits)}. Received: {split!r}.")

@@ -6,15 +6,13 @@ from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from fcn_keras.cli.arguments import JSON, figure_file, positive
+from fcn_keras.cli.arguments import JSON, check_split, figure_file, positive
 from fcn_keras.cli.command import Arguments, Command, Commands
 from fcn_keras.data.catalog import DATASETS
 from fcn_keras.errors import UserError
 from fcn_keras.system.console import import_tensorflow_silently
 
 _EITHER = dict(metavar="NAME_OR_DIR", help="registered name, or a folder of images and masks")
-
-_NAME = dict(metavar="NAME", help=f"one of {', '.join(DATASETS)}")
 
 _MANUAL_DIR: Arguments = {
     "--manual-dir": dict(metavar="DIR", help="where files lie that were fetched by hand")
@@ -52,10 +50,7 @@ def show(args: Namespace) -> None:
     from fcn_keras.figures.style import save_figure
 
     dataset, split = _open_dataset(args), args.split
-    if split not in dataset.splits:
-        raise UserError(
-            f"--split: must be one of {', '.join(dataset.splits)}. Received: {split!r}."
-        )
+    check_split(split, dataset.splits)
     save_figure(contact_sheet_figure(dataset, split, args.count), args.output)
     print(f"{dataset.name}, {split}, in {args.output}")
 
@@ -126,7 +121,7 @@ COMMAND = Commands(
         ),
         "prepare": (
             "Fetch a data set, and bring it into the form that is read.",
-            _command(prepare, _NAME, {}),
+            _command(prepare, dict(metavar="NAME", help=f"one of {', '.join(DATASETS)}"), {}),
         ),
     }
 )

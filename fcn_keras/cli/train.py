@@ -1,13 +1,12 @@
 """`train`."""
 
 from argparse import Namespace
-from dataclasses import fields
 
 from fcn_keras.cli.arguments import positive
 from fcn_keras.cli.command import Arguments, Command
-from fcn_keras.cli.settings import setting_arguments
+from fcn_keras.cli.settings import HELP, setting_arguments
 from fcn_keras.recipes.common.resolving import RECIPES, resolve
-from fcn_keras.training.settings import CLUSTERS, Settings
+from fcn_keras.training.settings import CLUSTERS
 
 ARGUMENTS: Arguments = {
     "--recipe": dict(
@@ -35,8 +34,7 @@ ARGUMENTS: Arguments = {
 
 
 def run(args: Namespace) -> None:
-    names = [field.name for field in fields(Settings) if field.name != "recipe"]
-    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    given = {name: value for name, value in vars(args).items() if name in HELP}
     settings = resolve(args.recipe, **given)
     from fcn_keras.training.train import train
 

@@ -10,8 +10,6 @@ Cost: 100 000 images of 256x256.
 
 from fcn_keras.recipes.common.reference import HEAVY, SIFTFLOW_MEAN
 
-PUBLISHED = {}
-
 SETTINGS = HEAVY | dict(
     variant="fcn32s",
     dataset="siftflow",

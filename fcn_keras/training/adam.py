@@ -5,12 +5,26 @@ most of its memory for. TensorFlow has 1 - 0.999 in float32, which is off by 5e-
 moments. With `amsgrad` Keras' own steps are made.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 
-class _InOneGo:
-    def update_step(self, gradient, variable, learning_rate):
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class Adam(keras.optimizers.Adam):
+    """`keras.optimizers.Adam`, in TensorFlow's own operation.
+
+    Example:
+
+    >>> model.compile(Adam(1e-4), PixelCrossEntropy())
+
+    Reference:
+        Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980, section 2: the
+        form that needs no corrected moments.
+    """
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         if self.amsgrad:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -32,21 +46,7 @@ class _InOneGo:
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
-class Adam(_InOneGo, keras.optimizers.Adam):
-    """`keras.optimizers.Adam`, in TensorFlow's own operation.
-
-    Example:
-
-    >>> model.compile(Adam(1e-4), PixelCrossEntropy())
-
-    Reference:
-        Kingma, Ba: Adam: A Method for Stochastic Optimization, arXiv 1412.6980, section 2: the
-        form that needs no corrected moments.
-    """
-
-
-@keras.saving.register_keras_serializable(package="fcn_keras")
-class AdamW(_InOneGo, keras.optimizers.AdamW):
+class AdamW(Adam, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW`, in TensorFlow's own operation.
 
     Example:

@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from fcn_keras.errors import UserError
 from fcn_keras.system.files import writing
+from fcn_keras.training.task import SegmentationTask
 
 
 class Position(NamedTuple):
@@ -38,11 +40,12 @@ class Backup:
         writes: whether this process writes them.
     """
 
-    def __init__(self, folder: str | Path, task, writes: bool = True):
+    def __init__(self, folder: str | Path, task: SegmentationTask, writes: bool = True):
         self.folder = Path(folder)
         self.task = task
         self.writes = writes
-        self.position = [tf.Variable(value, dtype=_kind(value)) for value in Position()]
+        kinds = {int: tf.int64, float: tf.float64}
+        self.position = [tf.Variable(value, dtype=kinds[type(value)]) for value in Position()]
         # Those of replicas hold a part each, which a checkpoint would not give back exactly.
         self.metrics = [tf.Variable(part) for part in self.measured()]
         variables = [*task.network.variables, *task.optimizer.variables]
@@ -61,7 +64,7 @@ class Backup:
             UserError: if it cannot be restored.
         """
         if self.writes:
-            self.remove_leftovers()
+            self._remove_leftovers()
         if path := self.manager.latest_checkpoint:
             try:
                 self.checkpoint.restore(path).assert_consumed()
@@ -73,11 +76,11 @@ class Backup:
             self.saves = int(path.rpartition("-")[2])
         return Position(*(variable.numpy().item() for variable in self.position))
 
-    def measured(self) -> list:
+    def measured(self) -> list[np.ndarray]:
         """Returns what the metrics hold, of all replicas together, as arrays."""
         return [variable.numpy() for metric in self.task.metrics for variable in metric.variables]
 
-    def restore_metrics(self):
+    def restore_metrics(self) -> None:
         """Puts what the restored backup knows of its epoch back into the metrics."""
 
         def assign():
@@ -90,7 +93,7 @@ class Backup:
 
         self.task.distribute_strategy.run(tf.function(assign))
 
-    def save(self, position: Position, measured: list):
+    def save(self, position: Position, measured: list[np.ndarray]) -> None:
         """Writes a backup.
 
         Args:
@@ -111,15 +114,11 @@ class Backup:
             try:
                 self.manager.save(checkpoint_number=self.saves)
             finally:
-                self.remove_leftovers()
+                self._remove_leftovers()
 
-    def remove_leftovers(self):
+    def _remove_leftovers(self):
         """Deletes what is left of backups that were never complete."""
         whole = tuple(f"{Path(path).name}." for path in self.manager.checkpoints)
         for part in self.folder.glob("ckpt-*"):
             if not part.name.startswith(whole):
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
-
-
-def _kind(value):
-    return tf.int64 if isinstance(value, int) else tf.float64

@@ -1,6 +1,8 @@
 """The update rule of the paper's experiments: Caffe's SGD, with its factors for each variable."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -42,13 +44,13 @@ class CaffeSGD(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=1e-10,
-        momentum=0.99,
-        decay=5e-4,
-        factors=None,
-        accumulate=1,
-        name="caffe_sgd",
-        **options,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-10,
+        momentum: float = 0.99,
+        decay: float = 5e-4,
+        factors: Mapping[str, tuple[float, float]] | None = None,
+        accumulate: int = 1,
+        name: str = "caffe_sgd",
+        **options: Any,
     ):
         super().__init__(learning_rate, name=name, **options)
         if accumulate < 1:
@@ -58,7 +60,7 @@ class CaffeSGD(keras.optimizers.Optimizer):
         self.factors = DOUBLED_BIASES if factors is None else factors
         self.accumulate = accumulate
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -67,7 +69,7 @@ class CaffeSGD(keras.optimizers.Optimizer):
         self.velocities = self.add_optimizer_variables(variables, "velocity")
         self.sums = self.add_optimizer_variables(variables, "sum") if self.accumulate > 1 else None
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         index = self._get_variable_index(variable)
         rate_factor, decay_factor = self.each_factors[index]
         rate = ops.cast(learning_rate, variable.dtype) * rate_factor
@@ -97,7 +99,7 @@ class CaffeSGD(keras.optimizers.Optimizer):
                 return factors
         return 1.0, 1.0
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "momentum": self.momentum,

@@ -1,24 +1,71 @@
-"""The network that a run starts from."""
+"""The network that a run starts from, with its loss, scores and update rule."""
 
 import keras
+import numpy as np
 
+from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import load_network
 from fcn_keras.models.fcn import build
 from fcn_keras.models.variants import COLOR_HHA
 from fcn_keras.models.weights.source import preprocessing_of
+from fcn_keras.training.optimizers import make_optimizer
 from fcn_keras.training.settings import Settings
+from fcn_keras.training.task import SegmentationTask
+
+# The settings that `build` takes as they are.
+_OPTIONS = ("geometry", "output_stride", "width", "dropout", "learn_upsampling", "input_mean")
 
 
-def make_network(settings: Settings, num_classes) -> keras.Model:
-    """Builds the network that a run starts from."""
-    options = {
-        name: getattr(settings, name)
-        for name in (
-            *("geometry", "output_stride", "width", "dropout"),
-            *("learn_upsampling", "input_mean"),
+def make_task(
+    settings: Settings, dataset: Dataset, counts: np.ndarray, total_steps: int, micro_batch: int
+) -> SegmentationTask:
+    """Makes the task that a run starts from; within the strategy's scope.
+
+    Args:
+        settings: what to train.
+        dataset: what to train it for.
+        counts: how many pixels have each label, see `fcn_keras.data.dataset.count_labels`.
+        total_steps: how many steps the learning rate takes its course over.
+        micro_batch: see `SegmentationTask`.
+    """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        task = SegmentationTask(
+            make_network(settings, dataset.outputs),
+            settings.normalization,
+            class_weights(settings.class_weights, counts[: dataset.num_classes]),
+            tuple(dataset.heads),
+            settings.clip_norm,
+            micro_batch,
+            settings.remat,
         )
-    }
+        # XLA compiles neither the counting of pixels nor replicas on several CPUs.
+        task.compile(make_optimizer(settings, total_steps), jit_compile=False)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    return task
+
+
+def class_weights(kind: str, counts: np.ndarray) -> list[float] | None:
+    """Returns what the pixels of each class weigh, see `Settings.class_weights`.
+
+    Args:
+        kind: "none" or "sqrt_median_frequency".
+        counts: how many pixels each class has; those of classes without any weigh one.
+    """
+    if kind == "none":
+        return None
+    occurs = counts > 0
+    weights = np.ones(len(counts))
+    weights[occurs] = np.sqrt(np.median(counts[occurs]) / counts[occurs])
+    return weights.tolist()
+
+
+def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras.Model:
+    """Builds the network that a run starts from; `num_classes` as `fcn_keras.build` has it."""
+    options = {name: getattr(settings, name) for name in _OPTIONS}
     if not settings.init_from:
         weights = None if settings.weights == "none" else settings.weights
         return build(settings.variant, num_classes, weights=weights, **options)

@@ -1,12 +1,20 @@
 """Cross-entropy over pixels, void ones left out (section 3.4 and 4.3 of arXiv 1411.4038)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
-NORMALIZATIONS = ("sum", "valid_pixels", "image")
+from fcn_keras.training.settings import NORMALIZATIONS
 
 
-def pixel_cross_entropy(labels, logits, ignore_label=255, class_weights=None):
+def pixel_cross_entropy(
+    labels: Any,
+    logits: Any,
+    ignore_label: int = 255,
+    class_weights: Sequence[float] | None = None,
+) -> tuple[Any, Any]:
     """The cross-entropy of every pixel; 0 where the label is void.
 
     Args:
@@ -32,7 +40,7 @@ def pixel_cross_entropy(labels, logits, ignore_label=255, class_weights=None):
     return ops.where(valid, loss, ops.zeros_like(loss)), valid
 
 
-def normalizer(valid, normalization):
+def normalizer(valid: Any, normalization: str) -> Any:
     """What a summed loss is divided by, as a float32 scalar of at least 1.
 
     Args:
@@ -68,10 +76,10 @@ class PixelCrossEntropy(keras.losses.Loss):
 
     def __init__(
         self,
-        ignore_label=255,
-        normalization="valid_pixels",
-        class_weights=None,
-        name="pixel_cross_entropy",
+        ignore_label: int = 255,
+        normalization: str = "valid_pixels",
+        class_weights: Sequence[float] | None = None,
+        name: str = "pixel_cross_entropy",
     ):
         # The normalisation below is the reduction; Keras must only hand it on.
         super().__init__(name=name, reduction="sum")
@@ -84,7 +92,7 @@ class PixelCrossEntropy(keras.losses.Loss):
         self.normalization = normalization
         self.class_weights = class_weights
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of a batch, a float32 scalar.
 
         Args:
@@ -94,7 +102,7 @@ class PixelCrossEntropy(keras.losses.Loss):
         loss, valid = pixel_cross_entropy(y_true, y_pred, self.ignore_label, self.class_weights)
         return ops.sum(loss) / normalizer(valid, self.normalization)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "ignore_label": self.ignore_label,
             "normalization": self.normalization,

@@ -3,11 +3,12 @@
 import keras
 
 from fcn_keras.models.variants import ALEXNET
-from fcn_keras.training.adam import Adam, AdamW
 from fcn_keras.training.caffe_sgd import CaffeSGD
+from fcn_keras.training.settings import Settings
 
 
-def make_optimizer(settings, total_steps):
+def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Optimizer:
+    """Makes the update rule of a run, whose learning rate takes its course over all its steps."""
     rate = settings.learning_rate
     warmup = round(settings.warmup * total_steps)
     if settings.schedule == "cosine":
@@ -28,6 +29,9 @@ def make_optimizer(settings, total_steps):
             {r"score_fr[^/]*/bias$": (2.0, 0.0)} if settings.variant == ALEXNET else None,
             settings.accumulate,
         )
+    # These alone need TensorFlow; Caffe's rule and SGD run on every backend of Keras.
+    from fcn_keras.training.adam import Adam, AdamW
+
     if settings.optimizer == "adam":
         return Adam(rate)
     optimizer = AdamW(rate, weight_decay=settings.weight_decay)

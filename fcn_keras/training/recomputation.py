@@ -45,11 +45,11 @@ class Recomputed:
                 before = [*twin.inputs, *after]
         self.rest = keras.Model(before, twin.output)
 
-    def __call__(self, images, training=None):
+    def __call__(self, images: tf.Tensor, training: bool | None = None):
         """Returns what the network returns for images `(N, H, W, 3)`."""
         # TensorFlow asks for the gradient of all that it computes anew, and integers have none.
         images = tf.cast(images, "float32")
-        values = []
+        values: list[tf.Tensor] = []
         for block in self.blocks:
             values = tf.nest.flatten(_recomputed(block, training)(images, *values))
         return self.rest([images, *values], training=training)

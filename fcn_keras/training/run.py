@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +32,11 @@ LOG_COLUMNS = (
 )
 
 
+def default_path(dataset: str, variant: str) -> Path:
+    """Returns where a network is trained on a data set if nothing else is said."""
+    return Path("runs") / f"{dataset.replace('/', '-')}-{variant}"
+
+
 class Run:
     """The directory of a training run.
 
@@ -41,25 +47,35 @@ class Run:
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
-    def __truediv__(self, name):
-        return self.path / name
-
-    @property
-    def finished(self) -> bool:
-        return (self / "metrics.json").is_file()
-
-    def check(self, settings: Settings, dataset: Dataset):
+    def check(self, settings: Settings, dataset: Dataset) -> None:
         """Checks that the directory is free, or holds a run made with the same settings.
 
         Raises:
             UserError: if it holds a run made with other settings, or other files.
         """
-        old = self._existing()
-        if old is not None:
-            self._compare(old, _config(settings, dataset))
+        old, new = self.config(), _config(settings, dataset)
+        if old is None:
+            return
+        # Settings that there were not yet had the effect that they now have by themselves.
+        old = {**old, "settings": {**Settings().config(), **old["settings"]}}
+        differences = [
+            f"{name} was {old[part].get(name)!r} and is now {value!r}"
+            for part in ("settings", "dataset")
+            for name, value in new[part].items()
+            if old[part].get(name) != value
+        ]
+        if differences:
+            raise UserError(
+                f"{self.path}: holds a run made with other settings: {'; '.join(differences)}. "
+                "Choose another directory with --run-dir, or delete that run with --fresh."
+            )
 
-    def _existing(self):
-        """The configuration of the run in the directory; None if there is nothing at all."""
+    def config(self) -> dict | None:
+        """Returns what the run's `config.json` says; None if there is nothing in the directory.
+
+        Raises:
+            UserError: if the directory holds something else than a run.
+        """
         config = read_config(self.path)
         if config is None and (self.path.is_file() or any(self.path.glob("*"))):
             raise UserError(
@@ -68,7 +84,7 @@ class Run:
         return config
 
     @contextmanager
-    def held(self):
+    def held(self) -> Iterator[None]:
         """Keeps other processes from training in the directory meanwhile.
 
         Raises:
@@ -91,72 +107,48 @@ class Run:
         finally:
             os.close(lock)
 
-    def start(self, settings: Settings, dataset: Dataset):
+    def start(self, settings: Settings, dataset: Dataset) -> None:
         """Makes the directory with its `config.json`, unless it is there already."""
-        file = self / "config.json"
+        file = self.path / "config.json"
         if file.is_file():
             return
-        config = _config(settings, dataset)
-        config |= {"versions": versions(), "git_commit": git_commit()}
+        origin = {"versions": versions(), "git_commit": git_commit()}
         with written_whole(file) as aside:
-            aside.write_text(json.dumps(config, indent=1) + "\n")
+            aside.write_text(json.dumps(_config(settings, dataset) | origin, indent=1) + "\n")
 
-    def _compare(self, old, new):
-        # Settings that there were not yet had the effect that they now have by themselves.
-        old = {**old, "settings": {**Settings().as_json(), **old["settings"]}}
-        differences = [
-            f"{name} was {old[part].get(name)!r} and is now {value!r}"
-            for part in ("settings", "dataset")
-            for name, value in new[part].items()
-            if old[part].get(name) != value
-        ]
-        if differences:
-            raise UserError(
-                f"{self.path}: holds a run made with other settings: {'; '.join(differences)}. "
-                "Choose another directory with --run-dir, or delete that run with --fresh."
-            )
-
-    def check_deletable(self):
-        """Checks that there is a run to delete, or nothing.
-
-        Raises:
-            UserError: if the directory holds something else.
-        """
-        self._existing()
-
-    def delete(self):
+    def delete(self) -> None:
         """Deletes what is in the directory, which stays, and stays held."""
         # What is left when this is stopped must neither count as finished nor as no run.
-        (self / "metrics.json").unlink(missing_ok=True)
-        (self / "backup" / "checkpoint").unlink(missing_ok=True)
+        (self.path / "metrics.json").unlink(missing_ok=True)
+        (self.path / "backup" / "checkpoint").unlink(missing_ok=True)
         for path in sorted(self.path.iterdir(), key=lambda path: path.name == "config.json"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def rows(self) -> list[dict]:
         """Returns the rows of `log.csv`; empty cells are None."""
-        if not (self / "log.csv").is_file():
-            return []
-        with open(self / "log.csv", newline="") as file:
-            return [
-                {name: float(cell) if cell else None for name, cell in row.items()}
-                for row in csv.DictReader(file)
-            ]
+        file = self.path / "log.csv"
+        lines = file.read_text().splitlines() if file.is_file() else []
+        return [
+            {name: float(cell) if cell else None for name, cell in row.items()}
+            for row in csv.DictReader(lines)
+        ]
 
-    def write_rows(self, rows: list[dict]):
+    def write_rows(self, rows: list[dict]) -> None:
         """Writes `log.csv`."""
-        with written_whole(self / "log.csv") as aside, open(aside, "w", newline="") as file:
+        with written_whole(self.path / "log.csv") as aside, open(aside, "w", newline="") as file:
             writer = csv.DictWriter(file, LOG_COLUMNS)
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
 
-    def scores(self) -> dict:
-        """Returns what `metrics.json` holds."""
-        return json.loads((self / "metrics.json").read_text())
+    def scores(self) -> dict | None:
+        """Returns what `metrics.json` holds; None if the run has not finished."""
+        file = self.path / "metrics.json"
+        return json.loads(file.read_text()) if file.is_file() else None
 
 
 def _config(settings, dataset):
     return {
-        "settings": settings.as_json(),
+        "settings": settings.config(),
         "dataset": {
             "name": dataset.name,
             "classes": list(dataset.classes),

@@ -2,46 +2,82 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 
 from fcn_keras.errors import UserError
+from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES, scaled
 from fcn_keras.models.variants import VARIANTS
 
 # How a training finds the other machines that take part.
 CLUSTERS = ("none", "tf_config", "slurm")
 
-CHOICES = {
+# What the sum of the pixels' losses is divided by.
+NORMALIZATIONS = ("sum", "valid_pixels", "image")
+
+# The values of a setting that is one of a few.
+CHOICES: dict[str, Sequence[str | int]] = {
     "variant": VARIANTS,
-    "geometry": ("paper", "same"),
-    "output_stride": (32, 16, 8),
+    "geometry": tuple(GEOMETRIES),
+    "output_stride": OUTPUT_STRIDES,
     "optimizer": ("adam", "adamw", "sgd", "caffe_sgd"),
     "schedule": ("constant", "cosine"),
-    "normalization": ("sum", "valid_pixels", "image"),
+    "normalization": NORMALIZATIONS,
     "class_weights": ("none", "sqrt_median_frequency"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
 
-_KINDS = {
-    str: "a string",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a finite number",
-    tuple[int, int] | None: "two whole numbers, height and width, or none",
-    tuple[float, ...] | None: "three numbers (blue, green, red), or none",
+# What numbers are allowed, in words -> whether one is, and the settings that it holds for.
+_BOUNDS = {
+    "above 0": (
+        lambda value: value > 0,
+        (
+            *("epochs", "batch_size", "validate_every", "learning_rate", "width"),
+            *("scale_min", "scale_max", "accumulate"),
+        ),
+    ),
+    "at least 0": (
+        lambda value: value >= 0,
+        (
+            *("steps", "color", "momentum", "weight_decay", "warmup"),
+            *("seed", "dropout", "clip_norm"),
+        ),
+    ),
+    "below 1": (lambda value: value < 1, ("dropout", "momentum", "warmup")),
+    "below 2**32": (lambda value: value < 2**32, ("seed",)),
 }
 
 
-def _is_a(value, kind):
-    if kind is float:
-        return _is_a(value, int) or (isinstance(value, float) and math.isfinite(value))
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if kind in (str, bool):
-        return isinstance(value, kind)
-    if value is None:
-        return True
-    part, length = (float, (3, 6)) if kind == tuple[float, ...] | None else (int, (2,))
-    return isinstance(value, tuple) and len(value) in length and all(_is_a(v, part) for v in value)
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value):
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _are(kind, counts, value):
+    return value is None or (
+        isinstance(value, tuple) and len(value) in counts and all(map(kind, value))
+    )
+
+
+# The type of a setting -> whether a value is of it, and the type in words.
+_KINDS = {
+    str: (lambda value: isinstance(value, str), "a string"),
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    int: (_is_whole, "a whole number"),
+    float: (_is_number, "a finite number"),
+    tuple[int, int] | None: (
+        partial(_are, _is_whole, (2,)),
+        "two whole numbers, height and width, or none",
+    ),
+    tuple[float, ...] | None: (
+        partial(_are, _is_number, (3, 6)),
+        "three numbers (blue, green, red), or none",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -67,8 +103,7 @@ class Settings:
         flip, scale_min, scale_max, color: see `fcn_keras.data.augmentation.Augmentation`.
         class_weights: "none", or "sqrt_median_frequency": pixels of a class weigh the square
             root of the median class frequency over its own.
-        normalization: what the loss is divided by, see
-        `fcn_keras.training.losses.PixelCrossEntropy`.
+        normalization: what the loss is divided by, see `fcn_keras.PixelCrossEntropy`.
         optimizer, learning_rate, momentum, weight_decay: the update rule; `momentum` is for sgd
             and caffe_sgd. `weight_decay` is decoupled from the gradient for adamw, and a part
             of it for caffe_sgd, see `fcn_keras.CaffeSGD`.
@@ -125,31 +160,15 @@ class Settings:
 
     def __post_init__(self):
         for field in fields(self):
-            self._check(
-                field.name, _is_a(getattr(self, field.name), field.type), _KINDS[field.type]
-            )
+            is_one, words = _KINDS[field.type]
+            self._check(field.name, is_one(getattr(self, field.name)), words)
         for name, allowed in CHOICES.items():
             self._check(
                 name, getattr(self, name) in allowed, f"one of {', '.join(map(str, allowed))}"
             )
-        for name in (
-            *("epochs", "batch_size", "validate_every", "learning_rate", "width"),
-            *("scale_min", "scale_max", "accumulate"),
-        ):
-            self._check(name, getattr(self, name) > 0, "above 0")
-        for name in (
-            "steps",
-            "color",
-            "momentum",
-            "weight_decay",
-            "warmup",
-            "seed",
-            "dropout",
-            "clip_norm",
-        ):
-            self._check(name, getattr(self, name) >= 0, "at least 0")
-        for name in ("dropout", "momentum", "warmup"):
-            self._check(name, getattr(self, name) < 1, "below 1")
+        for words, (is_allowed, names) in _BOUNDS.items():
+            for name in names:
+                self._check(name, is_allowed(getattr(self, name)), words)
         if self.crop_size:
             self._check("crop_size", min(self.crop_size) > 0, "at least 1 x 1")
         else:
@@ -161,7 +180,6 @@ class Settings:
         elif not self.crop_size:
             whole = "1 where whole images, which differ in size, are trained on but by caffe_sgd"
             self._check("accumulate", self.accumulate == 1, whole)
-        self._check("seed", self.seed < 2**32, "below 2**32")
         if self.scale_max < self.scale_min:
             raise UserError(
                 "`scale_min` must not be above `scale_max`. "
@@ -176,8 +194,8 @@ class Settings:
         width = max(len(field.name) for field in fields(self))
         return "\n".join(f"  {name:{width}}  {value}" for name, value in asdict(self).items())
 
-    def as_json(self) -> dict:
-        """Returns the settings as JSON would give them back, to compare them with a file's."""
+    def config(self) -> dict:
+        """Returns the settings as `config.json` holds them: with lists for tuples."""
         return json.loads(json.dumps(asdict(self)))
 
     @property
@@ -185,14 +203,22 @@ class Settings:
         """How many images a step of the optimizer is made of."""
         return self.batch_size * (1 if self.optimizer == "caffe_sgd" else self.accumulate)
 
+    def length(self, images: int) -> tuple[int, int]:
+        """Returns how many epochs a training on so many images has, and how many steps each."""
+        steps = math.ceil(images / self.images_per_step)
+        if not self.steps:
+            return self.epochs, steps
+        epochs = math.ceil(self.steps / steps)
+        return epochs, math.ceil(self.steps / epochs)
+
     def narrowed(self) -> list[str]:
         """Returns a line for each way in which the network is less than the paper's."""
         lines = []
         if self.width != 1:
-            channels = [max(1, round(c * self.width)) for c in (64, 512, 4096)]
+            first, last, fc = (scaled(channels, self.width) for channels in (64, 512, 4096))
             lines.append(
-                "narrowed: {}..{} channels in the convolutions and {} in fc6 and fc7, where VGG16 "
-                "has 64..512 and 4096 (--width 1)".format(*channels)
+                f"narrowed: {first}..{last} channels in the convolutions and {fc} in fc6 and fc7, "
+                "where VGG16 has 64..512 and 4096 (--width 1)"
             )
         if self.weights == "none" and not self.init_from:
             lines.append(

@@ -1,5 +1,8 @@
 """A network with its loss and scores, as Keras' `fit` and `evaluate` drive it on TensorFlow."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -18,17 +21,17 @@ class MeanLoss(keras.metrics.Metric):
     replicas. Several heads have each their own, and these are added.
     """
 
-    def __init__(self, heads=1, name="loss"):
+    def __init__(self, heads: int = 1, name: str = "loss"):
         super().__init__(name=name)
         # float64: the sum over an epoch's pixels would lose digits in float32.
         self.total = self.add_variable((heads,), "zeros", dtype="float64", name="total")
         self.count = self.add_variable((heads,), "zeros", dtype="float64", name="count")
 
-    def update_state(self, total, count):
+    def update_state(self, total: Any, count: Any) -> None:
         self.total.assign_add(tf.cast(total, "float64"))
         self.count.assign_add(tf.cast(count, "float64"))
 
-    def result(self):
+    def result(self) -> tf.Tensor:
         means = tf.math.divide_no_nan(self.total.value, self.count.value)
         return tf.cast(tf.reduce_sum(means), "float32")
 
@@ -59,13 +62,13 @@ class SegmentationTask(SegmentationScoring):
 
     def __init__(
         self,
-        network,
-        normalization="valid_pixels",
-        class_weights=None,
-        heads=(),
-        clip_norm=0.0,
-        micro_batch=None,
-        remat=False,
+        network: keras.Model,
+        normalization: str = "valid_pixels",
+        class_weights: Sequence[float] | None = None,
+        heads: Sequence[str] = (),
+        clip_norm: float = 0.0,
+        micro_batch: int | None = None,
+        remat: bool = False,
     ):
         super().__init__(network, heads)
         self.normalization = normalization
@@ -76,19 +79,19 @@ class SegmentationTask(SegmentationScoring):
         self.loss_metric = MeanLoss(max(1, len(heads)))
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return [self.loss_metric, *self.score_metrics]
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict:
         return {"loss": self.loss_metric.result(), **super().get_metrics_result()}
 
-    def compile(self, optimizer=None, **options):
+    def compile(self, optimizer: Any = None, **options: Any) -> None:
         """Compiles as `keras.Model.compile` does; within the strategy's scope."""
         super().compile(optimizer, **options)
         if self.optimizer is not None:
             self.optimizer.build(self.network.trainable_variables)
 
-    def call(self, images, training=None):
+    def call(self, images: tf.Tensor, training: bool | None = None):
         if training and self.recomputed:
             return self.recomputed(images, training=training)
         return super().call(images, training)
@@ -113,7 +116,7 @@ class SegmentationTask(SegmentationScoring):
             totals.append(tf.reduce_sum(losses))
         return tf.stack(totals)
 
-    def train_step(self, data):
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data
         replica = tf.distribute.get_replica_context()
         counts = self._counts(labels)
@@ -178,11 +181,11 @@ class SegmentationTask(SegmentationScoring):
             whole = [tf.clip_by_norm(gradient, longest) for gradient in whole]
         return [gradient * (1 / replica.num_replicas_in_sync) for gradient in whole]
 
-    def test_step(self, data):
+    def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data
         totals = self._totals(self(images, training=False), labels)
         self.loss_metric.update_state(totals, self._counts(labels))
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
-            self.train_function = self.on_replicas(self.train_step)
+            self.train_function: Any = self.on_replicas(self.train_step)

@@ -1,22 +1,19 @@
 """Training: from settings to a run directory with a network, its scores and pictures."""
 
-import contextlib
-import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from fcn_keras.data.batches import reading_errors, steps_per_epoch
+from fcn_keras.data.batches import reading_errors
 from fcn_keras.data.dataset import Remembered
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import score_table
 from fcn_keras.system.devices import (
     is_alone,
-    is_chief,
     make_strategy,
     on_cpus,
     reaching,
@@ -24,14 +21,12 @@ from fcn_keras.system.devices import (
 )
 from fcn_keras.system.files import remove_leftovers, written_whole
 from fcn_keras.system.processor import computes_in
-from fcn_keras.training.callbacks import Plan
 from fcn_keras.training.fit import fit_epochs
-from fcn_keras.training.initial_network import make_network
-from fcn_keras.training.optimizers import make_optimizer
+from fcn_keras.training.initial_network import make_task
+from fcn_keras.training.job import TrainingJob
 from fcn_keras.training.report import write_report
-from fcn_keras.training.run import Run
+from fcn_keras.training.run import Run, default_path
 from fcn_keras.training.settings import Settings
-from fcn_keras.training.task import SegmentationTask
 
 # Decoded images of a split are kept in memory up to this, so that small sets are decoded once.
 CACHE_BYTES = 1 << 30
@@ -85,61 +80,82 @@ def train(
 def _train(settings, run_dir, strategy, fresh, backup_steps):
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
+    dataset = _dataset_of(settings)
+    run = Run(run_dir or default_path(dataset.name, settings.variant))
+    if fresh:
+        run.config()  # anything but a run is not deleted
+    elif _has_finished(run, settings, dataset):
+        return run.path
+    job = _make_job(run, settings, dataset, strategy, backup_steps)
+    wait_for_all(strategy)  # until all have looked at the run as it was
+    with run.held() if job.chief else nullcontext():
+        if job.chief:
+            # Another process may have ended it meanwhile.
+            if not fresh and _has_finished(run, settings, dataset):
+                return run.path
+            if fresh:  # only now that nothing can be wrong any more
+                run.delete()
+            remove_leftovers(run.path)
+            run.start(settings, dataset)
+            announce(run, settings, strategy)
+        wait_for_all(strategy)  # to find the run as it is now
+        fit_epochs(job)
+        if job.chief:
+            with written_whole(run.path / "last.keras") as aside:
+                job.task.network.save(aside)
+            write_report(run, dataset, job.val_split, settings.batch_size)
+            shutil.rmtree(run.path / "backup", ignore_errors=True)
+    wait_for_all(strategy)  # so that all are there to start again until it has ended
+    return run.path
+
+
+def _dataset_of(settings):
     dataset = load_dataset(settings.dataset)
     for name in ("train", "val"):
         if name not in dataset.splits:
             raise UserError(f"{settings.dataset}: has no split {name!r}, which training needs.")
     if dataset.heads and settings.class_weights != "none":
         raise UserError("`class_weights` must be none for a data set with several label maps.")
-    run = Run(run_dir or _default_dir(settings, dataset))
-    if fresh:
-        run.check_deletable()
-    elif _finished(run, settings, dataset):
-        return run.path
+    return dataset
 
-    counts, _ = (dataset.splits[name].scan() for name in ("train", "val"))
-    splits = [Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")]
-    epochs, steps = _length(settings, splits[0])
+
+def _make_job(run, settings, dataset, strategy, backup_steps):
+    train_split, val_split = (dataset.splits[name] for name in ("train", "val"))
+    counts, _ = train_split.scan(), val_split.scan()
+    epochs, steps = settings.length(len(train_split))
     if backup_steps is None and not is_alone(strategy):
         backup_steps = 0
-    plan = Plan(epochs, steps, settings.images_per_step, settings.validate_every, backup_steps)
     micro_batch = -(-settings.batch_size // strategy.num_replicas_in_sync)
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
-        task = _make_task(settings, dataset, counts, epochs * steps, micro_batch)
-    chief = is_chief(strategy)
-    wait_for_all(strategy)  # until all have looked at the run as it was
-    with run.held() if chief else contextlib.nullcontext():
-        if chief:
-            # Another process may have ended it meanwhile.
-            if not fresh and _finished(run, settings, dataset):
-                return run.path
-            if fresh:  # only now that nothing can be wrong any more
-                run.delete()
-            remove_leftovers(run.path)
-            run.start(settings, dataset)
-            _announce(run, settings, strategy)
-        wait_for_all(strategy)  # to find the run as it is now
-        fit_epochs(run, settings, dataset, splits, task, plan, micro_batch)
-        if chief:
-            with written_whole(run / "last.keras") as aside:
-                task.network.save(aside)
-            write_report(run, dataset, splits[1], settings.batch_size)
-            shutil.rmtree(run / "backup", ignore_errors=True)
-    wait_for_all(strategy)  # so that all are there to start again until it has ended
-    return run.path
+        task = make_task(settings, dataset, counts, epochs * steps, micro_batch)
+    train_split, val_split = (Remembered(split, CACHE_BYTES) for split in (train_split, val_split))
+    return TrainingJob(
+        run,
+        settings,
+        dataset,
+        train_split,
+        val_split,
+        strategy,
+        task,
+        epochs,
+        steps,
+        backup_steps,
+    )
 
 
-def _finished(run, settings, dataset):
+def _has_finished(run, settings, dataset):
     """Checks what is in the run's directory, and shows its scores if it has ended."""
     run.check(settings, dataset)
-    if run.finished:
+    scores = run.scores()
+    if scores:
         print(f"{run.path} has finished already (--fresh starts it anew):")
-        print(score_table(run.scores()))
-    return run.finished
+        print(score_table(scores))
+    return bool(scores)
 
 
-def _announce(run, settings, strategy):
+def announce(run: Run, settings: Settings, strategy: tf.distribute.Strategy) -> None:
+    """Prints what is about to be trained, and where it differs from what one might expect."""
     print(f"settings (recipe {settings.recipe}):\n{settings}", *settings.narrowed(), sep="\n")
     replicas = strategy.num_replicas_in_sync
     if settings.batch_size % replicas:
@@ -154,47 +170,3 @@ def _announce(run, settings, strategy):
             "faster with --precision float32"
         )
     print(f"run directory: {run.path}", flush=True)
-
-
-def _default_dir(settings, dataset):
-    return Path("runs") / f"{dataset.name.replace('/', '-')}-{settings.variant}"
-
-
-def _length(settings, split):
-    """How many epochs, and how many steps each."""
-    steps = steps_per_epoch(split, settings.images_per_step)
-    if not settings.steps:
-        return settings.epochs, steps
-    epochs = math.ceil(settings.steps / steps)
-    return epochs, math.ceil(settings.steps / epochs)
-
-
-def _make_task(settings, dataset, counts, total_steps, micro_batch):
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings.precision)
-    try:
-        network = make_network(settings, dataset.outputs)
-        weights = _class_weights(settings.class_weights, counts[: dataset.num_classes])
-        task = SegmentationTask(
-            network,
-            settings.normalization,
-            weights,
-            tuple(dataset.heads),
-            settings.clip_norm,
-            micro_batch,
-            settings.remat,
-        )
-        # XLA compiles neither the counting of pixels nor replicas on several CPUs.
-        task.compile(make_optimizer(settings, total_steps), jit_compile=False)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    return task
-
-
-def _class_weights(kind, counts):
-    if kind == "none":
-        return None
-    occurs = counts > 0
-    weights = np.ones(len(counts))
-    weights[occurs] = np.sqrt(np.median(counts[occurs]) / counts[occurs])
-    return weights.tolist()

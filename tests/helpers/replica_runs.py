@@ -14,7 +14,7 @@ from fcn_keras.data.batches import distributed_batches, sharded, steps_per_epoch
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.system.devices import make_strategy
-from fcn_keras.training.train import _make_task
+from fcn_keras.training.initial_network import make_task
 
 SIZES = (1, 9, 11)  # less than a batch, one more than two, one less than three
 EPOCHS = 2
@@ -61,7 +61,7 @@ def main(data, devices, output):
         )
         keras.utils.set_random_seed(0)
         with strategy.scope():
-            task = _make_task(settings, dataset, np.ones(256), 6, micro_batch)
+            task = make_task(settings, dataset, np.ones(256), 6, micro_batch)
         variables = [*task.network.variables, *task.optimizer.variables]
         start = [keras.ops.convert_to_numpy(variable) for variable in variables]
         for size in SIZES:
@@ -102,7 +102,7 @@ def overflow(data, dataset, strategy):
         "small", dataset=data, width=1 / 32, precision="mixed_float16", clip_norm=0.0
     )
     with strategy.scope():
-        task = _make_task(settings, dataset, np.ones(256), 6, 1)
+        task = make_task(settings, dataset, np.ones(256), 6, 1)
     gradients_of = task._gradients
 
     def spoilt(*args):

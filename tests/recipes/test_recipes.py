@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from fcn_keras.recipes.common.resolving import RECIPES, resolve
 from fcn_keras.training.initial_network import make_network
+from fcn_keras.training.run import default_path
 from fcn_keras.training.task import SegmentationTask
-from fcn_keras.training.train import _default_dir
 
 VOC = (104.00699, 116.66877, 122.67892)
 CONTEXT = (104.007, 116.669, 122.679)
@@ -48,16 +48,9 @@ def module(recipe):
     return import_module(f"fcn_keras.recipes.{recipe.replace('-', '_')}")
 
 
-class Named:
-    """A data set as far as the name of a run goes."""
-
-    def __init__(self, name):
-        self.name = name
-
-
 def directory(recipe):
     settings = resolve(recipe)
-    return str(_default_dir(settings, Named(settings.dataset)))
+    return str(default_path(settings.dataset, settings.variant))
 
 
 def test_every_experiment_is_here():

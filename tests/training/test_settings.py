@@ -207,9 +207,9 @@ def test_whole_images_come_one_at_a_time_and_unscaled(name):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_json_round_trip(recipe):
+def test_config_round_trip(recipe):
     settings = resolve(recipe)
-    values = settings.as_json()
+    values = settings.config()
     assert values == json.loads(json.dumps(values))
     for name in ("crop_size", "input_mean"):
         value = getattr(settings, name)

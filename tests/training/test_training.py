@@ -21,9 +21,10 @@ from fcn_keras.evaluation.scores import as_json
 from fcn_keras.inference.network import load_network
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training import train as training
+from fcn_keras.training.initial_network import class_weights
 from fcn_keras.training.run import Run
 from fcn_keras.training.task import SegmentationTask
-from fcn_keras.training.train import _class_weights, _length, train
+from fcn_keras.training.train import announce, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -165,7 +166,7 @@ def test_fresh_that_is_stopped_leaves_a_run(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "rmtree", stop)
     with pytest.raises(KeyboardInterrupt):
         Run(path).delete()
-    assert (path / "config.json").exists() and not Run(path).finished
+    assert (path / "config.json").exists() and Run(path).scores() is None
     assert not (path / "backup" / "checkpoint").exists()
 
 
@@ -194,7 +195,7 @@ def test_half_precision_that_the_processor_lacks(
     asked = []
     monkeypatch.setattr(training, "computes_in", lambda half: asked.append(half) or has_it)
     settings = resolve("small", precision=precision)
-    training._announce(Run(tmp_path), settings, tf.distribute.MirroredStrategy(["CPU:0"]))
+    announce(Run(tmp_path), settings, tf.distribute.MirroredStrategy(["CPU:0"]))
     line = f"{precision}: this processor has no instructions for {precision[6:]}, and would be"
     assert (line in capsys.readouterr().out) == told
     assert asked == ([] if precision == "float32" else [precision[6:]])
@@ -270,9 +271,9 @@ def test_clipping_is_refused_where_the_reference_has_none():
 
 
 def test_class_weights_are_square_roots_of_median_frequency():
-    weights = _class_weights("sqrt_median_frequency", np.array([400, 100, 25, 0]))
+    weights = class_weights("sqrt_median_frequency", np.array([400, 100, 25, 0]))
     assert weights == [0.5, 1.0, 2.0, 1.0]
-    assert _class_weights("none", np.array([1, 2])) is None
+    assert class_weights("none", np.array([1, 2])) is None
 
 
 @pytest.mark.parametrize(
@@ -280,4 +281,4 @@ def test_class_weights_are_square_roots_of_median_frequency():
 )
 def test_length_in_epochs_or_steps(epochs, steps, expected):
     settings = resolve("small", epochs=epochs, steps=steps, batch_size=2)
-    assert _length(settings, range(5)) == expected
+    assert settings.length(5) == expected

@@ -1,1 +1,1 @@
-"""What recipes are resolved by, and what those of the reference share."""
+"""What the recipes share, and how they are listed."""

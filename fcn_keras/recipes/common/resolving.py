@@ -1,50 +1,36 @@
-"""A recipe's settings, overridden by what the caller gives."""
+"""Which recipes there are, and what each says of a run's settings."""
 
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 
 from fcn_keras.errors import UserError
 from fcn_keras.training.settings import Settings
 
-# The embedded set's, anyone's own data, and the reference's experiments.
-RECIPES = (
-    "shapes",
-    "folder",
-    "small",
-    "voc-fcn32s",
-    "voc-fcn16s",
-    "voc-fcn8s",
-    "voc-fcn8s-atonce",
-    "voc-fcn-alexnet",
-    "voc-modern",
-    "siftflow-fcn32s",
-    "siftflow-fcn16s",
-    "siftflow-fcn8s",
-    "siftflow-modern",
-    "nyud-fcn32s-color",
-    "nyud-fcn32s-hha",
-    "nyud-fcn32s-color-hha",
-    "nyud-modern",
-    "pascalcontext-fcn32s",
-    "pascalcontext-fcn16s",
-    "pascalcontext-fcn8s",
-    "pascalcontext-modern",
-)
+# These are listed before the experiments: a first run, anyone's own images, and those without a
+# GPU.
+_FIRST = ("shapes", "folder", "small")
+
+
+def _place(recipe):
+    return (_FIRST.index(recipe) if recipe in _FIRST else len(_FIRST)), recipe
+
+
+# Each file in `recipes` is one, with a hyphen for every underscore.
+_FILES = Path(__file__).parents[1].glob("[!_]*.py")
+RECIPES = tuple(sorted((file.stem.replace("_", "-") for file in _FILES), key=_place))
 
 
 def resolve(recipe: str | None = None, **overrides) -> Settings:
-    """Settles the settings of a run: a recipe's, overridden by what the caller gives.
+    """Returns the settings of a run: a recipe's, overridden by what the caller gives.
 
     Args:
         recipe: one of `RECIPES`; if not given, the data set's own: `shapes` for the embedded
-            set, `folder` for a folder.
+            set, `folder` for any other.
         **overrides: fields of `Settings`.
 
-    Returns:
-        A `Settings`.
-
     Raises:
-        UserError: if a setting is unknown, or its value not allowed.
+        UserError: if there is no such recipe or setting, or a value is not allowed.
 
     Example:
 

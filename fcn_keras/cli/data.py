@@ -1,4 +1,4 @@
-"""`data list`, `data show`, `data check` and `data prepare`."""
+"""The commands `data list`, `data show`, `data check` and `data prepare`."""
 
 import json
 import sys
@@ -64,7 +64,7 @@ def check(args: Namespace) -> int:
     inspection = inspect(_open_dataset(args) if _is_registered(args) else args.dataset)
     if args.figure:
         save_figure(frequencies_figure(inspection), args.figure)
-    print(json.dumps(inspection.as_json()) if args.json else inspection)
+    print(json.dumps(inspection.to_dict()) if args.json else inspection)
     return 2 if inspection.faults else 0
 
 

@@ -39,11 +39,19 @@ class Split(Protocol):
         ...
 
 
+def count_values(pixels: np.ndarray) -> np.ndarray:
+    """Returns how many pixels have each value from 0 to 255: int64 `(256,)`."""
+    return np.bincount(pixels.ravel(), minlength=256)
+
+
 def count_labels(split: Split) -> np.ndarray:
-    """Returns how many pixels have each label, int64 `(256,)`, void at 255; of the first maps."""
+    """Returns how many pixels of a split have each label: int64 `(256,)`, void at 255.
+
+    Of several label maps, the first is counted.
+    """
     counts = np.zeros(256, "int64")
     for index in range(len(split)):
-        counts += np.bincount(split[index].label[..., 0].ravel(), minlength=256)
+        counts += count_values(split[index].label[..., 0])
     return counts
 
 
@@ -89,15 +97,18 @@ class Remembered:
     def __init__(self, split: Split, budget: int):
         self.split = split
         self.left = budget
-        self.kept = {}
+        self.kept: dict[int, Example] = {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.split)
 
-    def size(self, index):
+    def size(self, index: int) -> tuple[int, int]:
         return self.split.size(index)
 
-    def __getitem__(self, index):
+    def scan(self) -> np.ndarray:
+        return self.split.scan()
+
+    def __getitem__(self, index: int) -> Example:
         example = self.kept.get(index)
         if example is None:
             example = self.split[index]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,9 +51,15 @@ class Contents:
     """
 
     images: int = 0
-    sizes: Counter = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     pixels: list[np.ndarray] = field(default_factory=list)
     occurrences: list[np.ndarray] = field(default_factory=list)
+
+    @classmethod
+    def of_nothing(cls, maps: int) -> "Contents":
+        """Returns the contents of a split without images, each of which has so many label maps."""
+        pixels, occurrences = np.zeros((2, maps, 256), "int64")
+        return cls(pixels=[*pixels], occurrences=[*occurrences])
 
 
 @dataclass
@@ -75,7 +81,7 @@ class Inspection:
     faults: list[Fault]
 
     @property
-    def classes(self):
+    def classes(self) -> Sequence[str]:
         return next(iter(self.heads.values()))
 
     def frequencies(self, split: str, head: int = 0) -> np.ndarray:
@@ -89,8 +95,8 @@ class Inspection:
         counts = self.splits[split].pixels[head]
         return float(counts[IGNORE_LABEL] / max(1, counts.sum()))
 
-    def as_json(self) -> dict:
-        """Returns everything as JSON has it; a set of several label maps has counts by map."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything, to be written as JSON; several label maps have their counts each."""
 
         def by_head(values):
             named = {
@@ -117,7 +123,7 @@ class Inspection:
             "faults": [fault._asdict() for fault in self.faults],
         }
 
-    def __str__(self):
+    def __str__(self) -> str:
         """A report to read: counts, sizes, frequencies, faults."""
         width = max(5, *map(len, self.splits))
         lines = [f"{self.name}:"]
@@ -127,13 +133,13 @@ class Inspection:
             lines += ["", *self._table(head)]
         lines.append("")
         for kind, what in KINDS.items():
-            found = [fault for fault in self.faults if fault.kind == kind]
-            if found:
-                lines.append(f"{what} ({len(found)}):")
-                lines += [f"  {fault.file}: {fault.text}" for fault in found]
+            faults = [fault for fault in self.faults if fault.kind == kind]
+            if faults:
+                lines.append(f"{what} ({len(faults)}):")
+                lines += [f"  {fault.file}: {fault.text}" for fault in faults]
         total = sum(contents.images for contents in self.splits.values())
-        faults = len(self.faults)
-        lines.append(f"{faults or 'no'} fault{'s' * (faults != 1)} in {total} images")
+        count = len(self.faults)
+        lines.append(f"{count or 'no'} fault{'s' * (count != 1)} in {total} images")
         return "\n".join(lines)
 
     def _table(self, head):

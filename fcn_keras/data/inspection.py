@@ -1,27 +1,20 @@
 """What a data set holds, and what is wrong with it."""
 
 import hashlib
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from fcn_keras.data.dataset import IGNORE_LABEL, Dataset
+from fcn_keras.data.dataset import IGNORE_LABEL, Dataset, count_values
 from fcn_keras.data.files.images import read_image
+from fcn_keras.data.files.masks import values_with_meaning
 from fcn_keras.data.findings import Contents, Fault, Inspection
-from fcn_keras.data.folders.about import (
-    classes_of,
-    colors_of,
-    mask_reader,
-    name_of,
-    ranges,
-    read_about,
-)
-from fcn_keras.data.folders.layout import list_files
+from fcn_keras.data.folders.description import read_description
+from fcn_keras.data.folders.layout import Files, list_files
+from fcn_keras.data.in_parallel import in_parallel
 from fcn_keras.errors import LabelError, UserError
-from fcn_keras.system.progress import progress_bar
 
 
 def inspect(dataset: str | Path | Dataset, progress: bool = True) -> Inspection:
@@ -47,74 +40,61 @@ def inspect(dataset: str | Path | Dataset, progress: bool = True) -> Inspection:
     return _inspect_folder(Path(dataset), progress)
 
 
-class _Seen(NamedTuple):
+class _Look(NamedTuple):
     """What an image and its mask turned out to be.
 
     Attributes:
+        split: which split they belong to.
         file: the image's path, or its id.
         id: what it is called.
-        digest: of its bytes; None if it cannot be read.
-        size: height and width; None if unknown.
         mask: the mask's path, or the image's id.
+        faults: what is wrong with either of them alone.
+        digest: of the image's bytes; None if it cannot be read.
+        size: its height and width; None if unknown.
         values: int64 `(256,)` for each label map: how many pixels have each value; empty if
             unknown.
-        faults: pairs of a kind and a `file: text` line.
     """
 
+    split: str
     file: str
     id: str
-    digest: bytes | None
-    size: tuple[int, int] | None
     mask: str
-    values: list[np.ndarray]
-    faults: list[tuple[str, str, str]]
+    faults: list[Fault]
+    digest: bytes | None = None
+    size: tuple[int, int] | None = None
+    values: Sequence[np.ndarray] = ()
 
 
 def _inspect_folder(root, progress):
-    about = read_about(root)
+    description = read_description(root)
     listed = list_files(root)
     listed = {name: listed[name] for name in sorted(listed, key=_rank)}
-    read = mask_reader(about)
+    read = description.mask_reader()
     jobs = [
         (split, image, mask)
         for split, files in listed.items()
         for image, mask in sorted(files.pairs + [(image, None) for image, _ in files.without_mask])
     ]
-    seen = {split: [] for split in listed}
-    found = _in_parallel(lambda job: _look(*job[1:], read), jobs, progress)
-    for (split, *_), one in zip(jobs, found, strict=True):
-        seen[split].append(one)
-
-    faults = []
-    for split, files in listed.items():
-        faults += [
-            Fault("same_name", split, str(path), f"has the name of {other}")
-            for path, other in files.same_name
-        ]
-        faults += [
-            Fault("no_mask", split, str(image), f"has no mask; {mask} is missing")
-            for image, mask in files.without_mask
-        ]
-        faults += [
-            Fault("no_image", split, str(mask), f"has no image in {files.folder}")
-            for mask in files.without_image
-        ]
-        faults += [
-            Fault("no_image", split, str(image), "is missing, but the list of the split names it")
-            for image in files.absent
-        ]
-        if not (seen[split] or files.without_image or files.absent):
-            faults.append(Fault("empty", split, str(files.folder), "holds no images"))
-    values = sum((one.values[0] for ones in seen.values() for one in ones if one.values), _none())
-    try:
-        classes, ids = classes_of(root, about, values)
-    except UserError as error:
-        classes, ids = (), np.full(256, IGNORE_LABEL, "int16")
-        if values.any():
-            faults.append(Fault("label", next(iter(listed)), str(root), _text(error, root)))
-    return _summary(
-        name_of(root, about), {"": classes}, colors_of(about, len(classes)), seen, [ids], faults
+    looks = [*in_parallel(lambda job: _look(*job, read), jobs, "checking", progress=progress)]
+    faults = [fault for split, files in listed.items() for fault in _missing(split, files)]
+    ids = description.class_ids
+    if not description.classes:
+        counts = sum((values for look in looks for values in look.values), _none())
+        try:
+            description = description.with_numbered_classes(counts)
+            ids = description.class_ids
+        except UserError as error:
+            ids = np.full(256, IGNORE_LABEL, "int16")
+            if counts.any():
+                faults.append(Fault("label", next(iter(listed)), str(root), _text(error, root)))
+    inspection = Inspection(
+        description.name,
+        {"": description.classes},
+        description.class_colors,
+        {split: Contents.of_nothing(1) for split in listed},
+        faults,
     )
+    return _filled(inspection, looks, [ids])
 
 
 def _rank(split):
@@ -122,25 +102,46 @@ def _rank(split):
     return order.index(split) if split in order else len(order), split
 
 
-def _look(image_path, mask_path, read):
+def _missing(split: str, files: Files) -> Iterator[Fault]:
+    """Lists what the names of the files alone tell."""
+    for path, other in files.same_name:
+        yield Fault("same_name", split, str(path), f"has the name of {other}")
+    for path, mask in files.without_mask:
+        yield Fault("no_mask", split, str(path), f"has no mask; {mask} is missing")
+    for path in files.without_image:
+        yield Fault("no_image", split, str(path), f"has no image in {files.folder}")
+    for path in files.absent:
+        text = "is missing, but the list of the split names it"
+        yield Fault("no_image", split, str(path), text)
+    if not (files.pairs or files.without_mask or files.without_image or files.absent):
+        yield Fault("empty", split, str(files.folder), "holds no images")
+
+
+def _look(split, image_path, mask_path, read):
     """Reads an image and its mask, if it has one."""
     faults, digest, size, values = [], None, None, []
+
+    def blame(kind, path, text):
+        faults.append(Fault(kind, split, str(path), text))
+
     try:
         size = read_image(image_path).shape[:2]
         digest = _digest(image_path.read_bytes())
     except UserError as error:
-        faults.append(("unreadable", str(image_path), _text(error, image_path)))
+        blame("unreadable", image_path, _text(error, image_path))
     if mask_path:
         try:
             mask = read(mask_path)
         except UserError as error:
             kind = "label" if isinstance(error, LabelError) else "unreadable"
-            faults.append((kind, str(mask_path), _text(error, mask_path)))
+            blame(kind, mask_path, _text(error, mask_path))
         else:
-            values.append(_count(mask))
+            values.append(count_values(mask))
             if size and mask.shape != size:
-                faults.append(("size", str(mask_path), _other_size(mask.shape, image_path, size)))
-    return _Seen(str(image_path), image_path.stem, digest, size, str(mask_path), values, faults)
+                blame("size", mask_path, _other_size(mask.shape, image_path, size))
+    return _Look(
+        split, str(image_path), image_path.stem, str(mask_path), faults, digest, size, values
+    )
 
 
 def _inspect_dataset(dataset, progress):
@@ -148,57 +149,54 @@ def _inspect_dataset(dataset, progress):
     jobs = [(name, i) for name, split in dataset.splits.items() for i in range(len(split))]
 
     def look(job):
-        split, index = dataset.splits[job[0]], job[1]
+        split, index = job
         try:
-            image, label, id = split[index]
+            image, label, id = dataset.splits[split][index]
         except UserError as error:
             name = f"number {index}"
-            return _Seen(name, name, None, None, name, [], [("unreadable", name, str(error))])
+            return _Look(split, name, name, name, [Fault("unreadable", split, name, str(error))])
         size, faults = image.shape[:2], []
         if label.shape[:2] != size:
-            faults.append(("size", id, _other_size(label.shape, "the image", size)))
+            text = _other_size(label.shape, "the image", size)
+            faults.append(Fault("size", split, id, text))
         digest = _digest(np.ascontiguousarray(image).data)
-        values = [_count(label[..., i]) for i in range(len(heads))]
-        return _Seen(id, id, digest, size, id, values, faults)
+        values = [count_values(label[..., i]) for i in range(len(heads))]
+        return _Look(split, id, id, id, faults, digest, size, values)
 
-    seen = {name: [] for name in dataset.splits}
-    found = _in_parallel(look, jobs, progress)
-    for (split, _), one in zip(jobs, found, strict=True):
-        seen[split].append(one)
-    tables = []
-    for classes in heads.values():
-        ids = np.full(256, -1, "int16")
-        ids[: len(classes)] = np.arange(len(classes))
-        ids[IGNORE_LABEL] = IGNORE_LABEL
-        tables.append(ids)
-    return _summary(dataset.name, heads, dataset.colors, seen, tables, [])
+    looks = [*in_parallel(look, jobs, "checking", progress=progress)]
+    splits = {name: Contents.of_nothing(len(heads)) for name in dataset.splits}
+    inspection = Inspection(dataset.name, heads, dataset.colors, splits, [])
+    values = np.arange(256)
+    tables = [
+        np.where((values < len(classes)) | (values == IGNORE_LABEL), values, -1)
+        for classes in heads.values()
+    ]
+    return _filled(inspection, looks, tables)
 
 
-def _summary(name, heads, colors, seen, tables, faults):
-    splits = {}
-    for split, ones in seen.items():
-        contents = splits[split] = Contents(
-            images=len(ones),
-            sizes=Counter(one.size for one in ones if one.size),
-            pixels=[_none() for _ in tables],
-            occurrences=[_none() for _ in tables],
-        )
-        for one in ones:
-            faults += [Fault(kind, split, file, text) for kind, file, text in one.faults]
-            for i, (ids, values) in enumerate(zip(tables, one.values, strict=False)):
-                text = _strange(ids, values)
-                if text:
-                    faults.append(Fault("label", split, one.mask, text))
-                counts = _none()
-                known = ids >= 0
-                np.add.at(counts, ids[known], values[known])
-                contents.pixels[i] += counts
-                contents.occurrences[i] += counts > 0
-    faults += _in_two_splits(seen)
+def _filled(inspection, looks, tables):
+    """Enters what was seen; `tables` has the class id for each value of each label map."""
+    faults = inspection.faults
+    for look in looks:
+        contents = inspection.splits[look.split]
+        contents.images += 1
+        if look.size:
+            contents.sizes[look.size] += 1
+        faults += look.faults
+        for i, (ids, values) in enumerate(zip(tables, look.values, strict=False)):
+            text = _strange(ids, values)
+            if text:
+                faults.append(Fault("label", look.split, look.mask, text))
+            counts = _none()
+            known = ids >= 0
+            np.add.at(counts, ids[known], values[known])
+            contents.pixels[i] += counts
+            contents.occurrences[i] += counts > 0
+    faults += _in_two_splits(looks)
     # By split and file, as someone would go through them.
-    order = {split: i for i, split in enumerate(seen)}
+    order = {split: i for i, split in enumerate(inspection.splits)}
     faults.sort(key=lambda fault: (order[fault.split], fault.file))
-    return Inspection(name, heads, colors, splits, faults)
+    return inspection
 
 
 def _strange(ids, values):
@@ -208,22 +206,22 @@ def _strange(ids, values):
         return ""
     found = ", ".join(f"{value} ({values[value]} pixels)" for value in strange[:5])
     more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-    return f"holds {found}{more}; a mask may hold {ranges(np.flatnonzero(ids >= 0))}"
+    return f"holds {found}{more}; a mask may hold {values_with_meaning(ids)}"
 
 
-def _in_two_splits(seen):
+def _in_two_splits(looks):
     """Images that are in two splits which must not share any, by their names or their bytes."""
     first = {}
-    for split, ones in seen.items():
-        for one in ones:
-            same = {}
-            for what, key in (("id", one.id), ("bytes", one.digest)):
-                other = first.setdefault((what, key), (split, one.file)) if key else None
-                if other and _apart(split, other[0]):
-                    same.setdefault(other, []).append(what)
-            for (other, file), what in same.items():
-                text = f"is in {other} too: {file} has the same {' and '.join(what)}"
-                yield Fault("two_splits", split, one.file, text)
+    for look in looks:
+        same = {}
+        for what, key in (("id", look.id), ("bytes", look.digest)):
+            if key:
+                split, file = first.setdefault((what, key), (look.split, look.file))
+                if _apart(look.split, split):
+                    same.setdefault((split, file), []).append(what)
+        for (split, file), what in same.items():
+            text = f"is in {split} too: {file} has the same {' and '.join(what)}"
+            yield Fault("two_splits", look.split, look.file, text)
 
 
 def _apart(split, other):
@@ -234,23 +232,8 @@ def _apart(split, other):
     return roles[0] != roles[1] and "trainval" not in (split, other)
 
 
-def _in_parallel(function, jobs, progress):
-    with ThreadPoolExecutor() as pool:
-        yield from progress_bar(
-            "checking",
-            len(jobs),
-            iterable=pool.map(function, jobs),
-            disable=not progress,
-            delay=2,
-        )
-
-
 def _none():
     return np.zeros(256, "int64")
-
-
-def _count(mask):
-    return np.bincount(mask.ravel(), minlength=256)
 
 
 def _digest(data):

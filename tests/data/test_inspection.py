@@ -342,7 +342,7 @@ def test_no_mask_can_be_read(tmp_path):
 def test_json(root):
     expected = label_out_of_range(root)
     found = inspect(root, progress=False)
-    about = json.loads(json.dumps(found.as_json()))
+    about = json.loads(json.dumps(found.to_dict()))
     assert about["dataset"] == "photos" and about["classes"] == ["a", "b", "c"]
     assert {*about["splits"]} == {"train", "val"}
     train = about["splits"]["train"]
@@ -427,7 +427,7 @@ def test_several_label_maps():
     found = inspect(dataset, False)
     (fault,) = found.faults
     assert fault.kind == "label" and "2 (1 pixels); a mask may hold 0..1, 255" in fault.text
-    about = found.as_json()
+    about = found.to_dict()
     assert about["classes"] == {"sem": ("sky", "sea", "sun"), "geo": ("up", "down")}
     assert about["splits"]["train"]["pixels"] == {
         "sem": {"sky": 0, "sea": 0, "sun": 41, "void": 1},

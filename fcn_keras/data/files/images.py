@@ -1,26 +1,28 @@
 """Image files as arrays; whatever cannot be read right is refused by name."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from fcn_keras.errors import UserError
+from fcn_keras.data.files.unreadable import unreadable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
-# Grey values of 16 bits, of which the upper 8 are what an 8-bit reader would see.
-DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+# Pillow's modes of grey values of 16 bits, of which the upper 8 are what an 8-bit reader would see.
+DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # an EXIF tag, and what it says of a quarter turn
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path | BinaryIO) -> np.ndarray:
     """Reads a photo, upright as its EXIF data says.
 
     Args:
-        path: a file in any format that Pillow reads.
+        path: a file in any format that Pillow reads, or one that is open.
 
     Returns:
         A uint8 array `(H, W, 3)`, RGB.
@@ -28,10 +30,10 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         UserError: if the file is no image, or a broken one; names the file.
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         image.load()
         image = ImageOps.exif_transpose(image)
-    if image.mode in DEEP_MODES:
+    if image.mode in DEEP_GREY:
         image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
     # Transparency is left out; Pillow would warn that a palette's cannot be kept in RGB.
     image.info.pop("transparency", None)
@@ -44,7 +46,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
     Raises:
         UserError: if the file is no image; names the file.
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG in search of EXIF data, which hardly any has.
         if image.format != "PNG" or _has_exif(image.fp):
@@ -74,17 +76,27 @@ def _has_exif(file):
 
 
 @contextmanager
-def opened(path):
+def open_image(path: str | Path | BinaryIO) -> Iterator[Image.Image]:
+    """Opens an image as it is stored, to be closed at the end of the `with`.
+
+    Raises:
+        UserError: if the file is no image, or turns out to be broken within the `with`; names it.
+    """
     try:
         with Image.open(path) as image:
             yield image
     # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({reason_of(error)}).") from error
+        raise unreadable(path, "an image", error) from error
 
 
-def reason_of(error):
-    if isinstance(error, UnidentifiedImageError):
-        return "unknown or damaged format"
-    lines = str(error).splitlines() or [type(error).__name__]
-    return getattr(error, "strerror", None) or lines[0]
+def check_end(path: Path) -> None:
+    """Decodes an image whose end is not where it should be: it may be truncated.
+
+    Raises:
+        UserError: if it is; names the file.
+    """
+    endings = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
+    ending = endings.get(path.suffix.lower())
+    if ending is None or not path.read_bytes().endswith(ending):
+        read_image(path)

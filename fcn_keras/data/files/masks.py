@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.data.files.images import DEEP_MODES, opened
+from fcn_keras.data.files.images import DEEP_GREY, open_image
 from fcn_keras.data.files.matlab import read_matrix
-from fcn_keras.errors import LabelError
+from fcn_keras.errors import LabelError, UserError
 
 MASK_SUFFIXES = (".png", ".mat")
 
@@ -38,20 +38,47 @@ def read_mask(
     path = Path(path)
     if path.suffix.lower() == ".mat":
         return _as_bytes(path, read_matrix(path, key))
-    with opened(path) as image:
+    with open_image(path) as image:
         # Pillow stretches grey levels of 2 and 4 bits to 0..255, which the ids are not.
-        stretch = {"L;2": 85, "L;4": 17}.get(image.tile[0].args if image.tile else None, 1)
+        stretch = {"L;2": 85, "L;4": 17}.get(image.tile[0].args, 1) if image.tile else 1
         image.load()
     mask = np.asarray(image)
     if image.mode in ("RGB", "RGBA") and len(colors) and (mask[:, :, 3:] == 255).all():
         return _values_of(path, mask[:, :, :3], colors, values)
-    if image.mode not in ("P", "L", "1", *DEEP_MODES):
+    if image.mode not in ("P", "L", "1", *DEEP_GREY):
         advice = "" if len(colors) else "; `colors` in dataset.json would tell their classes"
         raise LabelError(
             f"{path}: a mask must be a palette or grey PNG of class ids. "
             f"This one holds colours (mode {image.mode}){advice}."
         )
     return _as_bytes(path, mask // stretch if stretch > 1 else mask)
+
+
+def check_sizes(
+    image_path: Path, image_size: tuple[int, ...], mask_path: Path, mask_size: tuple[int, ...]
+) -> None:
+    """Compares an image's height and width with its mask's.
+
+    Raises:
+        UserError: if they differ; names both files.
+    """
+    if image_size != mask_size:
+        raise UserError(
+            "An image and its mask must have one size. Received: "
+            f"{image_path} of {image_size[1]}x{image_size[0]} and "
+            f"{mask_path} of {mask_size[1]}x{mask_size[0]} (width x height)."
+        )
+
+
+def values_with_meaning(ids: np.ndarray) -> str:
+    """Says which values a mask may hold, such as "0..3, 255".
+
+    Args:
+        ids: the class id for each value, `(256,)`; -1 where a value has no meaning.
+    """
+    values = np.flatnonzero(ids >= 0)
+    runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
+    return ", ".join(f"{run[0]}..{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 def _as_bytes(path, mask):

@@ -1,25 +1,17 @@
 """Anyone's folder of images and masks as a data set."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from fcn_keras.data.dataset import Dataset, Example
-from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size
-from fcn_keras.data.files.masks import read_mask
-from fcn_keras.data.folders.about import (
-    classes_of,
-    colors_of,
-    mask_reader,
-    name_of,
-    ranges,
-    read_about,
-)
+from fcn_keras.data.dataset import Dataset, Example, count_values
+from fcn_keras.data.files.images import IMAGE_SUFFIXES, check_end, read_image, read_size
+from fcn_keras.data.files.masks import check_sizes, read_mask, values_with_meaning
+from fcn_keras.data.folders.description import read_description
 from fcn_keras.data.folders.layout import list_files
+from fcn_keras.data.in_parallel import in_parallel
 from fcn_keras.errors import UserError
 
 
@@ -58,17 +50,21 @@ def load_folder(root: str | Path) -> Dataset:
         for name, files in list_files(root).items()
         if files.folder.is_dir()  # masks alone are passed over
     }
-    about = read_about(root)
-    read = mask_reader(about)
-    counts = None
-    if "classes" not in about:
-        counts = np.sum([_count_values(files, read) for files in pairs.values()], axis=0)
-    classes, ids = classes_of(root, about, counts)
+    description = read_description(root)
+    read = description.mask_reader()
+    if not description.classes:
+        masks = [mask for files in pairs.values() for _, mask in files]
+        counts = in_parallel(
+            lambda mask: count_values(read(mask)), masks, "counting classes", "file"
+        )
+        description = description.with_numbered_classes(sum(counts, np.zeros(256, "int64")))
     return Dataset(
-        name=name_of(root, about),
-        classes=classes,
-        colors=colors_of(about, len(classes)),
-        splits={name: FolderSplit(files, ids, read) for name, files in pairs.items()},
+        name=description.name,
+        classes=description.classes,
+        colors=description.class_colors,
+        splits={
+            name: FolderSplit(files, description.class_ids, read) for name, files in pairs.items()
+        },
     )
 
 
@@ -87,17 +83,17 @@ class FolderSplit:
     ids: np.ndarray = field(repr=False)
     read: Callable[[Path], np.ndarray] = field(default=read_mask, repr=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Example:
         image_path, mask_path = self.files[index]
         image = read_image(image_path)
         label = self._label(mask_path)
-        _check_sizes(image_path, image.shape[:2], mask_path, label.shape)
+        check_sizes(image_path, image.shape[:2], mask_path, label.shape)
         return Example(image, label[:, :, None], image_path.stem)
 
-    def size(self, index):
+    def size(self, index: int) -> tuple[int, int]:
         return read_size(self.files[index][0])
 
     def _label(self, path):
@@ -105,9 +101,8 @@ class FolderSplit:
         label = self.ids[mask]
         if label.min(initial=0) < 0:
             value = mask[label < 0][0]
-            known = (self.ids >= 0).nonzero()[0]
             raise UserError(
-                f"{path}: a mask may hold {ranges(known)}. This one holds {value} "
+                f"{path}: a mask may hold {values_with_meaning(self.ids)}. This one holds {value} "
                 f"({np.count_nonzero(label < 0)} pixels without a class in all)."
             )
         return label.astype("uint8")
@@ -125,11 +120,11 @@ class FolderSplit:
         def check(pair):
             image_path, mask_path = pair
             label = self._label(mask_path)
-            _check_sizes(image_path, read_size(image_path), mask_path, label.shape)
-            _check_end(image_path)
-            return np.bincount(label.ravel(), minlength=256)
+            check_sizes(image_path, read_size(image_path), mask_path, label.shape)
+            check_end(image_path)
+            return count_values(label)
 
-        return sum(_in_parallel(check, self.files, "checking"))
+        return sum(in_parallel(check, self.files, "checking", "file"), np.zeros(256, "int64"))
 
 
 def _pairs_of(files):
@@ -147,33 +142,3 @@ def _pairs_of(files):
     if not files.pairs:
         raise UserError(f"{files.folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}).")
     return files.pairs
-
-
-def _check_sizes(image_path, image_size, mask_path, mask_size):
-    if tuple(image_size) != tuple(mask_size):
-        raise UserError(
-            "An image and its mask must have one size. Received: "
-            f"{image_path} of {image_size[1]}x{image_size[0]} and "
-            f"{mask_path} of {mask_size[1]}x{mask_size[0]} (width x height)."
-        )
-
-
-def _check_end(path):
-    """Decodes an image whose end is not where it should be: it may be truncated."""
-    endings = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
-    ending = endings.get(path.suffix.lower())
-    if ending is None or not path.read_bytes().endswith(ending):
-        read_image(path)
-
-
-def _count_values(files, read):
-    def count(pair):
-        return np.bincount(read(pair[1]).ravel(), minlength=256)
-
-    return sum(_in_parallel(count, files, "counting classes"))
-
-
-def _in_parallel(function, items, what):
-    with ThreadPoolExecutor() as pool:
-        # A bar appears only where there is something to wait for.
-        yield from tqdm(pool.map(function, items), what, len(items), delay=2, unit="file")

@@ -1,4 +1,4 @@
-"""`bench`, and what it measures."""
+"""The commands `bench input`, `bench train` and so on: how fast this package is here."""
 
 import json
 from argparse import SUPPRESS
@@ -133,9 +133,9 @@ def _input(args):
 
 def _train(args):
     from fcn_keras.bench.steps import (
-        as_json,
         bench_training,
         peers_to_compare,
+        results,
         steps_to_compare,
         table,
     )
@@ -147,7 +147,7 @@ def _train(args):
         raise UserError("--peers: cannot be given together with settings.")
     several = peers_to_compare if args.peers else steps_to_compare
     steps = [first, replace(first, **changes)] if changes else several(first)
-    rows = as_json(bench_training(steps, args.rounds, args.steps))
+    rows = results(bench_training(steps, args.rounds, args.steps))
     _print(args, {"rows": rows}, table(rows))
 
 
@@ -163,10 +163,10 @@ def _forward(args):
 
 
 def _start(args):
-    from fcn_keras.bench.start import as_table, bench_start
+    from fcn_keras.bench.start import bench_start, table
 
     seconds = bench_start(_step(args), args.rounds)
-    _print(args, seconds, as_table(seconds))
+    _print(args, seconds, table(seconds))
 
 
 def _report(args):
@@ -197,7 +197,7 @@ def _cost(args):
 
 
 def _step(args):
-    from fcn_keras.bench.steps import Step
+    from fcn_keras.bench.step import Step
 
     return Step(args.variant, args.width, args.size, args.num_classes, args.batch_size)
 
@@ -215,9 +215,9 @@ def _peers(args):
 
 def _print(args, figures, text):
     """Prints what was measured: figures for programs, or a text, and on which machine."""
-    from fcn_keras.bench.machine import about
+    from fcn_keras.bench.machine import conditions
 
-    where = about()
+    where = conditions()
     if args.json:
         print(json.dumps(where | figures))
         return

@@ -1,4 +1,4 @@
-"""`convert`."""
+"""The command `convert`."""
 
 import json
 from argparse import Namespace

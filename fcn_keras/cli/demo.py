@@ -1,4 +1,4 @@
-"""`demo`."""
+"""The command `demo`."""
 
 from argparse import Namespace
 

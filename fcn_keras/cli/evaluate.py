@@ -1,4 +1,4 @@
-"""`evaluate`."""
+"""The command `evaluate`."""
 
 import json
 from argparse import Namespace
@@ -26,9 +26,9 @@ ARGUMENTS: Arguments = {
 
 def run(args: Namespace) -> None:
     confusion, classes, what = _label_maps(args) if args.predictions else _network(args)
-    from fcn_keras.evaluation.scores import as_json, score_table
+    from fcn_keras.evaluation.scores import named_scores, score_table
 
-    scores = as_json(confusion, classes)
+    scores = named_scores(confusion, classes)
     print(json.dumps(scores) if args.json else f"{what}:\n{score_table(scores)}")
 
 

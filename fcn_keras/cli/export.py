@@ -1,4 +1,4 @@
-"""`export`."""
+"""The command `export`."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""`predict`."""
+"""The command `predict`."""
 
 import atexit
 import gc

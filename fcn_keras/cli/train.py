@@ -1,4 +1,4 @@
-"""`train`."""
+"""The command `train`."""
 
 from argparse import Namespace
 

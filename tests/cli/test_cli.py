@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from fcn_keras import build, load_dataset, resolve
+from fcn_keras.cli.app import COMMANDS
 from fcn_keras.data.catalog import DATASETS
 from fcn_keras.training.run import Run
 from fcn_keras.training.settings import Settings
@@ -142,21 +143,24 @@ def trained(tmp_path_factory, make_folder):
         ["train.py"],
         ["export.py"],
         ["-m", "fcn_keras"],
-        *(
-            ["-m", "fcn_keras", name]
-            for name in ("train", "evaluate", "predict", "export", "convert", "data")
-        ),
-        *(["-m", "fcn_keras", "data", name] for name in ("list", "show", "check", "prepare")),
+        *(["-m", "fcn_keras", name] for name in COMMANDS),
+        ["-m", "fcn_keras", "data", "check"],
+        ["-m", "fcn_keras", "bench", "forward"],
     ],
     ids=" ".join,
 )
-def test_help_starts_without_tensorflow(command):
+def test_help_starts_without_large_libraries(command):
     result = process("-X", "importtime", *command, "--help")
     assert result.code == 0
     assert result.stdout.startswith("usage: ")
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "fcn_keras.cli.app" in imported
-    assert not imported & {"tensorflow", "keras"}
+    assert not imported & {"tensorflow", "keras", "numpy"}
+
+
+def test_help_lists_all_commands():
+    text = process("-m", "fcn_keras", "--help").stdout
+    assert re.findall(r"^    (\w+)  +[A-Z]", text, re.MULTILINE) == [*COMMANDS]
 
 
 def test_help_of_train_tells_every_setting():

@@ -15,7 +15,7 @@ from tensorflow_datasets.core.download import download_manager
 
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.data.tfds import public as adapters
-from fcn_keras.data.tfds.builders import downloads as sources
+from fcn_keras.data.tfds.builders import downloads
 from fcn_keras.data.tfds.public import load_adapted
 from fcn_keras.errors import UserError
 
@@ -25,7 +25,7 @@ ARRAY_RECORD = tfds.core.FileFormat.ARRAY_RECORD
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    monkeypatch.setattr(sources, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
+    monkeypatch.setattr(downloads, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
 
 
 def encoded(array, format="PNG"):

@@ -58,12 +58,9 @@ def read_list(path: Path) -> list[str]:
     return path.read_text().split()
 
 
-def photo_path(devkit: Path, id: str) -> Path:
-    return devkit / "JPEGImages" / f"{id}.jpg"
-
-
-def mask_path(devkit: Path, id: str) -> Path:
-    return devkit / "SegmentationClass" / f"{id}.png"
+def photo_and_mask(devkit: Path, id: str) -> tuple[Path, Path]:
+    """Returns where a photo and its label map should be."""
+    return devkit / "JPEGImages" / f"{id}.jpg", devkit / "SegmentationClass" / f"{id}.png"
 
 
 def split_pairs(devkit: Path) -> dict[str, list[tuple[Path, Path]]]:
@@ -79,7 +76,7 @@ def split_pairs(devkit: Path) -> dict[str, list[tuple[Path, Path]]]:
     for split in ("train", "val", "test"):
         if not (devkit / _LISTS / f"{split}.txt").is_file():
             continue
-        files = [(photo_path(devkit, id), mask_path(devkit, id)) for id in read_ids(devkit, split)]
+        files = [photo_and_mask(devkit, id) for id in read_ids(devkit, split)]
         if split == "test" and not any(mask.is_file() for _, mask in files):
             continue
         pairs[split] = files

@@ -16,8 +16,8 @@ import tensorflow_datasets as tfds
 from helpers.voc_files import pack
 from tensorflow_datasets.core.download import checksums
 
-from fcn_keras.data.tfds.builders import downloads as sources
-from fcn_keras.data.tfds.builders.downloads import Source, locate
+from fcn_keras.data.tfds.builders import downloads
+from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
 from fcn_keras.errors import UserError
 
 MD5_OF_HELLO = "5d41402abc4b2a76b9719d911017c592"
@@ -85,7 +85,7 @@ def dead():
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(sources, "PATIENCE", 1.0)
+    monkeypatch.setattr(downloads, "PATIENCE", 1.0)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def find(manager, *wanted):
 
 
 def fetch(manager, *urls, **options):
-    (path,) = find(manager, Source("file.txt", urls, **options))
+    (path,) = find(manager, OriginalFile("file.txt", urls, **options))
     return path.read_bytes()
 
 
@@ -203,7 +203,7 @@ def test_what_was_fetched_is_kept(manager, mirror, other_set):
 
 def test_the_manual_folder_comes_first(tmp_path, manager, mirror):
     path = put(tmp_path, "file.txt", b"mine")
-    assert find(manager, Source("file.txt", [mirror.url("first", b"hello")])) == [path]
+    assert find(manager, OriginalFile("file.txt", [mirror.url("first", b"hello")])) == [path]
     assert not mirror.asked
 
 
@@ -215,9 +215,9 @@ def test_everything_missing_is_listed_at_once(tmp_path, manager, mirror, dead):
     with pytest.raises(UserError) as error:
         find(
             manager,
-            Source("a.tgz", [mirror.url("gone"), dead], folder="a/files"),
-            Source("there.txt", [dead]),
-            Source("b.mat", origin="the author, by letter"),
+            OriginalFile("a.tgz", [mirror.url("gone"), dead], folder="a/files"),
+            OriginalFile("there.txt", [dead]),
+            OriginalFile("b.mat", origin="the author, by letter"),
         )
     assert str(error.value) == (
         "2 of 3 files of this data set could not be fetched. "
@@ -229,14 +229,18 @@ def test_everything_missing_is_listed_at_once(tmp_path, manager, mirror, dead):
 
 def test_nothing_is_fetched_in_vain(tmp_path, manager, mirror):
     with pytest.raises(UserError, match="^1 of 2 files.*: b.txt, from by hand"):
-        find(manager, Source("a", [mirror.url("a", b"hello")]), Source("b.txt", origin="by hand"))
+        find(
+            manager,
+            OriginalFile("a", [mirror.url("a", b"hello")]),
+            OriginalFile("b.txt", origin="by hand"),
+        )
     assert not kept_files(tmp_path)
 
 
 def test_an_empty_manual_folder(tmp_path, manager):
     (tmp_path / "manual").mkdir()
     with pytest.raises(UserError, match=f"Put into {tmp_path / 'manual'}: a, from b"):
-        find(manager, Source("a", origin="b"))
+        find(manager, OriginalFile("a", origin="b"))
 
 
 # Archives
@@ -251,7 +255,7 @@ def files(tmp_path):
     return tmp_path / "unpacked"
 
 
-ARCHIVE = Source("archive.tgz", origin="somewhere", folder="set/files")
+ARCHIVE = OriginalFile("archive.tgz", origin="somewhere", folder="set/files")
 
 
 def text_in(manager, source=ARCHIVE):
@@ -270,7 +274,7 @@ def test_archives_are_what_they_hold(tmp_path, manager, files, kind, name):
 def test_fetched_archive(tmp_path, manager, mirror, files, kind):
     contents = pack(files, tmp_path / "other", kind).read_bytes()
     url = mirror.url("archive.tgz", contents)
-    assert text_in(manager, Source("archive.tgz", [url], folder="set/files")) == "hello"
+    assert text_in(manager, OriginalFile("archive.tgz", [url], folder="set/files")) == "hello"
 
 
 def test_unpacked_folder(tmp_path, manager, files):
@@ -306,8 +310,8 @@ def test_folders_of_one_common_name_are_looked_for_in_one_place_only(tmp_path, m
     """`images` in a neighbour's folder is not ours."""
     shutil.copytree(files, tmp_path / "manual")
     with pytest.raises(UserError, match="could not be fetched"):
-        find(manager, Source("archive.tgz", origin="somewhere", folder="files"))
-    assert find(manager, Source("archive.tgz", folder="set")) == [tmp_path / "manual"]
+        find(manager, OriginalFile("archive.tgz", origin="somewhere", folder="files"))
+    assert find(manager, OriginalFile("archive.tgz", folder="set")) == [tmp_path / "manual"]
 
 
 def break_off(path):

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from fcn_keras.data.registry import load_dataset
-from fcn_keras.data.tfds.builders import downloads as sources
+from fcn_keras.data.tfds.builders import downloads
 from fcn_keras.data.tfds.builders.pascal_context.pascal_context_dataset_builder import (
     IMAGES,
     LABELS,
@@ -86,7 +86,7 @@ IDS = {"train": ["2008_000008", "2010_000001"], "val": ["2008_000002", "2010_000
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    monkeypatch.setattr(sources, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
+    monkeypatch.setattr(downloads, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
 
 
 def label_of(id):

@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from fcn_keras.data.registry import load_dataset
-from fcn_keras.data.tfds.builders import downloads as sources
-from fcn_keras.data.tfds.builders.sift_flow import about
+from fcn_keras.data.tfds.builders import downloads
+from fcn_keras.data.tfds.builders.sift_flow import reference
 from fcn_keras.data.tfds.builders.sift_flow.sift_flow_dataset_builder import ARCHIVE, Builder
 from fcn_keras.errors import UserError
 
@@ -26,7 +26,7 @@ TRAIN = ("coast_bea1", "forest_bost100", "tallbuilding_urban98")
 def small(monkeypatch):
     monkeypatch.setattr(Builder, "TEST", TEST)
     monkeypatch.setattr(Builder, "TRAIN_SIZE", len(TRAIN))
-    monkeypatch.setattr(sources, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
+    monkeypatch.setattr(downloads, "faults_of", lambda urls: dict.fromkeys(urls, "no connection"))
 
 
 def maps(stem):
@@ -41,12 +41,12 @@ def maps(stem):
 
 def write(root):
     """Images, SemanticLabels and GeoLabels; two images without labels, as there are."""
-    for stem in (*TRAIN, *TEST, *about.WITHOUT_LABELS):
+    for stem in (*TRAIN, *TEST, *reference.WITHOUT_LABELS):
         rng = np.random.default_rng([*stem.encode(), 1])
         path = root / "Images" / SCENES / f"{stem}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (8, 10, 3), "uint8")).save(path)
-        if stem in about.WITHOUT_LABELS:
+        if stem in reference.WITHOUT_LABELS:
             continue
         for folder, label in zip(("SemanticLabels", "GeoLabels"), maps(stem), strict=True):
             path = root / folder / SCENES / f"{stem}.mat"
@@ -122,8 +122,8 @@ def test_published_split(monkeypatch):
     digest = "d9d024d06b1ed2139b0e1bdbc78ede9897c3389cd588cd5c37268a931c1d36ae"
     assert hashlib.sha256("\n".join(Builder.TEST).encode()).hexdigest() == digest
     assert len(set(Builder.TEST)) == 200
-    assert Builder.TRAIN_SIZE == 2688 - 200 - len(about.WITHOUT_LABELS)
-    assert not {*about.WITHOUT_LABELS} & {*Builder.TEST}
+    assert Builder.TRAIN_SIZE == 2688 - 200 - len(reference.WITHOUT_LABELS)
+    assert not {*reference.WITHOUT_LABELS} & {*Builder.TEST}
 
 
 @pytest.mark.parametrize("around", [".", "SiftFlowDataset"])

@@ -11,13 +11,15 @@ import time
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
-from fcn_keras.errors import UserError
+from fcn_keras.errors import UserError, first_line
 
 # A mirror that does not answer by then is passed over; TFDS itself would try for minutes.
 PATIENCE = 3  # seconds
@@ -30,8 +32,8 @@ _FAULTS = (OSError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file, or an archive of files.
+class OriginalFile:
+    """A file, or an archive of files, as the authors of a data set publish it.
 
     Attributes:
         name: what the file is called when someone puts it into the manual folder.
@@ -51,48 +53,50 @@ class Source:
     digests: Sequence[str] = ()
 
 
-def locate(dl_manager, sources: Sequence[Source]) -> list[Path]:
+def locate(dl_manager: tfds.download.DownloadManager, files: Sequence[OriginalFile]) -> list[Path]:
     """Finds the files of a data set: in the manual folder, or by fetching them.
 
     Nothing is fetched or unpacked unless everything is there or can be had.
 
     Args:
-        dl_manager: the `tfds.download.DownloadManager` that `_split_generators` gets. The
-            builder must have `MANUAL_DOWNLOAD_INSTRUCTIONS`.
-        sources: what is needed.
+        dl_manager: what `_split_generators` gets. The builder must have
+            `MANUAL_DOWNLOAD_INSTRUCTIONS`.
+        files: what is needed.
 
     Returns:
-        For each source the file, or the folder in which `folder` lies. That is the root of the
-        archive, or a folder in it if the archive has one around everything.
+        For each the path of the file, or of the folder in which `folder` lies. That is the root
+        of the archive, or a folder in it if the archive has one around everything.
 
     Raises:
         UserError: if one is neither there nor to be had; lists all that are missing, where they
             come from and where to put them. If a file is not what it should be; names it.
     """
     manual = _manual_dir(dl_manager)
-    found = [_in(manual, source) or _kept(dl_manager, source) for source in sources]
-    wanted = [source for source, path in zip(sources, found, strict=True) if path is None]
-    faults = faults_of([url for source in wanted for url in source.urls])
-    missing = [source for source in wanted if all(faults[url] for url in source.urls)]
+    paths = [_in(manual, file) or _fetched_before(dl_manager, file) for file in files]
+    wanted = [file for file, path in zip(files, paths, strict=True) if path is None]
+    faults = faults_of([url for file in wanted for url in file.urls])
+    missing = [file for file in wanted if all(faults[url] for url in file.urls)]
     if not missing:
-        for place, path in enumerate(found):
-            found[place] = path or _fetched(dl_manager, sources[place], faults)
-        missing = [source for source, path in zip(sources, found, strict=True) if path is None]
+        paths = [
+            path or _fetch(dl_manager, file, faults)
+            for file, path in zip(files, paths, strict=True)
+        ]
+        missing = [file for file, path in zip(files, paths, strict=True) if path is None]
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(sources)} files of this data set could not be fetched. Put "
-            f"into {manual}: {'; '.join(_description(source, faults) for source in missing)}."
+            f"{len(missing)} of {len(files)} files of this data set could not be fetched. Put "
+            f"into {manual}: {'; '.join(_description(file, faults) for file in missing)}."
         )
     return [
-        _unpacked(dl_manager, source, path) if source.folder and path.is_file() else path
-        for source, path in zip(sources, found, strict=True)
+        _unpacked(dl_manager, file, path) if file.folder and path.is_file() else path
+        for file, path in zip(files, paths, strict=True)
     ]
 
 
-def _description(source, faults):
-    places = " or ".join(f"{url} ({faults[url]})" for url in source.urls) or source.origin
-    unpacked = f", or {source.folder} that it holds" if source.folder else ""
-    return f"{source.name}{unpacked}, from {places}"
+def _description(file, faults):
+    places = " or ".join(f"{url} ({faults[url]})" for url in file.urls) or file.origin
+    unpacked = f", or {file.folder} that it holds" if file.folder else ""
+    return f"{file.name}{unpacked}, from {places}"
 
 
 def _manual_dir(dl_manager):
@@ -102,14 +106,15 @@ def _manual_dir(dl_manager):
         return Path(dl_manager._manual_dir)
 
 
-def _in(manual, source):
-    if not source.folder:
-        return manual / source.name if (manual / source.name).is_file() else None
-    root = _root(manual, source.folder, deep="/" in source.folder)
-    if root:
-        return root
-    stems = [source.name.removesuffix(suffix) for suffix in _SUFFIXES]
-    names = [source.name, *(min(stems, key=len) + suffix for suffix in _SUFFIXES)]
+def _in(manual, file):
+    """Where a file lies in the manual folder, packed or unpacked; None if nowhere."""
+    names = [file.name]
+    if file.folder:
+        root = _root(manual, file.folder, deep="/" in file.folder)
+        if root:
+            return root
+        stem = min((file.name.removesuffix(suffix) for suffix in _SUFFIXES), key=len)
+        names += [stem + suffix for suffix in _SUFFIXES]
     return next((manual / name for name in names if (manual / name).is_file()), None)
 
 
@@ -125,23 +130,24 @@ def _root(place, folder, deep=True):
     return next((root for root in (place, *above, *inside) if (root / folder).is_dir()), None)
 
 
-def _kept(dl_manager, source):
+def _fetched_before(dl_manager, file):
     """A file that was fetched before, perhaps for another data set; TFDS notes its address."""
     for info in sorted(Path(dl_manager.download_dir).glob("*/*.INFO")):
         path = info.with_suffix("")
-        if path.is_file() and {*source.urls} & {*json.loads(info.read_text()).get("urls", ())}:
+        if path.is_file() and {*file.urls} & {*json.loads(info.read_text()).get("urls", ())}:
             return path
     return None
 
 
-def faults_of(urls):
+def faults_of(urls: Sequence[str]) -> dict[str, str]:
     """Asks all addresses at once; returns for each what is wrong with it, empty if nothing is."""
-    answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
 
     def ask(url):
         try:
             with requests.get(url, stream=True, timeout=PATIENCE) as response:
                 answers.put((url, "" if response.ok else f"HTTP {response.status_code}"))
+        # Besides its own errors, `requests` lets through those of the libraries below it.
         except Exception:
             answers.put((url, "no connection"))
 
@@ -150,32 +156,31 @@ def faults_of(urls):
         threading.Thread(target=ask, args=[url], daemon=True).start()
     until = time.monotonic() + PATIENCE
     faults = dict.fromkeys(urls, "no answer")
-    try:
+    with suppress(queue.Empty):
         for _ in urls:
             url, fault = answers.get(timeout=max(0, until - time.monotonic()))
             faults[url] = fault
-    except queue.Empty:
-        pass
     return faults
 
 
-def _fetched(dl_manager, source, faults):
+def _fetch(dl_manager, file, faults):
     """Fetches from the first address that keeps its promise; enters what is wrong with others."""
-    for url in source.urls:
+    for url in file.urls:
         if faults[url]:
             continue
         try:
             path = Path(dl_manager.download(url))
         except download_manager.NonMatchingChecksumError:
             faults[url] = "not the published file"
-        except Exception as error:  # Whatever is wrong with a mirror, the next may do.
-            faults[url] = (str(error).splitlines() or [type(error).__name__])[0]
+        # TFDS raises errors of many libraries. Whatever is wrong with a mirror, the next may do.
+        except Exception as error:
+            faults[url] = first_line(error)
         else:
-            if not source.digests or _digests(path) & {*source.digests}:
+            if not file.digests or _digests(path) & {*file.digests}:
                 return path
             faults[url] = "not the published file"
-            for file in (path, path.with_name(f"{path.name}.INFO")):
-                file.unlink()
+            for fetched in (path, path.with_name(f"{path.name}.INFO")):
+                fetched.unlink()
     return None
 
 
@@ -187,7 +192,7 @@ def _digests(path):
     return digests
 
 
-def _unpacked(dl_manager, source, path):
+def _unpacked(dl_manager, file, path):
     """Unpacks an archive by what it is, once, not by its name as TFDS does."""
     state = path.stat()
     # Another file of that name is another folder. A copy may bring its old time along, but not
@@ -203,12 +208,12 @@ def _unpacked(dl_manager, source, path):
                 with _archive(path) as archive:
                     archive.extractall(inside)
             except _FAULTS as error:
-                reason = str(error).partition("\n")[0].rstrip(":")
+                reason = first_line(error).rstrip(":")
                 raise UserError(f"{path}: cannot be unpacked ({reason}).") from error
             os.rename(inside, target)
-    root = _root(target, source.folder)
+    root = _root(target, file.folder)
     if root is None:
-        raise UserError(f"{path}: holds no {source.folder}.")
+        raise UserError(f"{path}: holds no {file.folder}.")
     return root
 
 

@@ -1,13 +1,15 @@
 """What the TFDS builders of photos with label maps have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.images import read_image, read_size
+from fcn_keras.data.files.masks import check_sizes
 from fcn_keras.errors import UserError
 
 
@@ -16,44 +18,64 @@ def photo_info(
     description: str,
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
+    features: Mapping[str, tfds.features.FeatureConnector] | None = None,
+    heads: Mapping[str, Sequence[str]] | None = None,
+    homepage: str | None = None,
 ) -> tfds.core.DatasetInfo:
-    """Describes a data set of JPEG photos, each with one label map.
+    """Describes a data set of photos with their label maps.
 
     Args:
         builder: the builder to describe.
         description: what the data set is.
         classes: class names.
         colors: an RGB colour for each class.
-
-    Returns:
-        A `tfds.core.DatasetInfo` with the features `image` uint8 `(H, W, 3)`, `label` uint8
-        `(H, W, 1)` and `id`.
+        features: what an example has beside or in place of `image`, a JPEG uint8 `(H, W, 3)`,
+            `label`, uint8 `(H, W, 1)`, and `id`.
+        heads: the class names of each label map where there are several.
+        homepage: the address of its authors' page.
     """
+    usual = {
+        "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+        "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+        "id": tfds.features.Text(),
+    }
+    metadata = {
+        "classes": list(classes),
+        "colors": [list(map(int, color)) for color in colors],
+        "ignore_label": IGNORE_LABEL,
+    }
+    if heads:
+        metadata["heads"] = {head: list(names) for head, names in heads.items()}
     return tfds.core.DatasetInfo(
         builder=builder,
         description=description,
-        features=tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-                "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-                "id": tfds.features.Text(),
-            }
-        ),
+        homepage=homepage,
+        features=tfds.features.FeaturesDict(usual | dict(features or {})),
         supervised_keys=("image", "label"),
         disable_shuffling=True,
-        metadata=tfds.core.MetadataDict(
-            {
-                "classes": list(classes),
-                "colors": [list(map(int, color)) for color in colors],
-                "ignore_label": IGNORE_LABEL,
-            }
-        ),
+        metadata=tfds.core.MetadataDict(metadata),
     )
 
 
-def photo_example(
-    photo: Path, mask: Path, label: np.ndarray, num_classes: int
-) -> dict[str, object]:
+def photo_examples(
+    pairs: Iterable[tuple[Path, Path]],
+    read_mask: Callable[[Path], np.ndarray],
+    num_classes: int,
+    first: int = 0,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Makes numbered records of photos and their label maps, see `photo_example`.
+
+    Args:
+        pairs: a photo and the file of its label map each.
+        read_mask: reads such a file: uint8 `(H, W)`, class ids and 255.
+        num_classes: how many classes there are.
+        first: the number of the first record.
+    """
+    for number, (photo, mask) in enumerate(pairs, first):
+        yield number, photo_example(photo, mask, read_mask(mask), num_classes)
+
+
+def photo_example(photo: Path, mask: Path, label: np.ndarray, num_classes: int) -> dict[str, Any]:
     """Makes a record of a photo, whose file goes into it as it is, and its label map.
 
     Args:
@@ -65,13 +87,7 @@ def photo_example(
     Raises:
         UserError: if the photo or the label map is not right; names the files.
     """
-    size = read_size(photo)
-    if size != label.shape:
-        raise UserError(
-            "An image and its mask must have one size. Received: "
-            f"{photo} of {size[1]}x{size[0]} and "
-            f"{mask} of {label.shape[1]}x{label.shape[0]} (width x height)."
-        )
+    check_sizes(photo, read_size(photo), mask, label.shape)
     strange = label[(label >= num_classes) & (label != IGNORE_LABEL)]
     if strange.size:
         raise UserError(

@@ -8,25 +8,25 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from fcn_keras.data.files.matlab import read_label, read_mat
+from fcn_keras.data.files.matlab import read_label, read_variable
 from fcn_keras.data.palette import voc_palette
-from fcn_keras.data.tfds.builders.downloads import Source, locate
-from fcn_keras.data.tfds.builders.nyudv2 import about
-from fcn_keras.data.tfds.builders.photos import photo_example
+from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
+from fcn_keras.data.tfds.builders.nyudv2 import reference
+from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
 from fcn_keras.errors import UserError
 
 _DESCRIPTION = """
 NYUDv2: 1449 rooms in colour and depth, labelled with the 40 classes of Gupta et al. (2013).
 """
 
-PACKED = Source(
+PACKED = OriginalFile(
     "nyud.tar.gz", ("http://dl.caffe.berkeleyvision.org/nyud.tar.gz",), folder="data/images"
 )
-OFFICIAL = Source(
+OFFICIAL = OriginalFile(
     "nyu_depth_v2_labeled.mat",
     ("http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/nyu_depth_v2_labeled.mat",),
 )
-MAPPING = Source(
+MAPPING = OriginalFile(
     "classMapping40.mat",
     ("https://raw.githubusercontent.com/ankurhanda/nyuv2-meta-data/master/classMapping40.mat",),
     digests=("e377c88729dd63af81205ac9a8634a19",),
@@ -63,7 +63,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Either {PACKED.name} from {PACKED.urls[0]}, or the folder that it holds; or {OFFICIAL.name} from
     {OFFICIAL.urls[0]} with {MAPPING.name} from {MAPPING.urls[0]}.
@@ -84,7 +83,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ]
 
     # Numbers of images, from 1.
-    SPLITS = {"train": about.TRAINVAL, "validation": about.TEST}
+    SPLITS = {"train": reference.TRAINVAL, "validation": reference.TEST}
 
     def _info(self):
         kinds = {
@@ -95,27 +94,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 shape=(None, None, 1), dtype=np.uint16, encoding=tfds.features.Encoding.ZLIB
             ),
         }
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=_DESCRIPTION,
+        return photo_info(
+            self,
+            _DESCRIPTION,
+            reference.CLASSES,
+            # Without black, which looks like nothing.
+            voc_palette(len(reference.CLASSES) + 1)[1:].tolist(),
+            features={name: kinds[name] for name in self.builder_config.features},
             homepage="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
-            features=tfds.features.FeaturesDict(
-                {
-                    **{name: kinds[name] for name in self.builder_config.features},
-                    "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-                    "id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            disable_shuffling=True,
-            metadata=tfds.core.MetadataDict(
-                {
-                    "classes": list(about.CLASSES),
-                    # Without black, which looks like nothing.
-                    "colors": voc_palette(len(about.CLASSES) + 1)[1:].tolist(),
-                    "ignore_label": 255,
-                }
-            ),
         )
 
     def _split_generators(self, dl_manager):
@@ -130,23 +116,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _find(self, dl_manager):
         """Chooses what to read: a file that is at hand, or else one that can be fetched."""
-        if "hha" in self.builder_config.features.values():
+        ways = [(self._read_packed, [PACKED]), (self._read_official, [OFFICIAL, MAPPING])]
+        needs_hha = "hha" in self.builder_config.features.values()
+        if needs_hha:
+            ways = ways[:1]
+        at_hand = [way for way in ways if _is_at_hand(dl_manager, way[1][0])]
+        faults = []
+        for read, files in at_hand[:1] or ways:
             try:
-                return self._read_packed, locate(dl_manager, [PACKED])
+                return read, locate(dl_manager, files)
             except UserError as error:
-                raise UserError(f"HHA comes with {PACKED.name} only: {error}") from error
-        if root := _at_hand(dl_manager, PACKED):
-            return self._read_packed, [root]
-        if path := _at_hand(dl_manager, OFFICIAL):
-            return self._read_official, [path, *locate(dl_manager, [MAPPING])]
-        try:
-            return self._read_packed, locate(dl_manager, [PACKED])
-        except UserError as error:
-            fault = str(error)
-        try:
-            return self._read_official, locate(dl_manager, [OFFICIAL, MAPPING])
-        except UserError as error:
-            raise UserError(f"{fault} Or instead of it: {error}") from error
+                faults.append(str(error))
+        message = " Or instead of it: ".join(faults)
+        raise UserError(f"HHA comes with {PACKED.name} only: {message}" if needs_hha else message)
 
     def _read_packed(self, root, numbers):
         for number in numbers:
@@ -159,8 +141,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 if not path.is_file():
                     raise UserError(f"{path}: is missing.")
             mask = root / "segmentation" / f"{stem}.mat"
-            label = _encode(read_label(mask, "segmentation", 0, len(about.CLASSES)))
-            example = photo_example(files["image"], mask, label, len(about.CLASSES))
+            label = _encode(read_label(mask, "segmentation", 0, len(reference.CLASSES)))
+            example = photo_example(files["image"], mask, label, len(reference.CLASSES))
             if "hha" in files:
                 example["hha"] = files["hha"].read_bytes()
             if "depth" in files:
@@ -192,18 +174,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 yield number, example
 
 
-def _at_hand(dl_manager, source):
+def _is_at_hand(dl_manager, file):
     try:
-        return locate(dl_manager, [replace(source, urls=())])[0]
+        locate(dl_manager, [replace(file, urls=())])
     except UserError:
-        return None
+        return False
+    return True
 
 
 def _read_mapping(path: Path):
     """The class, 1 to 40, of each of the official file's labels; 0 is void in both."""
-    classes = read_mat(path, "mapClass").ravel()
-    names = [str(name.item()) for name in read_mat(path, "className").ravel()]
-    if names != list(about.CLASSES) or classes.min() < 1 or classes.max() > len(names):
+    classes = read_variable(path, "mapClass").ravel()
+    names = [str(name.item()) for name in read_variable(path, "className").ravel()]
+    if names != list(reference.CLASSES) or classes.min() < 1 or classes.max() > len(names):
         raise UserError(f"{path}: does not map to the 40 classes; fetch it from {MAPPING.urls[0]}.")
     return np.concatenate([[0], classes])
 

@@ -4,11 +4,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.matlab import read_label
-from fcn_keras.data.folders.voc_devkit import photo_path, read_list
+from fcn_keras.data.folders.voc_devkit import photo_and_mask, read_list
 from fcn_keras.data.palette import voc_palette
-from fcn_keras.data.tfds.builders.downloads import Source, locate
-from fcn_keras.data.tfds.builders.pascal_context import about
-from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
+from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
+from fcn_keras.data.tfds.builders.pascal_context import reference
+from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
 from fcn_keras.errors import UserError
 
 _DESCRIPTION = """
@@ -16,7 +16,7 @@ PASCAL-Context: 10103 images of PASCAL VOC 2010 with a label on every pixel, her
 most frequent classes or background.
 """
 
-IMAGES = Source(
+IMAGES = OriginalFile(
     "VOCtrainval_03-May-2010.tar",
     ("http://host.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar",),
     folder="VOCdevkit/VOC2010",
@@ -25,7 +25,7 @@ IMAGES = Source(
         "1af4189cbe44323ab212bff7afbc7d0f55a267cc191eb3aac911037887e5c7d4",
     ),
 )
-LABELS = Source(
+LABELS = OriginalFile(
     "trainval.tar.gz",
     (
         "https://cs.stanford.edu/~roozbeh/pascal-context/trainval.tar.gz",
@@ -51,15 +51,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     {IMAGES.name} from {IMAGES.urls[0]}, or unpacked as {IMAGES.folder}; and {LABELS.name} from
     {LABELS.urls[0]}, or unpacked as {LABELS.folder}.
     """
 
     def _info(self):
-        colors = voc_palette(len(about.CLASSES)).tolist()
-        return photo_info(self, _DESCRIPTION, about.CLASSES, colors)
+        colors = voc_palette(len(reference.CLASSES)).tolist()
+        return photo_info(self, _DESCRIPTION, reference.CLASSES, colors)
 
     def _split_generators(self, dl_manager):
         images, labels = locate(dl_manager, [IMAGES, LABELS])
@@ -75,9 +74,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return splits
 
     def _generate_examples(self, devkit, labels, ids):
-        classes = np.zeros(about.LABELS + 1, "uint8")
-        classes[list(about.VALUES.values())] = np.arange(1, len(about.CLASSES))
-        for index, id in enumerate(ids):
-            mask = labels / f"{id}.mat"
-            label = classes[read_label(mask, "LabelMap", 0, about.LABELS)]
-            yield index, photo_example(photo_path(devkit, id), mask, label, len(about.CLASSES))
+        classes = np.zeros(reference.LABELS + 1, "uint8")
+        classes[list(reference.VALUES.values())] = np.arange(1, len(reference.CLASSES))
+
+        def read(mask):
+            return classes[read_label(mask, "LabelMap", 0, reference.LABELS)]
+
+        pairs = [(photo_and_mask(devkit, id)[0], labels / f"{id}.mat") for id in ids]
+        return photo_examples(pairs, read, len(reference.CLASSES))

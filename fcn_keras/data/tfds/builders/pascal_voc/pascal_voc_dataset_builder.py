@@ -3,11 +3,11 @@
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.masks import read_mask
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, mask_path, photo_path, read_ids
+from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, photo_and_mask, read_ids
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import locate
 from fcn_keras.data.tfds.builders.pascal_voc.archives import ARCHIVES
-from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
+from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
 
 _DESCRIPTION = """
 PASCAL Visual Object Classes: photos with label maps of 20 classes of objects and background. The
@@ -32,7 +32,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Either VOCtrainval_25-May-2011.tar (2011) or VOCtrainval_11-May-2012.tar (2012), or the folder
     VOCdevkit that it holds.
@@ -54,9 +53,5 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, devkit, split):
-        for index, id in enumerate(read_ids(devkit, split)):
-            mask = mask_path(devkit, id)
-            yield (
-                index,
-                photo_example(photo_path(devkit, id), mask, read_mask(mask), len(VOC_CLASSES)),
-            )
+        pairs = [photo_and_mask(devkit, id) for id in read_ids(devkit, split)]
+        return photo_examples(pairs, read_mask, len(VOC_CLASSES))

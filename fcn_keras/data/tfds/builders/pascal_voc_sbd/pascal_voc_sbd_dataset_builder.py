@@ -10,7 +10,7 @@ from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import locate
 from fcn_keras.data.tfds.builders.pascal_voc.archives import ARCHIVES
-from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
+from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
 from fcn_keras.data.tfds.builders.sbd import release
 from fcn_keras.errors import UserError
 
@@ -47,7 +47,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     VOCtrainval_25-May-2011.tar (2011) or VOCtrainval_11-May-2012.tar (2012), or the folder
     VOCdevkit that it holds; and benchmark.tgz, or the folder benchmark_RELEASE that it holds.
@@ -65,9 +64,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         year = self.builder_config.name
-        sources = [ARCHIVES[year], release.RELEASE]
-        roots = locate(dl_manager, sources)
-        voc, sbd = (root / source.folder for root, source in zip(roots, sources, strict=True))
+        archives = [ARCHIVES[year], release.RELEASE]
+        roots = locate(dl_manager, archives)
+        voc, sbd = (root / archive.folder for root, archive in zip(roots, archives, strict=True))
         voc_val, sbd_train = voc_devkit.read_ids(voc, "val"), release.read_ids(sbd, "train")
         if year == "2011":
             from_voc, from_sbd = [], sbd_train
@@ -95,10 +94,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, voc, voc_ids, sbd=None, sbd_ids=()):
         """Yields the images that VOC labels, then those that SBD labels."""
-        for index, id in enumerate(voc_ids):
-            mask = voc_devkit.mask_path(voc, id)
-            photo = voc_devkit.photo_path(voc, id)
-            yield index, photo_example(photo, mask, read_mask(mask), len(VOC_CLASSES))
-        for index, id in enumerate(sbd_ids, len(voc_ids)):
-            mask, photo = release.mask_path(sbd, id), release.photo_path(sbd, id)
-            yield index, photo_example(photo, mask, release.read_mask(mask), len(VOC_CLASSES))
+        pairs = [voc_devkit.photo_and_mask(voc, id) for id in voc_ids]
+        yield from photo_examples(pairs, read_mask, len(VOC_CLASSES))
+        pairs = [release.photo_and_mask(sbd, id) for id in sbd_ids]
+        yield from photo_examples(pairs, release.read_mask, len(VOC_CLASSES), len(voc_ids))

@@ -6,12 +6,12 @@ import numpy as np
 
 from fcn_keras.data.files import masks
 from fcn_keras.data.folders.voc_devkit import read_list
-from fcn_keras.data.tfds.builders.downloads import Source
+from fcn_keras.data.tfds.builders.downloads import OriginalFile
 from fcn_keras.errors import UserError
 
 _PATH = "Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz"
 
-RELEASE = Source(
+RELEASE = OriginalFile(
     name="benchmark.tgz",
     urls=(f"https://www2.eecs.berkeley.edu/{_PATH}", f"https://www.eecs.berkeley.edu/{_PATH}"),
     folder="benchmark_RELEASE/dataset",
@@ -25,12 +25,9 @@ def read_ids(dataset: Path, split: str) -> list[str]:
     return read_list(dataset / f"{split}.txt")
 
 
-def photo_path(dataset: Path, id: str) -> Path:
-    return dataset / "img" / f"{id}.jpg"
-
-
-def mask_path(dataset: Path, id: str) -> Path:
-    return dataset / "cls" / f"{id}.mat"
+def photo_and_mask(dataset: Path, id: str) -> tuple[Path, Path]:
+    """Returns where a photo and its label map should be."""
+    return dataset / "img" / f"{id}.jpg", dataset / "cls" / f"{id}.mat"
 
 
 def read_mask(path: Path) -> np.ndarray:

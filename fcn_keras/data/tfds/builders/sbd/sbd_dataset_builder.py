@@ -5,14 +5,8 @@ import tensorflow_datasets as tfds
 from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import locate
-from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
-from fcn_keras.data.tfds.builders.sbd.release import (
-    RELEASE,
-    mask_path,
-    photo_path,
-    read_ids,
-    read_mask,
-)
+from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
+from fcn_keras.data.tfds.builders.sbd import release
 
 _DESCRIPTION = """
 Semantic Boundaries Dataset: label maps of PASCAL VOC's 20 classes and background for 11355 photos
@@ -37,24 +31,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = "benchmark.tgz, or the folder benchmark_RELEASE that it holds."
 
     def _info(self):
         return photo_info(self, _DESCRIPTION, VOC_CLASSES, voc_palette(len(VOC_CLASSES)).tolist())
 
     def _split_generators(self, dl_manager):
-        (root,) = locate(dl_manager, [RELEASE])
-        dataset = root / RELEASE.folder
+        (root,) = locate(dl_manager, [release.RELEASE])
+        dataset = root / release.RELEASE.folder
         return {
             "train": self._generate_examples(dataset, "train"),
             "validation": self._generate_examples(dataset, "val"),
         }
 
     def _generate_examples(self, dataset, split):
-        for index, id in enumerate(read_ids(dataset, split)):
-            mask = mask_path(dataset, id)
-            yield (
-                index,
-                photo_example(photo_path(dataset, id), mask, read_mask(mask), len(VOC_CLASSES)),
-            )
+        pairs = [release.photo_and_mask(dataset, id) for id in release.read_ids(dataset, split)]
+        return photo_examples(pairs, release.read_mask, len(VOC_CLASSES))

@@ -2,6 +2,7 @@
 
 import tensorflow_datasets as tfds
 
+from fcn_keras.data.tfds.builders.photos import photo_info
 from fcn_keras.data.tfds.builders.shapes import scene
 
 _DESCRIPTION = """
@@ -38,31 +39,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
 
     SPLIT_SIZES = {"train": 2000, "validation": 300}
 
     def _info(self):
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=_DESCRIPTION,
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(96, 96, 3), encoding_format="png"),
-                    "label": tfds.features.Image(shape=(96, 96, 1), encoding_format="png"),
-                    "id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            disable_shuffling=True,
-            metadata=tfds.core.MetadataDict(
-                {
-                    "classes": list(scene.CLASSES),
-                    "colors": [list(color) for color in scene.COLORS],
-                    "ignore_label": scene.IGNORE_LABEL,
-                }
-            ),
-        )
+        features = {
+            "image": tfds.features.Image(shape=(96, 96, 3), encoding_format="png"),
+            "label": tfds.features.Image(shape=(96, 96, 1), encoding_format="png"),
+        }
+        return photo_info(self, _DESCRIPTION, scene.CLASSES, scene.COLORS, features)
 
     def _split_generators(self, dl_manager):
         return {split: self._generate_examples(split) for split in self.SPLIT_SIZES}

@@ -5,9 +5,9 @@ import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.matlab import read_label
 from fcn_keras.data.palette import voc_palette
-from fcn_keras.data.tfds.builders.downloads import Source, locate
-from fcn_keras.data.tfds.builders.photos import photo_example
-from fcn_keras.data.tfds.builders.sift_flow import about
+from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
+from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
+from fcn_keras.data.tfds.builders.sift_flow import reference
 from fcn_keras.errors import UserError
 
 _DESCRIPTION = """
@@ -17,13 +17,13 @@ geometric ones.
 
 _SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 
-ARCHIVE = Source(
+ARCHIVE = OriginalFile(
     "SiftFlowDataset.zip",
     ("http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip",),
     folder=f"SemanticLabels/{_SCENES}",
 )
 
-_MAPS = {"SemanticLabels": about.SEMANTIC, "GeoLabels": about.GEOMETRIC}
+_MAPS = {"SemanticLabels": reference.SEMANTIC, "GeoLabels": reference.GEOMETRIC}
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -44,47 +44,34 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     {ARCHIVE.name} from {ARCHIVE.urls[0]}, or its folders Images, SemanticLabels and GeoLabels.
     """
 
-    TEST = about.TEST
+    TEST = reference.TEST
     TRAIN_SIZE = 2486
 
     def _info(self):
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=_DESCRIPTION,
+        # OpenCV reads a PNG of two channels as one of four.
+        label = tfds.features.Tensor(
+            shape=(None, None, 2), dtype=np.uint8, encoding=tfds.features.Encoding.ZLIB
+        )
+        return photo_info(
+            self,
+            _DESCRIPTION,
+            reference.SEMANTIC,
+            # Without black, which looks like nothing.
+            voc_palette(len(reference.SEMANTIC) + 1)[1:].tolist(),
+            features={"label": label},
+            heads={"sem": reference.SEMANTIC, "geo": reference.GEOMETRIC},
             homepage="https://www.cs.unc.edu/~jtighe/Papers/ECCV10/",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-                    # OpenCV reads a PNG of two channels as one of four.
-                    "label": tfds.features.Tensor(
-                        shape=(None, None, 2), dtype=np.uint8, encoding=tfds.features.Encoding.ZLIB
-                    ),
-                    "id": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            disable_shuffling=True,
-            metadata=tfds.core.MetadataDict(
-                {
-                    "classes": list(about.SEMANTIC),
-                    # Without black, which looks like nothing.
-                    "colors": voc_palette(len(about.SEMANTIC) + 1)[1:].tolist(),
-                    "heads": {"sem": list(about.SEMANTIC), "geo": list(about.GEOMETRIC)},
-                    "ignore_label": 255,
-                }
-            ),
         )
 
     def _split_generators(self, dl_manager):
         (root,) = locate(dl_manager, [ARCHIVE])
         folder = root / "Images" / _SCENES
         images = {path.stem: path for path in sorted(folder.glob("*.jpg"))}
-        train = [stem for stem in images if stem not in {*self.TEST, *about.WITHOUT_LABELS}]
+        train = [stem for stem in images if stem not in {*self.TEST, *reference.WITHOUT_LABELS}]
         absent = [stem for stem in self.TEST if stem not in images]
         if absent or len(train) < self.TRAIN_SIZE:
             raise UserError(

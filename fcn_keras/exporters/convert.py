@@ -12,9 +12,10 @@ import numpy as np
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import load_network
 from fcn_keras.models.fcn import build
+from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import ALEXNET, VARIANTS
 from fcn_keras.models.weights.published import is_foreign, read_weights
-from fcn_keras.models.weights.source import Source, preprocessing_of
+from fcn_keras.models.weights.starts import PublishedFile
 from fcn_keras.models.weights.transplant import matched
 from fcn_keras.system.files import written_whole
 
@@ -113,8 +114,8 @@ def _stand_in(source, variant, num_classes, width, input_mean):
             f"--variant: must say what {source} is: one of {', '.join(VARIANTS)}. "
             f"Received: {variant}."
         )
-    trained = Source(source, variant)
-    blobs = trained.blobs
+    start = PublishedFile(Path(source), variant)
+    blobs = start.blobs
     scores = {name: blob[0].shape for name, blob in blobs.items() if name.startswith("score_fr")}
     if not scores:
         raise UserError(
@@ -135,8 +136,8 @@ def _stand_in(source, variant, num_classes, width, input_mean):
         weights=None,
         width=width,
         geometry="paper",
-        input_mean=trained.mean if input_mean is None else input_mean,
-        input_std=trained.std,
+        input_mean=start.mean if input_mean is None else input_mean,
+        input_std=start.std,
     )
     for layer, arrays in matched(blobs, model, source):
         layer.save_own_variables = partial(_save_arrays, arrays)

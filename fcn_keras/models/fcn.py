@@ -1,5 +1,6 @@
 """FCN-32s, FCN-16s and FCN-8s, section 4 of arXiv 1411.4038, as Keras models."""
 
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,7 +13,7 @@ from fcn_keras.models.head import Head, crop_to, late_fusion
 from fcn_keras.models.layers import Feature, preprocess
 from fcn_keras.models.trunks import alexnet_trunk, vgg16_trunk
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
-from fcn_keras.models.weights.source import Source
+from fcn_keras.models.weights.starts import choose_start
 
 
 def build(
@@ -100,9 +101,9 @@ def build(
     channels = 6 if variant == COLOR_HHA else 3
     input_shape = tuple(input_shape or (None, None, channels))
     _check(variant, heads, input_shape, channels, geometry, output_stride, width)
-    source = Source(weights, variant, width)
-    mean = source.mean if input_mean is None else tuple(input_mean)
-    std = source.std if input_std is None else input_std
+    start = choose_start(weights, variant, width)
+    mean = start.mean if input_mean is None else tuple(input_mean)
+    std = start.std if input_std is None else input_std
     if len(mean) != channels:
         raise UserError(
             f"`input_mean` must be {channels} numbers. Received: {mean}."
@@ -112,40 +113,44 @@ def build(
         )
 
     image = keras.Input(input_shape, name="image")
-    pixels = Feature(image, IMAGE)
-    # A random start of 134 million numbers takes seconds and a gigabyte: not where they are read.
-    initializer = "zeros" if source.whole else "he_normal"
-    options = dict(
+    trunks = _trunks(
+        variant,
+        image,
+        mean,
+        std,
+        geometry,
+        output_stride,
         width=width,
         dropout=dropout,
-        initializer=initializer,
+        # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
+        initializer="he_normal" if start.random else "zeros",
         elide_padding=elide_padding,
-        source=pixels,
     )
-    if variant == ALEXNET:
-        trunk = alexnet_trunk(preprocess(image, mean, std), **options)
-    elif variant == COLOR_HHA:
-        options |= dict(geometry=geometry)
-        color = preprocess(image[..., :3], mean[:3], std, name="normalizecolor")
-        hha = preprocess(image[..., 3:], mean[3:], std, flip=False, name="normalizehha")
-        color = vgg16_trunk(color, suffix="color", **options)
-        hha = vgg16_trunk(hha, suffix="hha", **options)
-    else:
-        options |= dict(geometry=geometry, output_stride=output_stride)
-        trunk = vgg16_trunk(preprocess(image, mean, std, flip=variant != HHA), **options)
-
     outputs = {}
     for key, classes in heads.items():
         head = Head(classes, learn_upsampling, f"_{key}" if key else "")
         if variant == COLOR_HHA:
-            score = late_fusion(color, hha, head)
+            score = late_fusion(*trunks, head)
         else:
-            score = scores(variant, trunk, head)
-        score = crop_to(score, pixels).tensor
+            score = scores(variant, *trunks, head)
+        score = crop_to(score, Feature(image, IMAGE)).tensor
         outputs[key] = layers.Identity(dtype="float32", name=f"score{head.suffix}")(score)
     model = keras.Model(image, outputs.get("", outputs), name=name or variant)
-    source.fill(model, output_stride)
+    # A dilated network upsamples by another factor; its kernel stays bilinear.
+    start.fill(model, skip={"upscore"} if output_stride != 32 else ())
     return model
+
+
+def _trunks(variant, image, mean, std, geometry, output_stride, **options):
+    """The trunks of a network, on the preprocessed image: two where it sees colours and depth."""
+    if variant == ALEXNET:
+        return [alexnet_trunk(preprocess(image, mean, std), **options)]
+    vgg16 = partial(vgg16_trunk, geometry=geometry, output_stride=output_stride, **options)
+    if variant != COLOR_HHA:
+        return [vgg16(preprocess(image, mean, std, flip=variant != HHA))]
+    color = preprocess(image[..., :3], mean[:3], std, name="normalizecolor")
+    hha = preprocess(image[..., 3:], mean[3:], std, flip=False, name="normalizehha")
+    return [vgg16(color, suffix="color"), vgg16(hha, suffix="hha")]
 
 
 def _check(variant, heads, input_shape, channels, geometry, output_stride, width):

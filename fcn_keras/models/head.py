@@ -13,11 +13,9 @@ from fcn_keras.models.trunks import Trunk
 
 def late_fusion(color: Trunk, hha: Trunk, head: "Head") -> Feature:
     """The mean of what two FCN-32s say, one of which looks at the image and one at its depth."""
-    both = [
-        head.score(color.fc7, "score_frcolor").tensor,
-        head.score(hha.fc7, "score_frhha").tensor,
-    ]
-    score = Feature(layers.Average(name="score_fused")(both), color.fc7.grid)
+    both = [head.score(color.fc7, "score_frcolor"), head.score(hha.fc7, "score_frhha")]
+    average = layers.Average(name=f"score_fused{head.suffix}")
+    score = Feature(average([score.tensor for score in both]), color.fc7.grid)
     return head.upsample(score, 32, "upscore")
 
 

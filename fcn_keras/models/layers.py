@@ -1,10 +1,12 @@
 """Feature maps that know where they lie on the image, and the layers that make one of another."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 from keras import layers, ops
 
+from fcn_keras.errors import UserError
 from fcn_keras.models.geometry import IMAGE, Conv, Grid, Pool, Widen
 
 # Local response normalisation over this many channels, with these constants (arXiv 1404.5997
@@ -19,15 +21,21 @@ class Feature(NamedTuple):
     grid: Grid
 
 
-def preprocess(image, mean, std=1.0, flip=True, name="normalize") -> Feature:
+def preprocess(
+    image: keras.KerasTensor,
+    mean: Sequence[float],
+    std: float = 1.0,
+    flip: bool = True,
+    name: str = "normalize",
+) -> Feature:
     """Makes of an image what the weights expect: BGR, less a mean, divided by a number.
 
     Args:
-        image: `keras.KerasTensor` of shape `(N, H, W, 3)`, 0..255.
-        mean: what to subtract, in the order of channels behind the flip.
+        image: `(N, H, W, 3)`, 0..255.
+        mean: what to subtract, in the order that the channels have after the flip.
         std: what to divide by.
         flip: whether to turn RGB into BGR.
-        name: name of the layer that does it.
+        name: name of the layer that subtracts and divides; it begins with `normalize`.
     """
     if flip:
         image = keras.ops.flip(image, axis=-1)
@@ -36,6 +44,19 @@ def preprocess(image, mean, std=1.0, flip=True, name="normalize") -> Feature:
         mean=list(mean), variance=[std**2] * len(mean), dtype="float32", name=name
     )
     return Feature(normalize(image), IMAGE)
+
+
+def preprocessing_of(model: keras.Model) -> tuple[tuple[float, ...], float]:
+    """Returns the BGR mean that a network subtracts, and the number it divides by.
+
+    Raises:
+        UserError: if it is no network of this package.
+    """
+    configs = [layer.get_config() for layer in model.layers if layer.name.startswith("normalize")]
+    if not configs:
+        raise UserError(f"{model.name} is no network of this package: it has no layer normalize.")
+    mean = tuple(number for config in configs for number in config["mean"])
+    return mean, configs[0]["variance"][0] ** 0.5
 
 
 def convolve(

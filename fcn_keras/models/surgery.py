@@ -10,6 +10,7 @@ from keras import layers
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import Bilinear
+from fcn_keras.models.weights.copying import copy_matching
 
 
 def dense_to_conv(kernel: np.ndarray, height: int = 1, width: int = 1) -> np.ndarray:
@@ -183,22 +184,18 @@ def expand_classes(model: keras.Model, num_classes: int, name: str | None = None
         return type(layer).from_config(config)
 
     new = keras.models.clone_model(model, clone_function=cloned)
-    for layer in model.layers:
-        if layer.weights:
-            old = layer.get_weights()
-            target = new.get_layer(layer.name)
-            target.set_weights(_grown(layer, target, old) if layer.name in grow else old)
+    old = {layer.name: layer for layer in model.layers}
+    for grown in copy_matching(old, new):
+        _fill_corner(old[grown], new.get_layer(grown))
     return keras.Model(new.input, new.output, name=name or model.name)
 
 
-def _grown(layer, target, old):
-    shapes = [tuple(weight.shape) for weight in target.weights]
-    grown = [np.zeros(shape, "float32") for shape in shapes]
-    if isinstance(layer, layers.Conv2DTranspose):
-        # Kernels (h, w, out, in): new classes are upsampled bilinearly, and touch no old one.
-        grown[0] = np.array(Bilinear()(shapes[0]))
-        grown[0][:, :, : old[0].shape[2], : old[0].shape[3]] = old[0]
-    else:
-        grown[0][..., : old[0].shape[-1]] = old[0]
-        grown[1][: len(old[1])] = old[1]
-    return grown
+def _fill_corner(old, new):
+    """Puts the weights of a layer into one for more classes, before what is new in it."""
+    weights = [np.zeros(weight.shape, "float32") for weight in new.weights]
+    if isinstance(new, layers.Conv2DTranspose):
+        # New classes are upsampled bilinearly, and touch no old one.
+        weights[0] = np.array(Bilinear()(new.kernel.shape))
+    for weight, values in zip(weights, old.get_weights(), strict=True):
+        weight[tuple(map(slice, values.shape))] = values
+    new.set_weights(weights)

@@ -19,7 +19,6 @@ class Trunk(NamedTuple):
     In VGG16 they have strides 8, 16 and 32.
     """
 
-    image: Feature
     fc7: Feature
     pool4: Feature | None = None
     pool3: Feature | None = None
@@ -59,14 +58,13 @@ def follow(
 
 def vgg16_trunk(
     image: Feature,
-    geometry="paper",
-    output_stride=32,
-    width=1.0,
-    dropout=0.5,
-    suffix="",
-    initializer="he_normal",
-    elide_padding=True,
-    source: Feature | None = None,
+    geometry: str = "paper",
+    output_stride: int = 32,
+    width: float = 1.0,
+    dropout: float = 0.5,
+    suffix: str = "",
+    initializer: str = "he_normal",
+    elide_padding: bool = True,
 ) -> Trunk:
     """Builds VGG16 as a fully convolutional trunk, from the image to fc7.
 
@@ -85,15 +83,13 @@ def vgg16_trunk(
         initializer: how kernels start.
         elide_padding: whether to compute what becomes of the image's padding once, and to
             repeat it, where it is the same in every row: the same maps from pool3 on.
-        source: the image as it came in, which scores are cropped to; `image` if not given.
 
     Returns:
         A `Trunk` of the maps that FCN-32s, FCN-16s and FCN-8s score.
     """
-    layers = vgg16_layers(geometry, output_stride, width, elide_padding, suffix)
-    maps = follow(layers, image, dropout, initializer)
-    fc7, pool4, pool3 = (maps[f"{name}{suffix}"] for name in ("fc7", "pool4", "pool3"))
-    return Trunk(source or image, fc7, pool4, pool3)
+    trunk = vgg16_layers(geometry, output_stride, width, elide_padding, suffix)
+    maps = follow(trunk, image, dropout, initializer)
+    return Trunk(*(maps[f"{name}{suffix}"] for name in Trunk._fields))
 
 
 def alexnet_trunk(
@@ -102,7 +98,6 @@ def alexnet_trunk(
     dropout: float = 0.5,
     initializer: str = "he_normal",
     elide_padding: bool = True,
-    source: Feature | None = None,
 ) -> Trunk:
     """Builds CaffeNet as a fully convolutional trunk, from the image to fc7.
 
@@ -115,10 +110,9 @@ def alexnet_trunk(
         initializer: how kernels start.
         elide_padding: whether to compute what becomes of the image's padding once, and to
             repeat it behind pool1.
-        source: the image as it came in, which scores are cropped to; `image` if not given.
 
     Returns:
         A `Trunk` of the map that FCN-AlexNet scores, at stride 32.
     """
     maps = follow(alexnet_layers(width, elide_padding), image, dropout, initializer)
-    return Trunk(source or image, maps["fc7"])
+    return Trunk(maps["fc7"])

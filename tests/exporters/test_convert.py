@@ -11,7 +11,7 @@ from helpers.caffe_nets import NETS, random_blobs
 from helpers.networks import photo, photo_for, small
 
 from fcn_keras import build
-from fcn_keras.models.weights.source import preprocessing_of
+from fcn_keras.models.layers import preprocessing_of
 
 CLASSES, SEED = 5, 3
 WIDTHS = {variant: 1 / 16 if variant == "fcn-alexnet" else 1 / 32 for variant in NETS}

@@ -33,8 +33,9 @@ from fcn_keras import FCN8s, FCN16s, FCN32s, UserError
 from fcn_keras.exporters.convert import convert
 from fcn_keras.models.geometry import IMAGE
 from fcn_keras.models.layers import Feature
+from fcn_keras.models.trunks import vgg16_trunk
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA, VARIANTS
-from fcn_keras.models.weights import imagenet as vgg
+from fcn_keras.models.weights.imagenet import IMAGENET_FILE, IMAGENET_MD5, IMAGENET_URL
 
 PUBLISHED_PARAMETERS = {"fcn32s": 136_152_917, "fcn16s": 134_815_994, "fcn8s": 134_489_759}
 
@@ -180,8 +181,7 @@ def test_preprocessing_of_a_random_start():
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_grids_of_the_trunk(geometry):
     image = keras.Input((None, None, 3))
-    trunk = vgg.vgg16_trunk(Feature(image, IMAGE), geometry, width=WIDTH)
-    assert trunk.image == (image, IMAGE)
+    trunk = vgg16_trunk(Feature(image, IMAGE), geometry, width=WIDTH)
     for name, found in (("pool3", trunk.pool3), ("pool4", trunk.pool4), ("drop7", trunk.fc7)):
         assert found.grid.stride == STRIDES[name]
         assert found.grid.shift == Fraction(SHIFTS[geometry][name])
@@ -512,9 +512,9 @@ def test_weights_of_the_full_classifier(tmp_path):
     "reason",
     [
         # What Keras says without a network, and after half a download.
-        f"URL fetch failure on {vgg.IMAGENET_URL}: None -- [Errno -2] Name or service not known",
+        f"URL fetch failure on {IMAGENET_URL}: None -- [Errno -2] Name or service not known",
         "Incomplete or corrupted file detected. The md5 file hash does not match the provided "
-        f"value of {vgg.IMAGENET_MD5}.",
+        f"value of {IMAGENET_MD5}.",
     ],
 )
 def test_imagenet_weights_without_network(reason, tmp_path, monkeypatch):
@@ -528,9 +528,9 @@ def test_imagenet_weights_without_network(reason, tmp_path, monkeypatch):
     message = str(error.value)
     assert reason in message
     # What to download, how to check it, where to put it, and what to do without it.
-    assert vgg.IMAGENET_URL in message
-    assert vgg.IMAGENET_MD5 in message
-    assert str(tmp_path / "models" / vgg.IMAGENET_FILE) in message
+    assert IMAGENET_URL in message
+    assert IMAGENET_MD5 in message
+    assert str(tmp_path / "models" / IMAGENET_FILE) in message
     assert "small" in message
     assert "\n" not in message
 

@@ -5,7 +5,7 @@ import pytest
 from helpers.networks import outputs_of, photo, scatter_scores, small
 
 from fcn_keras import UserError
-from fcn_keras.models.weights.source import preprocessing_of
+from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training.initial_network import make_network
 

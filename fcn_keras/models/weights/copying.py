@@ -1,11 +1,15 @@
 """Weights from one network to another, layer by layer."""
 
+from collections.abc import Mapping
+
 import keras
 
 from fcn_keras.errors import UserError
 
 
-def copy_weights(source: keras.Model, target: keras.Model, names: dict[str, str] | None = None):
+def copy_weights(
+    source: keras.Model, target: keras.Model, names: Mapping[str, str] | None = None
+) -> None:
     """Copies weights layer by layer, by name; nothing is copied unless all of it fits.
 
     Args:
@@ -18,17 +22,40 @@ def copy_weights(source: keras.Model, target: keras.Model, names: dict[str, str]
     """
     if names is None:
         names = {layer.name: layer.name for layer in target.layers if layer.weights}
-    have = {layer.name: layer for layer in source.layers}
+    layers = {layer.name: layer for layer in source.layers}
     faults = []
     for old, new in names.items():
-        wanted = [tuple(w.shape) for w in target.get_layer(new).weights]
-        if old not in have:
+        wanted = _shapes(target.get_layer(new))
+        if old not in layers:
             faults.append(f"{new} is missing")
-            continue
-        found = [tuple(w.shape) for w in have[old].weights]
-        if found != wanted:
-            faults.append(f"{new} has shapes {found}, not {wanted}")
+        elif _shapes(layers[old]) != wanted:
+            faults.append(f"{new} has shapes {_shapes(layers[old])}, not {wanted}")
     if faults:
         raise UserError(f"The weights of {source.name} do not fit: {'; '.join(faults)}.")
     for old, new in names.items():
-        target.get_layer(new).set_weights(have[old].get_weights())
+        target.get_layer(new).set_weights(layers[old].get_weights())
+
+
+def copy_matching(layers: Mapping[str, keras.Layer], target: keras.Model) -> list[str]:
+    """Copies the weights of those layers that a network has too, with the same shapes.
+
+    Args:
+        layers: layer name in `target` -> the layer to copy from.
+        target: the network to copy to.
+
+    Returns:
+        The names of the other layers of `target` that have weights, in their order.
+    """
+    others = []
+    for layer in target.layers:
+        if not layer.weights:
+            continue
+        if layer.name in layers and _shapes(layers[layer.name]) == _shapes(layer):
+            layer.set_weights(layers[layer.name].get_weights())
+        else:
+            others.append(layer.name)
+    return others
+
+
+def _shapes(layer):
+    return [tuple(weight.shape) for weight in layer.weights]

@@ -1,0 +1,188 @@
+"""What a network starts from: a class for each kind of weights, and the choice among them."""
+
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+
+import h5py
+import keras
+from keras import layers
+
+from fcn_keras.errors import UserError, first_line
+from fcn_keras.models.layers import preprocessing_of
+from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
+from fcn_keras.models.weights.copying import copy_weights
+from fcn_keras.models.weights.imagenet import fetch_imagenet, load_classifier
+from fcn_keras.models.weights.keras_files import open_model
+from fcn_keras.models.weights.published import SUFFIXES, is_foreign, read_weights
+from fcn_keras.models.weights.transplant import is_classifier, transplant
+
+# BGR means in grey levels: of Keras' VGG16 weights, and of the reference's networks and CaffeNet.
+IMAGENET_MEAN = (103.939, 116.779, 123.68)
+REFERENCE_MEAN = (104.00699, 116.66877, 122.67892)
+
+# What NYUDv2's HHA images have on average, in their files' own order (nyud_layers.py).
+HHA_MEAN = (132.431, 94.076, 118.477)
+
+# Grey levels of a usual photograph scatter by about this much: dividing by it lets a random
+# start see numbers of order one, which He scaling then carries through all 16 layers.
+RANDOM_START_STD = 64.0
+
+
+class Start:
+    """What the weights of a network start from.
+
+    Attributes:
+        mean: what the weights expect to be subtracted from an image: BGR, HHA, or both.
+        std: what they expect it to be divided by.
+        random: whether kernels start from random numbers; otherwise `fill` sets all of the trunk.
+    """
+
+    random = False
+
+    def __init__(self, variant: str, color_mean: tuple[float, ...] = IMAGENET_MEAN):
+        means = {HHA: HHA_MEAN, COLOR_HHA: (*color_mean, *HHA_MEAN)}
+        self.mean = means.get(variant, color_mean)
+        self.std = 1.0
+
+    def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
+        """Puts the weights into a network; the layers named in `skip` stay as they are."""
+        raise NotImplementedError
+
+
+class RandomStart(Start):
+    """Random kernels, as a network has them when it is built."""
+
+    random = True
+
+    def __init__(self, variant: str):
+        super().__init__(variant)
+        self.std = RANDOM_START_STD
+
+    def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
+        """Leaves the network as it is."""
+
+
+class ClassifierFile(Start):
+    """Keras' own VGG16 with its dense layers, an `.h5` file; layers that score keep their start."""
+
+    def __init__(self, path: Path, variant: str):
+        super().__init__(variant)
+        self.path = path
+
+    def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
+        load_classifier(model, self.path)
+
+
+class KerasFile(Start):
+    """A network of this package in a `.keras` file."""
+
+    def __init__(self, path: Path, variant: str):
+        self.path = path
+        self.model = open_model(path)
+        self.mean, self.std = preprocessing_of(self.model)
+
+    def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
+        different = _scales(self.model) ^ _scales(model)
+        if different:
+            raise UserError(
+                f"{self.path}: holds {self.model.name}, not {model.name}: only one of them has "
+                f"{', '.join(sorted(different))}."
+            )
+        names = [layer.name for layer in model.layers if layer.weights and layer.name not in skip]
+        copy_weights(self.model, model, dict(zip(names, names, strict=True)))
+
+
+class WeightsFile(Start):
+    """The weights alone of a network of this package, a `.weights.h5` file.
+
+    `fcn-keras convert` writes the preprocessing beside them; plain Keras does not.
+    """
+
+    def __init__(self, path: Path, variant: str):
+        super().__init__(variant)
+        self.path = path
+        try:
+            with h5py.File(path, "r") as file:
+                if "fcn_keras_input_mean" in file.attrs:
+                    self.mean = tuple(file.attrs["fcn_keras_input_mean"])
+                    self.std = float(file.attrs["fcn_keras_input_std"])
+        except OSError as error:
+            raise UserError(f"{path}: is no HDF5 file ({first_line(error)}).") from error
+
+    def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
+        try:
+            with warnings.catch_warnings():
+                # Keras lists what it skips, layer by layer, before it raises.
+                warnings.simplefilter("ignore")
+                model.load_weights(self.path)
+        except (ValueError, KeyError) as error:
+            raise UserError(
+                f"{self.path}: holds weights of another network than {model.name} with these "
+                f"classes and this width ({first_line(error)})."
+            ) from error
+
+
+class PublishedFile(Start):
+    """Weights of another framework: of one of these networks, or of the classifier under it.
+
+    Attributes:
+        blobs: the arrays in the file, see `fcn_keras.models.weights.published.read_weights`.
+    """
+
+    def __init__(self, path: Path, variant: str):
+        super().__init__(variant, REFERENCE_MEAN)
+        self.path = path
+        self.blobs = read_weights(path)
+
+    def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
+        transplant(self.blobs, model, self.path, is_classifier(self.blobs), skip)
+
+
+# By what the names of files end in; the first that fits counts.
+_FILES = {".keras": KerasFile, ".weights.h5": WeightsFile, ".h5": ClassifierFile}
+
+
+def choose_start(weights: str | Path | None, variant: str, width: float = 1.0) -> Start:
+    """Returns what a network starts from; files are opened, or fetched, but not yet copied.
+
+    Args:
+        weights, variant, width: see `fcn_keras.build`.
+
+    Raises:
+        UserError: if there are no such weights, or none for this network.
+    """
+    if weights is None:
+        return RandomStart(variant)
+    if weights == "imagenet":
+        if variant == ALEXNET:
+            raise UserError(
+                "`weights='imagenet'` are VGG16's. For fcn-alexnet give the path of "
+                "bvlc_reference_caffenet.caffemodel, or None for random ones."
+            )
+        if width != 1:
+            raise UserError(
+                "`weights='imagenet'` are those of the full VGG16: they need `width=1`. "
+                f"Received: width={width}. Use `weights=None` for a narrow network."
+            )
+        return ClassifierFile(fetch_imagenet(), variant)
+    path = Path(weights)
+    if not path.is_file():
+        raise UserError(
+            "`weights` must be 'imagenet', None, or the path of a file. "
+            f"Received: {str(weights)!r}, which is no file."
+        )
+    if is_foreign(path):
+        return PublishedFile(path, variant)
+    for ending, kind in _FILES.items():
+        if path.name.endswith(ending):
+            return kind(path, variant)
+    raise UserError(
+        "`weights` files end in .keras, .weights.h5, .h5 (Keras' VGG16), "
+        f"{', '.join(SUFFIXES)}. Received: {weights}."
+    )
+
+
+def _scales(model):
+    """The fixed scales of a network, which hold no weights that could be compared."""
+    return {layer.name for layer in model.layers if isinstance(layer, layers.Rescaling)}

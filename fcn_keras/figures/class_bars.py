@@ -2,24 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fcn_keras.data.palette import palette_for
-from fcn_keras.figures.style import (
-    DARK_RIM,
-    FAINT,
-    INK,
-    TITLE,
-    number_or_nan,
-    shortened,
-    style_axes,
-    take_literally,
-)
+from fcn_keras.figures.style import DARK_RIM, FAINT, INK, in_style, shortened
 
 
+@in_style
 def per_class_iu_figure(
     per_class_iu: Mapping[str, float | None],
     colors: Sequence[tuple[int, int, int]],
@@ -38,7 +31,7 @@ def per_class_iu_figure(
     >>> per_class_iu_figure({"cat": 0.7, "dog": None}, [(64, 0, 0), (64, 0, 128)], 0.7)
     """
     names = list(per_class_iu)
-    percent = 100 * np.array([number_or_nan(iu) for iu in per_class_iu.values()])
+    percent = 100 * np.array(list(per_class_iu.values()), float)
     # NaN, of classes that are absent, goes last; equal ones stay in the order of the classes.
     order = np.argsort(-percent, kind="stable")
     figure = Figure(figsize=(8, 1.3 + 0.28 * len(names)), layout="constrained")
@@ -55,7 +48,7 @@ def per_class_iu_figure(
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
     title = "IU by class"
-    mean = 100 * number_or_nan(mean_iu)
+    mean = math.nan if mean_iu is None else 100 * mean_iu
     if math.isfinite(mean):
         # A pale line below keeps the dashes in sight on dark bars.
         axes.axvline(mean, color="white", alpha=0.7, linewidth=2.6, zorder=3)
@@ -64,8 +57,8 @@ def per_class_iu_figure(
     # Room for the number behind a full bar.
     axes.set_xlim(0, 107)
     axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel("IU, %", color=INK)
-    axes.set_title(title, pad=10, **TITLE)
+    axes.set_xlabel("IU, %")
+    axes.set_title(title, pad=10)
     return figure
 
 
@@ -76,8 +69,8 @@ def draw_bars(
     lengths: np.ndarray,
     label: Callable[[float], str],
     label_at: np.ndarray,
-    **style,
-):
+    **style: Any,
+) -> None:
     """Draws a bar for each class, the first at the top, with its length in numbers behind it.
 
     Args:
@@ -89,14 +82,13 @@ def draw_bars(
         label_at: floats `(C,)`, where on the x axis the numbers stand.
         **style: of the numbers, see `matplotlib.text.Text`.
     """
-    style_axes(axes, grid="x")
-    text_style = {"va": "center_baseline", "fontsize": 9}
+    axes.grid(axis="x")
+    text_style: dict[str, Any] = {"va": "center_baseline", "fontsize": 9}
     for row, (color, length, x) in enumerate(zip(colors / 255, lengths, label_at, strict=True)):
         if math.isnan(length):
             axes.text(x, row, "absent", color=FAINT, style="italic", **text_style)
         else:
             axes.barh(row, length, 0.72, color=color, edgecolor=DARK_RIM, linewidth=0.6)
-            axes.text(x, row, label(length), color=INK, **text_style, **style)
+            axes.text(x, row, label(length), **text_style, **style)
     axes.set_yticks(range(len(names)), [shortened(name) for name in names], fontsize=9.5)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    take_literally(axes.get_yticklabels())

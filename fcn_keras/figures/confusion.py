@@ -7,9 +7,10 @@ from matplotlib import colormaps
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from fcn_keras.figures.style import FAINT, INK, TITLE, shortened, take_literally, text_width
+from fcn_keras.figures.style import FAINT, INK, in_style, shortened, text_width
 
 
+@in_style
 def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     """Draws a heat map of a confusion matrix, in percent of the true pixels.
 
@@ -59,9 +60,8 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
         ticks=(0, 1, 5, 20, 50, 100),
     )
     bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=9, labelcolor=INK)
-    bar.set_label("% of the pixels in truth", color=INK)
-    axes.set_title("Confusion", pad=12, **TITLE)
+    bar.set_label("% of the pixels in truth")
+    axes.set_title("Confusion", pad=12)
     return figure
 
 
@@ -82,15 +82,14 @@ def _label_sides(axes, names, totals, font):
     """Names the rows and columns, and says how many pixels each row has."""
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("prediction", color=INK)
-    axes.set_ylabel("truth", color=INK)
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("truth")
     pixels = axes.secondary_yaxis("right")
     pixels.set_yticks(range(len(names)), [_rounded(total) for total in totals])
-    pixels.set_ylabel("pixels in truth", color=INK, labelpad=8)
+    pixels.set_ylabel("pixels in truth", labelpad=8)
     for side in (axes, pixels):
-        side.tick_params(which="both", length=0, labelsize=font, labelcolor=INK)
+        side.tick_params(labelsize=font)
         side.spines[:].set_visible(False)
-    take_literally([*axes.get_xticklabels(), *axes.get_yticklabels()])
 
 
 def _rounded(pixels):

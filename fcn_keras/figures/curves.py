@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from fcn_keras.figures.style import (
@@ -13,10 +14,8 @@ from fcn_keras.figures.style import (
     GREEN,
     INK,
     PURPLE,
-    TITLE,
     VERMILION,
-    number_or_nan,
-    style_axes,
+    in_style,
 )
 
 # A panel is what its axis says, a factor, and its curves: column, name, colour, style, width.
@@ -44,6 +43,7 @@ _PANELS = (
 )
 
 
+@in_style
 def curves_figure(rows: Sequence[Mapping[str, float | None]]) -> Figure:
     """Draws the losses, scores and learning rate of a run, epoch by epoch.
 
@@ -57,20 +57,19 @@ def curves_figure(rows: Sequence[Mapping[str, float | None]]) -> Figure:
 
     >>> curves_figure([{"epoch": 1, "loss": 2.1, "mean_iu": 0.3}])
     """
-    curves = [column for _, _, curves in _PANELS for column, *_ in curves]
+    drawn = [column for _, _, curves in _PANELS for column, *_ in curves]
     table = {
-        column: np.array([number_or_nan(row.get(column)) for row in rows])
-        for column in ("epoch", "images_per_second", "seconds", *curves)
+        column: np.array([row.get(column) for row in rows], float)
+        for column in ("epoch", "images_per_second", "seconds", *drawn)
     }
     epochs, mean_iu, learning_rate = (
         table[column] for column in ("epoch", "mean_iu", "learning_rate")
     )
-    figure = Figure(figsize=(9, 8), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.1)
+    figure = Figure(figsize=(9, 8), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.1))
     panels = figure.subplots(3, 1, sharex=True, height_ratios=[3, 4, 1.4])
     for panel, (label, factor, curves) in zip(panels, _PANELS, strict=True):
-        style_axes(panel)
-        panel.set_ylabel(label, color=INK)
+        panel.grid()
+        panel.set_ylabel(label)
         _draw_curves(panel, table, factor, curves)
 
     loss, scores, rate = panels
@@ -82,7 +81,7 @@ def curves_figure(rows: Sequence[Mapping[str, float | None]]) -> Figure:
         largest = np.nanmax(learning_rate, initial=0)
         rate.set_ylim(bottom=0)
         rate.set_yticks([0, largest], ["0", f"{largest:.4g}"])
-    rate.set_xlabel("epoch", color=INK)
+    rate.set_xlabel("epoch")
     rate.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if np.isfinite(epochs).any():
         first, last = np.nanmin(epochs), np.nanmax(epochs)
@@ -92,11 +91,23 @@ def curves_figure(rows: Sequence[Mapping[str, float | None]]) -> Figure:
     title = "Training"
     if np.isfinite(mean_iu).any():
         best = np.nanargmax(mean_iu)
-        _mark_best(panels, epochs[best], 100 * mean_iu[best])
+        dashes = {"color": "#aaaaaa", "linewidth": 1, "linestyle": (0, (4, 3))}
+        for panel in panels:
+            panel.axvline(epochs[best], zorder=1.9, **dashes)  # below the curves
+        ring = {"markerfacecolor": "none", "markeredgecolor": VERMILION, "markeredgewidth": 1.8}
+        scores.plot(epochs[best], 100 * mean_iu[best], "o", markersize=9, label="best", **ring)
         title = f"Best mean IU on validation: {100 * mean_iu[best]:.1f} % at epoch {epochs[best]:g}"
-    figure.suptitle(title, **TITLE)
-    style = {"transform": rate.transAxes, "va": "top", "linespacing": 1.5}
-    rate.text(1.03, 1, _pace(table), color=FAINT, fontsize=9, **style)
+    figure.suptitle(title)
+    rate.text(
+        1.03,
+        1,
+        _pace(table),
+        transform=rate.transAxes,
+        va="top",
+        color=FAINT,
+        fontsize=9,
+        linespacing=1.5,
+    )
     return figure
 
 
@@ -122,7 +133,6 @@ def _draw_curves(panel, table, factor, curves):
             bbox_to_anchor=(1.01, 1.0),
             frameon=False,
             fontsize=9,
-            labelcolor=INK,
             borderaxespad=0,
             handlelength=2.4,
         )
@@ -140,13 +150,6 @@ def _scale_numbers(panel, values):
         panel.yaxis.set_major_locator(MaxNLocator(6))
     # The usual formatter would put a common factor in a corner of its own, over the title.
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
-
-
-def _mark_best(panels, epoch, mean_iu):
-    for panel in panels:  # below the curves
-        panel.axvline(epoch, color="#aaaaaa", linewidth=1, linestyle=(0, (4, 3)), zorder=1.9)
-    ring = {"markerfacecolor": "none", "markeredgecolor": VERMILION, "markeredgewidth": 1.8}
-    panels[1].plot(epoch, mean_iu, "o", markersize=9, label="best", **ring)
 
 
 def _pace(table):

@@ -11,9 +11,10 @@ from fcn_keras.data.findings import Inspection
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.class_bars import draw_bars
 from fcn_keras.figures.pages import Legend, colorize_truth, place_picture, thinned, write_text
-from fcn_keras.figures.style import INK, TITLE, shortened, take_literally
+from fcn_keras.figures.style import in_style, shortened
 
 
+@in_style
 def contact_sheet_figure(dataset: Dataset, split: str, count: int) -> Figure:
     """Draws images of a data set beside their label maps, with a legend.
 
@@ -37,13 +38,12 @@ def contact_sheet_figure(dataset: Dataset, split: str, count: int) -> Figure:
     columns = min(3, count)
     cell = 2 * width + gap
     total_width = columns * cell + (columns - 1) * space + 2 * margin
-    # Pictures fit into a box, and are at least a line high and wide.
+    # Very high pictures are made narrower instead, and very flat ones are a line high.
     scales = [min(width / w, 1.5 * width / h) for h, w in (x.shape for x in label_maps)]
     sizes = [
         np.maximum(0.1, scale * np.array(label.shape))
         for scale, label in zip(scales, label_maps, strict=True)
     ]
-    # A row is as high as the highest in it; very high ones are made narrower instead.
     row_heights = [
         max(height for height, _ in sizes[i : i + columns]) for i in range(0, count, columns)
     ]
@@ -73,6 +73,7 @@ def contact_sheet_figure(dataset: Dataset, split: str, count: int) -> Figure:
     return figure
 
 
+@in_style
 def frequencies_figure(inspection: Inspection) -> Figure:
     """Draws a bar chart of how frequent the classes of a data set are, a panel for each split.
 
@@ -103,9 +104,8 @@ def frequencies_figure(inspection: Inspection) -> Figure:
             label_at=np.where(np.isnan(share), 1.25 * left, 1.15 * share)[order],
         )
         void = 100 * inspection.void(split)
-        axes.set_title(f"{split}, void {void:.2g} %", color=INK, fontsize=10)
-        axes.set_xlabel("labelled pixels, %", color=INK)
+        axes.set_title(f"{split}, void {void:.2g} %", fontsize=10, fontweight="normal")
+        axes.set_xlabel("labelled pixels, %")
     title = f"{inspection.name}: how frequent the classes are"
-    heading = figure.suptitle(shortened(title, 60), **TITLE)
-    take_literally([heading])
+    figure.suptitle(shortened(title, 60))
     return figure

@@ -1,34 +1,30 @@
 """Label maps as pictures: palette PNGs, overlays, image and colours side by side."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fcn_keras.data.palette import VOID
 
-_PAPER = (255, 255, 255)
-
-_INK = (45, 45, 45)
-
-_RIM = (150, 150, 150)
+_PAPER, _INK, _RIM = (255, 255, 255), (45, 45, 45), (150, 150, 150)
 
 
-def label_image(class_ids, palette):
-    """A label map as a palette image, whose pixels are the labels themselves.
+def label_image(class_ids: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """Makes a palette image of a label map: its pixels are the labels themselves.
+
+    Args:
+        class_ids: uint8 `(H, W)`.
+        palette: uint8 `(up to 256, 3)`.
+
+    Returns:
+        An image of mode "P".
 
     Example:
 
     >>> label_image(class_ids, voc_palette()).save("labels.png")
-
-    Args:
-        class_ids: uint8 array `(H, W)`.
-        palette: uint8 array `(up to 256, 3)`.
-
-    Returns:
-        A `PIL.Image.Image` of mode "P".
     """
-    class_ids = np.asarray(class_ids)
     # A wider type would wrap round here without a word.
     if class_ids.dtype != np.uint8 or class_ids.ndim != 2:
         raise ValueError(
@@ -39,44 +35,42 @@ def label_image(class_ids, palette):
     return picture
 
 
-def colorize(class_ids, palette):
-    """A label map in colours.
+def colorize(class_ids: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Returns a label map in colours, uint8 `(H, W, 3)`.
+
+    Args:
+        class_ids: integers `(H, W)`.
+        palette: uint8 `(256, 3)`.
 
     Example:
 
     >>> colorize(np.array([[0, 1]]), voc_palette()).tolist()
     [[[0, 0, 0], [128, 0, 0]]]
-
-    Args:
-        class_ids: Integer array `(H, W)`.
-        palette: uint8 array `(256, 3)`.
-
-    Returns:
-        uint8 array `(H, W, 3)`.
     """
-    return np.asarray(palette, np.uint8)[np.asarray(class_ids)]
+    return np.asarray(palette, np.uint8)[class_ids]
 
 
-def overlay(image, class_ids, palette, opacity=0.5):
-    """A photo tinted with the colours of its label map.
+def overlay(
+    image: np.ndarray, class_ids: np.ndarray, palette: np.ndarray, opacity: float = 0.5
+) -> np.ndarray:
+    """Tints a photo with the colours of its label map.
 
     Along the edges of a region the tint is laid on twice, which draws an outline. Void pixels
     (255) show the photo as it is.
 
+    Args:
+        image: uint8 `(H, W, 3)`.
+        class_ids: integers `(H, W)`.
+        palette: uint8 `(256, 3)`.
+        opacity: from 0, the photo alone, to 1, the colours alone.
+
+    Returns:
+        uint8 `(H, W, 3)`.
+
     Example:
 
     >>> Image.fromarray(overlay(image, class_ids, voc_palette())).save("overlay.png")
-
-    Args:
-        image: uint8 array `(H, W, 3)`.
-        class_ids: Integer array `(H, W)`.
-        palette: uint8 array `(256, 3)`.
-        opacity: Float from 0 (the photo alone) to 1 (the colours alone).
-
-    Returns:
-        uint8 array `(H, W, 3)`.
     """
-    image, class_ids = np.asarray(image), np.asarray(class_ids)
     _check_pair(image, class_ids)
     strength = np.where(edges(class_ids), 1 - (1 - opacity) ** 2, opacity).astype(np.float32)
     strength[class_ids == VOID] = 0
@@ -84,27 +78,32 @@ def overlay(image, class_ids, palette, opacity=0.5):
     return np.rint(image + (colors - image) * strength[..., None]).astype(np.uint8)
 
 
-def side_by_side(image, class_ids, palette, classes, opacity=0.5):
-    """Photo, colour map and overlay in one picture, with a legend of the classes in it.
+def side_by_side(
+    image: np.ndarray,
+    class_ids: np.ndarray,
+    palette: np.ndarray,
+    classes: Sequence[str],
+    opacity: float = 0.5,
+) -> Image.Image:
+    """Shows photo, colour map and overlay in one picture, with a legend of the classes in it.
 
     The legend names each class that occurs, the largest first, and its share of the pixels.
     Images too small to see are enlarged by a whole number, each pixel becoming a square.
 
+    Args:
+        image: uint8 `(H, W, 3)`.
+        class_ids: integers `(H, W)`.
+        palette: uint8 `(256, 3)`.
+        classes: the classes' names.
+        opacity: see `overlay`.
+
+    Returns:
+        An image of mode "RGB".
+
     Example:
 
     >>> side_by_side(image, class_ids, voc_palette(), ["background", "cat"]).save("cat.png")
-
-    Args:
-        image: uint8 array `(H, W, 3)`.
-        class_ids: Integer array `(H, W)`.
-        palette: uint8 array `(256, 3)`.
-        classes: Sequence of strings, the classes' names.
-        opacity: Float, as in `overlay`.
-
-    Returns:
-        A `PIL.Image.Image` of mode "RGB".
     """
-    image, class_ids = np.asarray(image), np.asarray(class_ids)
     _check_pair(image, class_ids)
     shares = np.bincount(class_ids.ravel(), minlength=256) / class_ids.size
 
@@ -132,21 +131,14 @@ def _check_pair(image, class_ids):
         )
 
 
-def edges(class_ids):
-    """The pixels where `overlay` draws an outline.
-
-    Args:
-        class_ids: Integer array `(H, W)`.
-
-    Returns:
-        Bool array `(H, W)`.
-    """
+def edges(class_ids: np.ndarray) -> np.ndarray:
+    """Returns where `overlay` draws an outline, bool `(H, W)`, for integers `(H, W)`."""
     # Thicker on large photos, which are looked at from further away.
     reach = 1 + max(class_ids.shape) // 1000
-    found = np.zeros(class_ids.shape, bool)
-    found[:, :-reach] |= class_ids[:, :-reach] != class_ids[:, reach:]
-    found[:-reach] |= class_ids[:-reach] != class_ids[reach:]
-    return found
+    outline = np.zeros(class_ids.shape, bool)
+    outline[:, :-reach] |= class_ids[:, :-reach] != class_ids[:, reach:]
+    outline[:-reach] |= class_ids[:-reach] != class_ids[reach:]
+    return outline
 
 
 def _legend(shares, palette, classes, width):
@@ -155,9 +147,9 @@ def _legend(shares, palette, classes, width):
     labels = [int(k) for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
     percents = ["<0.1 %" if shares[k] < 0.0005 else f"{100 * shares[k]:.1f} %" for k in labels]
     percent_width = max(font.getlength(percent) for percent in percents)
-    chip, line, space = size, 2 * size, size // 2
-    # An entry: chip, space, name, space, share; then a wider space before the next column.
-    fixed = chip + 2 * space + percent_width
+    line, space = 2 * size, size // 2
+    # An entry: a square of its colour, space, name, space, share; then a wider space.
+    fixed = size + 2 * space + percent_width
     names = [_shorten(label_name(k, classes), font, width - fixed) for k in labels]
     name_width = max(font.getlength(name) for name in names)
     column = fixed + name_width + 3 * space
@@ -169,15 +161,15 @@ def _legend(shares, palette, classes, width):
     for i, (label, name, percent) in enumerate(zip(labels, names, percents, strict=True)):
         x, y = (i // rows) * column, (i % rows) * line + line / 2
         color = tuple(int(c) for c in palette[label])
-        box = (x, y - chip / 2, x + chip, y + chip / 2)
+        box = (x, y - size / 2, x + size, y + size / 2)
         draw.rectangle(box, fill=color, outline=_RIM, width=max(1, size // 15))
-        draw.text((x + chip + space, y), name, _INK, font, anchor="lm")
+        draw.text((x + size + space, y), name, _INK, font, anchor="lm")
         draw.text((x + fixed + name_width, y), percent, _INK, font, anchor="rm")
     return legend
 
 
-def label_name(label, classes):
-    """The name of a label: its class, "void", or the bare number where there is no such class."""
+def label_name(label: int, classes: Sequence[str]) -> str:
+    """Returns the name of a label: its class, "void", or a number where there is no such class."""
     if label < len(classes):
         return classes[label]
     return "void" if label == VOID else f"label {label}"

@@ -4,6 +4,7 @@ So images of any shape stand where they are to, and nothing overlaps.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,12 +12,12 @@ from matplotlib.patches import Rectangle
 
 from fcn_keras.data.palette import VOID
 from fcn_keras.figures.label_maps import colorize, label_name
-from fcn_keras.figures.style import DARK_RIM, INK, RIM, shortened, text_width
+from fcn_keras.figures.style import DARK_RIM, RIM, shortened, text_width
 
 _LINE = 0.26  # from one row of a legend to the next
 
 
-def write_text(figure: Figure, x: float, y: float, text: str, **style):
+def write_text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
     """Writes a text from a place to the right, around the height `y`.
 
     Args:
@@ -26,13 +27,13 @@ def write_text(figure: Figure, x: float, y: float, text: str, **style):
         **style: of `matplotlib.text.Text`.
     """
     width, height = figure.get_size_inches()
-    style = {"fontsize": 10, "color": INK, "va": "center", "parse_math": False, **style}
+    style = {"fontsize": 10, "va": "center", **style}
     figure.text(x / width, 1 - y / height, text, **style)
 
 
 def place_picture(
     figure: Figure, pixels: np.ndarray, left: float, top: float, width: float, height: float
-):
+) -> None:
     """Shows an image in a box."""
     total_width, total_height = figure.get_size_inches()
     axes = figure.add_axes(
@@ -46,7 +47,7 @@ def place_picture(
     axes.imshow(pixels)
     axes.set(xticks=[], yticks=[])
     # For images as white as the page.
-    axes.spines[:].set(color=RIM, linewidth=0.6)
+    axes.spines[:].set(visible=True, linewidth=0.6)
 
 
 def thinned(*arrays: np.ndarray) -> list[np.ndarray]:
@@ -97,7 +98,7 @@ class Legend:
         self.rows = -(-len(self.names) // columns)
         self.height = _LINE * self.rows
 
-    def draw(self, figure: Figure, left: float, top: float):
+    def draw(self, figure: Figure, left: float, top: float) -> None:
         """Draws the legend, its upper left corner at a place."""
         total_width, total_height = figure.get_size_inches()
         for number, (label, name) in enumerate(self.names.items()):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from fcn_keras.data.palette import VOID, palette_for
 from fcn_keras.figures.label_maps import colorize
 from fcn_keras.figures.pages import Legend, colorize_truth, place_picture, thinned, write_text
-from fcn_keras.figures.style import number_or_nan, shortened
+from fcn_keras.figures.style import in_style, shortened
 
 _MOST = 8
 
@@ -35,6 +35,7 @@ class Sample(NamedTuple):
     mean_iu: float | None
 
 
+@in_style
 def samples_figure(
     samples: Sequence[Sample], classes: Sequence[str], colors: Sequence[tuple[int, int, int]]
 ) -> Figure:
@@ -71,7 +72,7 @@ def samples_figure(
         write_text(figure, x, top + head / 2, text, ha="center", fontsize=12, fontweight="bold")
     top += head
     for sample, height in zip(samples, heights, strict=True):
-        iu = number_or_nan(sample.mean_iu)
+        iu = math.nan if sample.mean_iu is None else sample.mean_iu
         score = f"mean IU {100 * iu:.1f} %" if math.isfinite(iu) else "mean IU unknown"
         write_text(figure, margin, top + title / 2, f"{shortened(sample.name, 90)}   {score}")
         top += title

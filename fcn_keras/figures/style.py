@@ -1,18 +1,15 @@
-"""What all figures have in common: colours, text, axes, files.
+"""What all figures have in common: colours, text, files.
 
 Matplotlib is used through its objects alone, so that drawing needs no display and leaves a
 caller's own plots alone.
 """
 
-import math
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
-from matplotlib.axes import Axes
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
 from fcn_keras.system.files import written_whole
@@ -25,27 +22,28 @@ RIM, DARK_RIM = "#bbbbbb", "#00000060"
 # Okabe and Ito's colours, told apart by readers of any colour vision.
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#b0609a"
 
-TITLE = {"color": INK, "fontsize": 12, "fontweight": "bold"}
-
-
-def style_axes(axes: Axes, grid: str = "both"):
-    """Gives axes a pale grid and leaves out what only frames them.
-
-    Args:
-        axes: the axes.
-        grid: the lines across "x", across "y", or "both".
-    """
-    axes.grid(axis=grid, color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(RIM)
-    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
-
-
-def take_literally(texts: Iterable[Text]):
-    """Shows texts as they are written: a dollar in a class name is no formula."""
-    for text in texts:
-        text.set_parse_math(False)
+# Decorates the functions that draw.
+in_style = rc_context(
+    {
+        "text.color": INK,
+        # A dollar in a class name is no formula.
+        "text.parse_math": False,
+        "figure.titlesize": 12,
+        "figure.titleweight": "bold",
+        "axes.titlecolor": INK,
+        "axes.titlesize": 12,
+        "axes.titleweight": "bold",
+        "axes.labelcolor": INK,
+        "axes.edgecolor": RIM,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "grid.color": "#e4e4e4",
+        **{f"{axis}tick.{which}.size": 0 for axis in "xy" for which in ("major", "minor")},
+        **{f"{axis}tick.labelcolor": INK for axis in "xy"},
+        **{f"{axis}tick.labelsize": 9 for axis in "xy"},
+    }
+)
 
 
 def shortened(name: str, limit: int = 32) -> str:
@@ -61,13 +59,8 @@ def text_width(text: str, size: float) -> float:
         return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
 
 
-def number_or_nan(value: float | None) -> float:
-    """Returns a float; NaN for what is missing or infinite, which matplotlib then leaves out."""
-    value = math.nan if value is None else float(value)
-    return value if math.isfinite(value) else math.nan
-
-
-def save_figure(figure: Figure, path: str | Path):
+@in_style
+def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a figure to a file, which appears whole or not at all.
 
     Example:

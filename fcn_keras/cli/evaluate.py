@@ -63,7 +63,7 @@ def _label_maps(args):
         raise UserError(
             "--predictions: are scored in place of a model's, against either --labels or --dataset."
         )
-    from fcn_keras.evaluation.compare import compare
+    from fcn_keras.evaluation.compare import compare_label_maps
     from fcn_keras.inference.classes import numbered_classes
 
     if args.labels:
@@ -74,7 +74,7 @@ def _label_maps(args):
     else:
         dataset, truth = _dataset_and_split(args.dataset, args.split)
         classes, colors = dataset.classes, dataset.colors
-    return compare(args.predictions, truth, colors), classes, args.predictions
+    return compare_label_maps(args.predictions, truth, colors), classes, args.predictions
 
 
 def _dataset_and_split(name, split):

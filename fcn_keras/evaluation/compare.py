@@ -1,4 +1,4 @@
-"""Scores of label maps on disk, whatever made them."""
+"""Label maps on disk, whatever made them, against the truth."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from fcn_keras.evaluation.metrics import confusion_matrix
 from fcn_keras.system.progress import progress_bar
 
 
-def compare(
+def compare_label_maps(
     predictions: str | Path,
     truth: str | Path | Split,
     colors: Sequence[tuple[int, int, int]],
@@ -39,32 +39,30 @@ def compare(
 
     Example:
 
-    >>> scores_of(compare("predicted/", "SegmentationClass/", voc_palette(21)))["mean_iu"]
+    >>> confusion = compare_label_maps("predicted/", "SegmentationClass/", voc_palette(21))
+    >>> scores_of(confusion)["mean_iu"]
     """
     predictions = Path(predictions)
     if isinstance(truth, str | Path):
-        labels = _files_in(Path(truth))
-        names = list(labels)
+        paths = _files_in(Path(truth))
+        count = len(paths)
+        labels = ((name, path, read_mask(path, colors)) for name, path in paths.items())
     else:
-        names = range(len(truth))
+        count = len(truth)
+        examples = (truth[index] for index in range(count))
+        labels = ((name, f"the label map of {name}", maps[..., 0]) for _, maps, name in examples)
     files = _files_in(predictions)
-    if len(names) == len(files) == 1 and predictions.is_file():
-        files = dict.fromkeys(names, *files.values())
+    alone = count == 1 and predictions.is_file()  # of whatever name
 
-    num_classes = len(colors)
-    confusion = np.zeros((num_classes, num_classes), "int64")
-    bar = progress_bar("comparing", len(names), disable=not progress)
-    for name in names:
-        if isinstance(truth, str | Path):
-            where, label = labels[name], read_mask(labels[name], colors)
-        else:
-            _, label, name = truth[name]
-            where, label = f"the label map of {name}", label[:, :, 0]
-        if name not in files:
+    confusion = np.zeros((len(colors), len(colors)), "int64")
+    bar = progress_bar("comparing", count, disable=not progress)
+    for name, where, label in labels:
+        file = predictions if alone else files.get(name)
+        if file is None:
             raise UserError(f"{predictions}: has no label map {name}.png, which is to be scored.")
-        class_ids = read_mask(files[name], colors)
-        _check(files[name], class_ids, where, label, num_classes)
-        counts, _ = confusion_matrix(label, class_ids, num_classes)
+        class_ids = read_mask(file, colors)
+        _check(file, class_ids, where, label, len(colors))
+        counts, _ = confusion_matrix(label, class_ids, len(colors))
         confusion += keras.ops.convert_to_numpy(counts)
         bar.update()
     bar.close()

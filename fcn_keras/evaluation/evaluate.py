@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +10,8 @@ import tensorflow as tf
 
 from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.data.batches import distributed_batches, reading_errors
-from fcn_keras.data.dataset import Split
+from fcn_keras.data.dataset import IGNORE_LABEL, Split
+from fcn_keras.errors import UserError
 from fcn_keras.evaluation.metrics import SegmentationScores
 from fcn_keras.system.progress import progress_bar
 
@@ -36,16 +38,25 @@ def evaluate(
     Returns:
         The confusion matrix, int64 `(C, C)`, rows = truth; see
         `fcn_keras.evaluation.scores.scores_of`. With several heads a dictionary of them.
+
+    Raises:
+        UserError: if an image cannot be read, or a label is neither a class nor void, 255.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
-        task = SegmentationScoring(model, heads)
-        task.compile(jit_compile=False)
+        scoring = SegmentationScoring(model, heads)
+        scoring.compile(jit_compile=False)
     batches, steps = distributed_batches(split, batch_size, strategy)
     bar = _Bar(len(split), steps, progress)
     with reading_errors():
-        task.evaluate(batches, steps=steps, verbose=0, callbacks=[bar])
-    matrices = [metric.confusion.numpy() for metric in task.score_metrics]
+        scoring.evaluate(batches, steps=steps, verbose=0, callbacks=[bar])
+    for metric in scoring.score_metrics:
+        if unknown := int(metric.unknown_labels.numpy()):
+            raise UserError(
+                f"{unknown} pixels have a label that is neither a class, 0 to "
+                f"{metric.num_classes - 1}, nor void, {IGNORE_LABEL}."
+            )
+    matrices = [metric.confusion.numpy() for metric in scoring.score_metrics]
     return dict(zip(heads, matrices, strict=True)) if heads else matrices[0]
 
 
@@ -59,6 +70,8 @@ class SegmentationScoring(keras.Model):
             maps in the channels of a label. The scores that are logged are the first one's.
 
     Attributes:
+        score_metrics: the scores of each head, or of the only one.
+        score_metric: those of the first head.
         waited: seconds spent waiting for batches, over all steps so far.
     """
 
@@ -74,19 +87,11 @@ class SegmentationScoring(keras.Model):
             SegmentationScores(number, name=f"scores_{head}" if head else "scores")
             for head, number in (classes or {"": network.output_shape[-1]}).items()
         ]
+        self.score_metric = self.score_metrics[0]
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return self.score_metrics
-
-    @property
-    def score_metric(self) -> SegmentationScores:
-        """The scores of the first head, or of the only one."""
-        return self.score_metrics[0]
-
-    def computed(self) -> keras.Model:
-        """Returns the network as it is computed here, see `fcn_keras.cpu.products`."""
-        return self.forward.__self__
 
     def first_head(self) -> keras.Model:
         """Returns the network with the first of its outputs, or its only one."""
@@ -95,37 +100,36 @@ class SegmentationScoring(keras.Model):
         score = self.network.get_layer(f"score_{self.heads[0]}").output
         return keras.Model(self.network.input, score, name=self.network.name)
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict:
         return self.score_metric.result()
 
-    def call(self, images, training=None):
+    def call(self, images: tf.Tensor, training: bool | None = None) -> Any:
         return self.forward(images, training=training)
 
-    def by_head(self, outputs, labels) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    def by_head(self, outputs: Any, labels: tf.Tensor) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Yields the logits and the label map of each head."""
         outputs = [outputs[name] for name in self.heads] if self.heads else [outputs]
         for number, logits in enumerate(outputs):
             yield logits, labels[..., number]
 
-    def count(self, outputs, labels):
+    def count_pixels(self, outputs: Any, labels: tf.Tensor) -> None:
         """Counts the pixels of a batch for the scores."""
-        for metric, (logits, label) in zip(
-            self.score_metrics, self.by_head(outputs, labels), strict=True
-        ):
+        heads = self.by_head(outputs, labels)
+        for metric, (logits, label) in zip(self.score_metrics, heads, strict=True):
             metric.update_state(label, logits)
 
-    def test_step(self, data):
+    def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data
-        self.count(self(images, training=False), labels)
+        self.count_pixels(self(images, training=False), labels)
 
     # Keras' own functions return means of what the replicas measured, and fail on several
     # machines. These return what the metrics hold of all replicas together.
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> None:
         if self.test_function is None or force:
-            self.test_function = self.on_replicas(self.test_step)
+            self.test_function: Any = self.on_replicas(self.test_step)
 
-    def on_replicas(self, step: Callable) -> Callable:
+    def on_replicas(self, step: Callable) -> Callable[[Iterator], dict]:
         """Returns a function that takes a step on all replicas with the next batch."""
 
         @tf.autograph.experimental.do_not_convert
@@ -135,13 +139,13 @@ class SegmentationScoring(keras.Model):
 
         compiled = tf.function(run, reduce_retracing=True)
 
-        def function(iterator):
+        def run_next(batches):
             started = time.perf_counter()
-            batch = next(iterator)
+            batch = next(batches)
             self.waited += time.perf_counter() - started
             return compiled(batch)
 
-        return function
+        return run_next
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         """Nothing is left to build; Keras would read a batch for it, and fails on uneven ones."""

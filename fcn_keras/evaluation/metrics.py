@@ -1,13 +1,16 @@
 """The paper's four scores (section 5 of arXiv 1411.4038) as Keras metrics."""
 
 import operator
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 
-def confusion_matrix(labels, class_ids, num_classes, ignore_label=255):
+def confusion_matrix(
+    labels: Any, class_ids: Any, num_classes: int, ignore_label: int = 255
+) -> tuple[Any, Any]:
     """Counts the pixels of every pair of true and predicted class.
 
     Args:
@@ -47,19 +50,22 @@ class ConfusionMatrix(keras.metrics.Metric):
         name: name of the metric.
     """
 
-    def __init__(self, num_classes, ignore_label=255, name=None, dtype=None):
+    score: str | None = None
+
+    def __init__(
+        self, num_classes: int, ignore_label: int = 255, name: str | None = None, dtype: Any = None
+    ):
         super().__init__(name=name, dtype=dtype)
         self.num_classes = num_classes
         self.ignore_label = ignore_label
         # What 64-bit integers become on this backend; to ask for more makes JAX warn.
         integer = ops.convert_to_tensor(np.zeros((), "int64")).dtype
-        integer = keras.backend.standardize_dtype(integer)
         self.confusion = self.add_variable(
             (num_classes, num_classes), "zeros", dtype=integer, name="confusion"
         )
         self.unknown_labels = self.add_variable((), "zeros", dtype=integer, name="unknown_labels")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: None = None) -> None:
         """Counts a batch.
 
         Args:
@@ -71,27 +77,27 @@ class ConfusionMatrix(keras.metrics.Metric):
             raise ValueError("A confusion matrix counts pixels: `sample_weight` must be None.")
         self.update_from_ids(y_true, ops.argmax(y_pred, axis=-1))
 
-    def update_from_ids(self, labels, class_ids):
+    def update_from_ids(self, labels: Any, class_ids: Any) -> None:
         """Counts a batch of predicted class ids, integers of the shape of `labels`."""
         counts, unknown = confusion_matrix(labels, class_ids, self.num_classes, self.ignore_label)
         try:
-            found = operator.index(unknown)  # `int` would become an operation there
+            strange = operator.index(unknown)  # `int` would become an operation there
         except TypeError:  # inside a compiled function, where the number is not known yet
-            found = 0
-        if found:
+            strange = 0
+        if strange:
             raise ValueError(
                 f"Labels must be 0..{self.num_classes - 1}, or {self.ignore_label} for void. "
-                f"Received: {found} pixels with another label."
+                f"Received: {strange} pixels with another label."
             )
         self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
         self.unknown_labels.assign_add(ops.cast(unknown, self.confusion.dtype))
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         self.confusion.assign(ops.zeros(self.confusion.shape, self.confusion.dtype))
         self.unknown_labels.assign(ops.zeros((), self.unknown_labels.dtype))
 
-    def scores(self):
-        """Returns the four scores as a dict of float32 scalars."""
+    def result(self) -> Any:
+        """Computes the scores: all four, or the one that a class is for."""
         # The sums are taken over integers: in float32 they would not be exact past 2^24.
         right = ops.cast(ops.diagonal(self.confusion), "float32")
         truth_count = ops.sum(self.confusion, axis=1)
@@ -113,9 +119,10 @@ class ConfusionMatrix(keras.metrics.Metric):
         largest = float(np.iinfo(self.confusion.dtype).max)
         overflown = ops.any(counts < 0) | (ops.sum(counts) >= largest)
         spoilt = (self.unknown_labels > 0) | overflown
-        return {name: ops.where(spoilt, np.nan, score) for name, score in scores.items()}
+        scores = {name: ops.where(spoilt, np.nan, score) for name, score in scores.items()}
+        return scores[self.score] if self.score else scores
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "num_classes": self.num_classes,
             "ignore_label": self.ignore_label,
@@ -142,37 +149,30 @@ class SegmentationScores(ConfusionMatrix):
     >>> scores.result()["mean_iu"]
     """
 
-    def result(self):
-        return self.scores()
-
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class PixelAccuracy(ConfusionMatrix):
     """Share of the pixels that are right. See `SegmentationScores` for the arguments."""
 
-    def result(self):
-        return self.scores()["pixel_accuracy"]
+    score = "pixel_accuracy"
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class MeanAccuracy(ConfusionMatrix):
     """Mean over classes of the share that is right. See `SegmentationScores`."""
 
-    def result(self):
-        return self.scores()["mean_accuracy"]
+    score = "mean_accuracy"
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class MeanIU(ConfusionMatrix):
     """Mean over classes of intersection over union. See `SegmentationScores`."""
 
-    def result(self):
-        return self.scores()["mean_iu"]
+    score = "mean_iu"
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class FrequencyWeightedIU(ConfusionMatrix):
     """Intersection over union, weighted by the classes' sizes. See `SegmentationScores`."""
 
-    def result(self):
-        return self.scores()["frequency_weighted_iu"]
+    score = "frequency_weighted_iu"

@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from fcn_keras.system.files import written_whole
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
 
 
-def scores_of(confusion) -> dict:
+def scores_of(confusion: Any) -> dict[str, Any]:
     """Computes the four scores and the IU of each class.
 
     A class that occurs neither in the truth nor in the prediction is left out of the means,
@@ -42,24 +44,30 @@ def scores_of(confusion) -> dict:
     occurs = truth > 0
     return {
         "pixel_accuracy": float(pixel_accuracy),
-        "mean_accuracy": float(accuracy[occurs].mean()) if occurs.any() else float("nan"),
-        "mean_iu": float(iu[union > 0].mean()) if occurs.any() else float("nan"),
-        "frequency_weighted_iu": float((share * iu)[occurs].sum()) if occurs.any() else np.nan,
+        "mean_accuracy": float(accuracy[occurs].mean()) if occurs.any() else math.nan,
+        "mean_iu": float(iu[union > 0].mean()) if occurs.any() else math.nan,
+        "frequency_weighted_iu": float((share * iu)[occurs].sum()) if occurs.any() else math.nan,
         "per_class_iu": iu,
     }
 
 
-def as_json(confusion, classes) -> dict:
-    """Returns scores as they stand in `metrics.json`: fractions of 1, null where undefined.
+def named_scores(
+    confusion: np.ndarray | Mapping[str, np.ndarray],
+    classes: Sequence[str] | Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """Computes the scores as they stand in `metrics.json`.
 
     Args:
         confusion: what `evaluate` returns.
-        classes: names of the classes; with several heads a dictionary of them. The scores of
-            the first head come first, as those of a network that has no other would; those of
-            all are under `heads`.
+        classes: the classes' names; with several heads a dictionary of them.
+
+    Returns:
+        A dict of the four scores, fractions of 1, `per_class_iu`, a dict of the classes' IU, and
+        `confusion`, the matrix as lists. What is undefined is None. With several heads these are
+        the first one's, and `heads` has such a dict for each.
     """
-    if isinstance(confusion, dict):
-        heads = {name: as_json(confusion[name], classes[name]) for name in classes}
+    if isinstance(classes, Mapping):
+        heads = {head: named_scores(confusion[head], names) for head, names in classes.items()}
         return {**next(iter(heads.values())), "heads": heads}
     scores = scores_of(confusion)
 
@@ -67,20 +75,20 @@ def as_json(confusion, classes) -> dict:
         return float(value) if math.isfinite(value) else None
 
     return {
-        **{name: number(scores[name]) for name in SCORES},
+        **{score: number(scores[score]) for score in SCORES},
         "per_class_iu": dict(zip(classes, map(number, scores["per_class_iu"]), strict=True)),
-        "confusion": confusion.tolist(),
+        "confusion": np.asarray(confusion).tolist(),
     }
 
 
-def write_scores(scores: dict, path: str | Path):
-    """Writes `metrics.json`."""
+def write_scores(scores: dict[str, Any], path: str | Path) -> None:
+    """Writes what `named_scores` returned to a file: `metrics.json`."""
     with written_whole(path) as aside:
         aside.write_text(json.dumps(scores, indent=1) + "\n")
 
 
-def score_table(scores: dict) -> str:
-    """Returns the scores as lines for a reader."""
+def score_table(scores: dict[str, Any]) -> str:
+    """Returns what `named_scores` returned as lines for a reader."""
     width = max(len(name) for name in (*SCORES, *scores["per_class_iu"]))
 
     def line(name, value):

@@ -9,7 +9,7 @@ import numpy as np
 from fcn_keras.data.dataset import Dataset, Split
 from fcn_keras.evaluation.evaluate import evaluate
 from fcn_keras.evaluation.metrics import confusion_matrix
-from fcn_keras.evaluation.scores import as_json, score_table, scores_of, write_scores
+from fcn_keras.evaluation.scores import named_scores, score_table, scores_of, write_scores
 from fcn_keras.figures.class_bars import per_class_iu_figure
 from fcn_keras.figures.confusion import confusion_figure
 from fcn_keras.figures.curves import curves_figure
@@ -32,7 +32,7 @@ def write_report(run: Run, dataset: Dataset, val_split: Split, batch_size: int) 
     """Scores `best.keras` as anyone would who opens it, and draws the figures."""
     network = load_network(run.path)
     confusion = evaluate(network.full, val_split, batch_size, heads=network.heads)
-    scores = as_json(confusion, dataset.heads or network.classes)
+    scores = named_scores(confusion, dataset.heads or network.classes)
     segment = make_segmenter(network.model)
 
     def samples(indices):

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from fcn_keras.cpu.last_gradients import LastGradients
+from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.evaluation.evaluate import SegmentationScoring
 from fcn_keras.training.losses import normalizer, pixel_cross_entropy
@@ -75,7 +76,7 @@ class SegmentationTask(SegmentationScoring):
         self.class_weights = class_weights
         self.clip_norm = clip_norm
         self.micro_batch = micro_batch
-        self.recomputed = Recomputed(self.computed()) if remat else None
+        self.recomputed = Recomputed(on_this_machine(network)) if remat else None
         self.loss_metric = MeanLoss(max(1, len(heads)))
 
     @property
@@ -109,7 +110,7 @@ class SegmentationTask(SegmentationScoring):
 
     def _totals(self, outputs, labels):
         """Adds up the losses of all pixels, head by head, and counts them for the scores."""
-        self.count(outputs, labels)
+        self.count_pixels(outputs, labels)
         totals = []
         for logits, label in self.by_head(outputs, labels):
             losses, _ = pixel_cross_entropy(label, logits, class_weights=self.class_weights)

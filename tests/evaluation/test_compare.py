@@ -11,7 +11,7 @@ from PIL import Image
 from fcn_keras import UserError
 from fcn_keras.data.folders.folder import load_folder
 from fcn_keras.data.palette import voc_palette
-from fcn_keras.evaluation.compare import compare
+from fcn_keras.evaluation.compare import compare_label_maps
 from fcn_keras.evaluation.scores import scores_of
 
 COLORS = [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
@@ -56,7 +56,7 @@ def fcn(run_command):
 
 
 def test_all_ways_of_writing_class_ids(folders):
-    confusion = compare(*folders, COLORS, progress=False)
+    confusion = compare_label_maps(*folders, COLORS, progress=False)
     assert confusion.dtype == np.int64
     np.testing.assert_array_equal(confusion, 3 * np.array(CONFUSION))
 
@@ -64,22 +64,26 @@ def test_all_ways_of_writing_class_ids(folders):
 @pytest.mark.parametrize("kind", ["grey", "palette", "color"])
 def test_single_files(folders, kind):
     found, truth = (folder / f"{kind}.png" for folder in folders)
-    np.testing.assert_array_equal(compare(found, truth, COLORS, progress=False), CONFUSION)
-    np.testing.assert_array_equal(compare(found.parent, truth, COLORS, progress=False), CONFUSION)
+    np.testing.assert_array_equal(
+        compare_label_maps(found, truth, COLORS, progress=False), CONFUSION
+    )
+    np.testing.assert_array_equal(
+        compare_label_maps(found.parent, truth, COLORS, progress=False), CONFUSION
+    )
 
 
 def test_files_of_other_names_can_be_compared_one_by_one(folders):
     other = folders[0].parent / "output.png"
     (folders[0] / "grey.png").rename(other)
     np.testing.assert_array_equal(
-        compare(other, folders[1] / "grey.png", COLORS, progress=False), CONFUSION
+        compare_label_maps(other, folders[1] / "grey.png", COLORS, progress=False), CONFUSION
     )
 
 
 def test_predictions_that_nobody_asks_for(folders):
     write(folders[0] / "more.png", np.full((1, 1), 200))
     (folders[0] / "notes.txt").write_text("none")
-    assert compare(*folders, COLORS, progress=False).sum() == 27
+    assert compare_label_maps(*folders, COLORS, progress=False).sum() == 27
 
 
 def test_split_as_truth(make_folder, tmp_path):
@@ -89,7 +93,7 @@ def test_split_as_truth(make_folder, tmp_path):
         _, label, name = split[i]
         assert name == f"val_{i}"
         write(tmp_path / "found" / f"{name}.png", (label[..., 0] + (i == 1)) % 3)
-    confusion = compare(tmp_path / "found", split, COLORS, progress=False)
+    confusion = compare_label_maps(tmp_path / "found", split, COLORS, progress=False)
     size = split[0].label.size
     assert confusion.trace() == 2 * size
     assert confusion[0, 1] + confusion[1, 2] + confusion[2, 0] == size == confusion.sum() - 2 * size
@@ -154,7 +158,7 @@ FAULTS = [
 def test_faults(folders, spoil):
     words = spoil(*folders)
     with pytest.raises(UserError) as error:
-        compare(*folders, COLORS, progress=False)
+        compare_label_maps(*folders, COLORS, progress=False)
     for word in words:
         assert str(word) in str(error.value)
 
@@ -234,7 +238,9 @@ def demo():
 
 
 def test_published_prediction(demo):
-    confusion = compare(demo / "output.png", demo / "label.png", voc_palette(21), progress=False)
+    confusion = compare_label_maps(
+        demo / "output.png", demo / "label.png", voc_palette(21), progress=False
+    )
     counted = np.ix_([0, 2, 15], [0, 2, 15])
     assert confusion[counted].tolist() == [
         [52692, 1398, 299],

@@ -14,7 +14,7 @@ from fcn_keras import UserError
 from fcn_keras.data.dataset import Example
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.evaluation.evaluate import evaluate
-from fcn_keras.evaluation.scores import as_json, score_table, write_scores
+from fcn_keras.evaluation.scores import named_scores, score_table, write_scores
 from fcn_keras.inference.network import load_network
 
 NUM_CLASSES = 5
@@ -157,8 +157,8 @@ def test_an_unreadable_image_is_named(network):
 CONFUSION = np.array([[6, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
 
 
-def test_as_json():
-    scores = as_json(CONFUSION, ["a", "b", "c", "d"])
+def test_named_scores():
+    scores = named_scores(CONFUSION, ["a", "b", "c", "d"])
     assert scores == {
         "pixel_accuracy": 7 / 8,
         "mean_accuracy": (1 + 1 / 2) / 2,
@@ -169,8 +169,8 @@ def test_as_json():
     }
 
 
-def test_as_json_of_nothing():
-    scores = as_json(np.zeros((2, 2), "int64"), ["a", "b"])
+def test_named_scores_of_nothing():
+    scores = named_scores(np.zeros((2, 2), "int64"), ["a", "b"])
     assert scores.pop("confusion") == [[0, 0], [0, 0]]
     assert scores.pop("per_class_iu") == {"a": None, "b": None}
     assert scores == dict.fromkeys(
@@ -179,7 +179,7 @@ def test_as_json_of_nothing():
 
 
 def test_written_scores_are_strict_json(tmp_path):
-    scores = as_json(CONFUSION, ["a", "b", "c", "d"])
+    scores = named_scores(CONFUSION, ["a", "b", "c", "d"])
     write_scores(scores, tmp_path / "run" / "metrics.json")
 
     def refuse(constant):
@@ -190,7 +190,7 @@ def test_written_scores_are_strict_json(tmp_path):
 
 
 def test_score_table():
-    lines = score_table(as_json(CONFUSION, ["a", "b", "c", "d"])).splitlines()
+    lines = score_table(named_scores(CONFUSION, ["a", "b", "c", "d"])).splitlines()
     found = dict(line.rsplit(maxsplit=1) for line in lines if not line.endswith(":"))
     assert {name.strip(): value for name, value in found.items()} == {
         "pixel_accuracy": "0.87500",

@@ -17,7 +17,7 @@ from helpers.folders import write_squares
 from fcn_keras import build, load_dataset
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.evaluate import evaluate
-from fcn_keras.evaluation.scores import as_json
+from fcn_keras.evaluation.scores import named_scores
 from fcn_keras.inference.network import load_network
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training import train as training
@@ -97,7 +97,7 @@ def test_metrics_are_those_of_the_best_network(finished, folder):
     metrics = json.loads((finished / "metrics.json").read_text())
     network = load_network(finished)
     confusion = evaluate(network.model, load_dataset(folder).splits["val"], progress=False)
-    assert metrics == as_json(confusion, ["ground", "square"])
+    assert metrics == named_scores(confusion, ["ground", "square"])
     rows = (finished / "log.csv").read_text().splitlines()
     scores = [float(row.split(",")[5]) for row in rows[1:]]
     assert metrics["mean_iu"] == pytest.approx(max(scores), abs=1e-9)

@@ -39,6 +39,9 @@ class Client:
         timeout: seconds that one attempt may take.
         retries: how often a failed attempt is repeated.
 
+    Attributes:
+        server: the whole address, as given.
+
     Raises:
         UserError: if the address is of no such form, or the extra is missing. Nothing is asked
             of the server yet.
@@ -59,6 +62,7 @@ class Client:
         address, *name = _parse(server, model)
         transport = _grpc() if address.startswith("grpc:") else Rest
         self._transport = transport(address, *name, timeout, retries)
+        self.server = server if model is None else f"{address}/{model}"
 
     @cached_property
     def _description(self):

@@ -1,6 +1,7 @@
 """What the page of `demo` shows of an image: pictures, a legend and a label map, as HTML."""
 
 import base64
+from collections.abc import Mapping
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -43,19 +44,16 @@ def at_shown_size(image: np.ndarray, class_ids: np.ndarray) -> tuple[np.ndarray,
     height, width = class_ids.shape
     longest = max(height, width)
     if longest <= _SHOWN:
-        scale = max(1, _SHOWN // 2 // longest)
-        return tuple(x.repeat(scale, axis=0).repeat(scale, axis=1) for x in (image, class_ids))
-    size = [max(1, round(side * _SHOWN / longest)) for side in (width, height)]
-    pictures = (
-        Image.fromarray(image).resize(size, Image.Resampling.BOX),
-        Image.fromarray(class_ids).resize(size, Image.Resampling.NEAREST),
-    )
-    return tuple(np.asarray(picture) for picture in pictures)
+        square = np.ones((max(1, _SHOWN // 2 // longest),) * 2, np.uint8)
+        return np.kron(image, square[..., None]), np.kron(class_ids, square)
+    size = (max(1, round(width * _SHOWN / longest)), max(1, round(height * _SHOWN / longest)))
+    small = Image.fromarray(image).resize(size, Image.Resampling.BOX)
+    ids = Image.fromarray(class_ids).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(small), np.asarray(ids)
 
 
 def overlay_layers(image: np.ndarray, class_ids: np.ndarray, palette: np.ndarray) -> list[bytes]:
-    """Makes files whose blend is `fcn_keras.figures.label_maps.overlay`, so that a browser can draw
-    it.
+    """Makes files that a browser can blend to what `fcn_keras.figures.label_maps.overlay` draws.
 
     Args:
         image: uint8 `(H, W, 3)`.
@@ -126,7 +124,7 @@ labelled in {_duration(seconds)}</p>
 
 
 def legend_html(
-    shares: dict[int, float | None], classes: list[str], colors: list[tuple[int, int, int]]
+    shares: Mapping[int, float | None], classes: list[str], colors: list[tuple[int, int, int]]
 ) -> str:
     """Writes a list of classes with their colours and shares.
 

@@ -8,18 +8,25 @@ import time
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from fcn_keras.data.files.images import read_image, read_size
-from fcn_keras.demo.examples import EXAMPLES
+from fcn_keras.demo.examples import EXAMPLES, examples_of
 from fcn_keras.demo.html import CSS, legend_html, result_html
-from fcn_keras.demo.source import Source, open_source
 from fcn_keras.errors import ServerError, UserError
-from fcn_keras.exporters.decoding import MAX_PIXELS
+from fcn_keras.exporters.formats import MAX_PIXELS
+from fcn_keras.inference.opening import open_network
+from fcn_keras.inference.segmenter import Segmenter
 from fcn_keras.system.sockets import listen
+
+if TYPE_CHECKING:
+    import gradio
+
+# Images in a batch, their height, their width, RGB.
+_ANY_SIZE = (None, None, None, 3)
 
 
 def demo(
@@ -27,14 +34,14 @@ def demo(
 ):
     """Serves the page until Ctrl-C or SIGTERM ends it, and prints its address once it is ready.
 
-    Nothing is written but to a temporary folder, which is deleted at the end, and the page has no
-    part that comes from another host.
+    Nothing is written but a network's graph, as by `predict`, and to a temporary folder, which is
+    deleted at the end. The page has no part that comes from another host.
 
     Args:
-        source: see `fcn_keras.demo.source.open_source`.
+        source: a path or an address, see `fcn_keras.inference.opening.open_network`.
         host: address to listen on; `"0.0.0.0"` for all of the machine's.
         port: port to listen on.
-        classes: see `fcn_keras.demo.source.open_source`.
+        classes: where names and colours of the classes are, see `open_network`.
 
     Raises:
         UserError: if Gradio is missing, the address cannot be used, or there is no such network.
@@ -44,9 +51,9 @@ def demo(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="fcn-keras-demo-") as folder:
         gradio = _import_gradio(folder, host)
-        opened = open_source(source, classes)
-        opened.label(np.zeros((64, 64, 3), np.uint8))  # the first takes longer
-        page = build_page(opened)
+        segmenter = open_for_page(source, classes)
+        segmenter.label([np.zeros((64, 64, 3), np.uint8)])  # the first takes longer
+        page = build_page(segmenter, examples_of(source))
         # As by default, but bold: the semi-bold that comes with Gradio has no letters.
         font = [gradio.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "sans-serif"]
         try:
@@ -68,7 +75,7 @@ def demo(
                 run_history=False,
                 enable_monitoring=False,
             )
-            print(f"{opened.name} on http://{host}:{port} (Ctrl-C ends it)", flush=True)
+            print(f"{segmenter.name} on http://{host}:{port} (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
         finally:
             page.close(verbose=False)
@@ -87,6 +94,33 @@ def _import_gradio(folder, host):
     except ImportError as error:
         raise UserError(f'demo: needs Gradio: pip install "fcn_keras[demo]". ({error})') from error
     return gradio
+
+
+def open_for_page(source: str | Path, classes: str | Path | None = None) -> Segmenter:
+    """Opens what labels the images on the page: see `open_network`.
+
+    Raises:
+        UserError: if there is no such network, or it does not take RGB images of any size.
+    """
+    what = _client(str(source)) if "://" in str(source) else source
+    segmenter = open_network(what, classes=classes)
+    shape = segmenter.network.model.input_shape if segmenter.network else _ANY_SIZE
+    if shape != _ANY_SIZE:
+        raise UserError(
+            f"{source}: takes images of ({', '.join(map(str, shape[1:]))}). The page is for "
+            "networks that take RGB images of any size, (None, None, 3)."
+        )
+    segmenter.too_large = "takes more memory than there is. Make it smaller."
+    return segmenter
+
+
+def _client(url):
+    from fcn_keras.client.client import Client
+
+    try:
+        return Client(url, retries=1)  # someone is waiting
+    except UserError as error:
+        raise UserError(str(error).replace("--server:", "URL:", 1)) from error
 
 
 def read_upload(path: str | Path) -> np.ndarray:
@@ -112,13 +146,15 @@ def read_upload(path: str | Path) -> np.ndarray:
         raise UserError(str(error).replace(str(path), path.name)) from error
 
 
-def answer_html(name: str, read: Callable[[], np.ndarray], source: Source) -> tuple[str, bool]:
+def answer_html(
+    name: str, read: Callable[[], np.ndarray], segmenter: Segmenter
+) -> tuple[str, bool]:
     """Labels an image.
 
     Args:
         name: the image's name.
         read: gives the image, uint8 `(H, W, 3)`.
-        source: what labels it.
+        segmenter: what labels it.
 
     Returns:
         A pair: HTML, either that of `result_html` or a message that says what is wrong with the
@@ -127,21 +163,25 @@ def answer_html(name: str, read: Callable[[], np.ndarray], source: Source) -> tu
     try:
         image = read()
         start = time.perf_counter()
-        class_ids = source.label(image)
+        [answer] = segmenter.label([image])
         seconds = time.perf_counter() - start
-        return result_html(name, image, class_ids, seconds, source.classes, source.colors), True
+        if not isinstance(answer, str):
+            classes, colors = segmenter.classes, segmenter.colors
+            return result_html(name, image, answer, seconds, classes, colors), True
+        message = f"{name}: {answer}"
     except (UserError, ServerError) as error:
         message = str(error)
-    except (MemoryError, tf.errors.ResourceExhaustedError):
-        message = f"{name}: takes more memory than there is. Make it smaller."
+    except MemoryError:  # of the pictures
+        message = f"{name}: {segmenter.too_large}"
     return f'<p class="fcn-fault" role="alert">{escape(message)}</p>', False
 
 
-def build_page(source: Source):
+def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio.Blocks":
     """Builds the page.
 
     Args:
-        source: what labels the images.
+        segmenter: what labels the images.
+        examples: images to try, by name.
 
     Returns:
         A `gradio.Blocks`, to be launched with `css=CSS`.
@@ -149,7 +189,7 @@ def build_page(source: Source):
     import gradio as gr
 
     def show(name, read):
-        page, good = answer_html(name, read, source)
+        page, good = answer_html(name, read, segmenter)
         return page, gr.Slider(visible=good)
 
     def show_upload(path):
@@ -157,24 +197,21 @@ def build_page(source: Source):
         return None, *show(Path(path).name, lambda: read_upload(path))
 
     def show_example(event: gr.SelectData):
-        name, image = list(source.examples.items())[event.index]
+        name, image = list(examples.items())[event.index]
         return show(name, lambda: image)
 
-    names = range(len(source.classes))
-    with gr.Blocks(title=source.name, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    class_ids = range(len(segmenter.classes))
+    with gr.Blocks(title=segmenter.name, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(
-            f'<header class="fcn-head"><h1>{escape(source.name)}</h1><p>This network gives each '
-            f"pixel of an image one of {len(names)} classes. Drop an image to see which."
+            f'<header class="fcn-head"><h1>{escape(segmenter.name)}</h1><p>This network gives each '
+            f"pixel of an image one of {len(class_ids)} classes. Drop an image to see which."
             "</p></header>"
         )
         with gr.Row():
             upload = gr.File(label="Image", file_types=["image"], height=130, scale=2)
-            if source.examples:
-                thumbnails = [
-                    (Image.fromarray(image), name) for name, image in source.examples.items()
-                ]
-                examples = gr.Gallery(
-                    thumbnails,
+            if examples:
+                gallery = gr.Gallery(
+                    [(Image.fromarray(image), name) for name, image in examples.items()],
                     show_label=False,
                     columns=EXAMPLES,
                     height=130,
@@ -186,14 +223,14 @@ def build_page(source: Source):
                     buttons=[],
                 )
         opacity = gr.Slider(0, 1, 0.5, step=0.01, label="Opacity of the colours", visible=False)
-        result = gr.HTML(legend_html(dict.fromkeys(names), source.classes, source.colors))
+        result = gr.HTML(legend_html(dict.fromkeys(class_ids), segmenter.classes, segmenter.colors))
 
         shown = [result, opacity]
         # One image at a time, whoever sends it.
         options = dict(concurrency_id="network", show_progress_on=result, api_visibility="private")
         upload.upload(show_upload, upload, [upload, *shown], **options)
-        if source.examples:
-            examples.select(show_example, None, shown, **options)
+        if examples:
+            gallery.select(show_example, None, shown, **options)
         # The browser blends the layers: the network is not asked again, nor is this process.
         opacity.change(
             None,

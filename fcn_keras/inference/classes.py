@@ -29,10 +29,10 @@ def read_classes(path: str | Path) -> tuple[list[str], list[tuple[int, int, int]
     """
     file = _file_of(Path(path))
     try:
-        about = json.loads(file.read_text())
-        about = about.get("dataset", about) if file.name == "config.json" else about
-        names = [str(name) for name in about["classes"]]
-        colors = about.get("colors") or voc_palette(len(names)).tolist()
+        content = json.loads(file.read_text())
+        dataset = content.get("dataset", content) if file.name == "config.json" else content
+        names = [str(name) for name in dataset["classes"]]
+        colors = dataset.get("colors") or voc_palette(len(names)).tolist()
         colors = [(int(red), int(green), int(blue)) for red, green, blue in colors]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -45,8 +45,13 @@ def read_classes(path: str | Path) -> tuple[list[str], list[tuple[int, int, int]
 
 
 def find_saved_model(path: str | Path) -> Path | None:
-    """Returns the folder of a SavedModel: this one, or the newest version in it; None if none."""
+    """Returns the folder of a SavedModel: this one, or the newest version in it.
+
+    None if there is none, or if it is a run directory, whose network is in its `best.keras`.
+    """
     path = Path(path)
+    if (path / "best.keras").is_file():
+        return None
     versions = [p for p in path.glob("*") if p.name.isascii() and p.name.isdecimal()]
     versions.sort(key=lambda version: int(version.name), reverse=True)
     return next((p for p in (path, *versions) if (p / "saved_model.pb").is_file()), None)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from tqdm import tqdm
 
 from fcn_keras.data.files.images import IMAGE_SUFFIXES
 from fcn_keras.errors import UserError
@@ -25,11 +26,11 @@ _NOTE = "fcn_keras"
 _IDLE = 60
 
 
-class Plan(NamedTuple):
-    """What is to be labelled.
+class Worklist(NamedTuple):
+    """The images of a job.
 
     Attributes:
-        images: all of the files.
+        images: all of them, as files.
         pending: those that have not been labelled already.
         output: the folder to write to.
     """
@@ -38,15 +39,19 @@ class Plan(NamedTuple):
     pending: list[Path]
     output: Path
 
-    def progress_bar(self):
+    def progress_bar(self) -> tqdm:
+        """Returns a bar that begins with what has been labelled already."""
         done = len(self.images) - len(self.pending)
         return progress_bar("predicting", len(self.images), initial=done)
 
     def finish(self, faults: dict[Path, str | None]) -> list[Path]:
-        """Returns the label maps' paths.
+        """Returns the label maps' paths, when all images have been worked on.
+
+        Args:
+            faults: what is wrong with images, by their files; None where nothing is.
 
         Raises:
-            UserError: if there is something wrong with an image, which `faults` tells.
+            UserError: if there is something wrong with an image.
         """
         told = sorted(fault for fault in faults.values() if fault)
         if told:
@@ -58,9 +63,9 @@ class Plan(NamedTuple):
         return [self.output / f"{path.stem}.png" for path in self.images]
 
 
-def plan_for(
+def make_worklist(
     inputs: Iterable[str | Path], output: str | Path, job: dict | None = None, fresh: bool = False
-) -> Plan:
+) -> Worklist:
     """Finds out which images are to be labelled, and tidies the folder that they go to.
 
     Args and what is raised before anything is written are those of `predict`.
@@ -75,7 +80,7 @@ def plan_for(
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
     pending = [path for path in images if fresh or not _is_done(path, output, job)]
     remove_leftovers(output, _IDLE)
-    return Plan(images, pending, output)
+    return Worklist(images, pending, output)
 
 
 def _is_done(path, output, job):
@@ -89,7 +94,13 @@ def _is_done(path, output, job):
         return False
 
 
-def note_of(path, job):
+def note_of(path: Path, job: dict | None) -> PngInfo:
+    """Returns what a label map is to hold beside its pixels: by what job it was made, and of what.
+
+    Args:
+        path: the image.
+        job: see `predict`; nothing is noted if None.
+    """
     note = PngInfo()
     if job is not None:
         note.add_text(_NOTE, _mark(path, job))
@@ -109,18 +120,18 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     Raises:
         UserError: if there are none, or two have one stem.
     """
-    images = []
+    images: list[Path] = []
     for path in map(Path, inputs):
         if path.is_dir():
             # Hidden ones are no images, but what Macs keep beside each.
-            found = [
+            inside = [
                 p
                 for p in sorted(path.iterdir())
                 if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and p.name[0] != "."
             ]
-            if not found:
+            if not inside:
                 raise UserError(f"{path}: holds no images ({', '.join(IMAGE_SUFFIXES)}).")
-            images += found
+            images += inside
         elif path.is_file():
             images.append(path)
         else:
@@ -128,7 +139,7 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     if not images:
         raise UserError("No images given.")
     images = [*dict.fromkeys(images)]
-    writers = {}
+    writers: dict[str, Path] = {}
     for path in images:
         for name in (path.stem + ending for ending in ENDINGS):
             if name in writers:
@@ -138,8 +149,3 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
                 )
             writers[name] = path
     return images
-
-
-def file_digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import keras
 
+from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.inference.run_folder import classes_of, config_of, network_file
 from fcn_keras.models.weights.keras_files import open_model
@@ -30,6 +31,25 @@ class Network(NamedTuple):
     heads: tuple[str, ...]
     full: keras.Model
 
+    def check_dataset(self, dataset: Dataset, path: str | Path, name: str):
+        """Raises a `UserError` if a data set has other classes, or other label maps.
+
+        Args:
+            dataset: the data set.
+            path, name: what the network and the data set are called.
+        """
+        if dataset.num_classes != len(self.classes):
+            raise UserError(
+                f"{path} tells {len(self.classes)} classes apart, but {name} has "
+                f"{dataset.num_classes}."
+            )
+        if {*dataset.heads} != {*self.heads}:
+            ours, theirs = (
+                f"the label maps {', '.join(heads)}" if heads else "one label map"
+                for heads in (self.heads, dataset.heads)
+            )
+            raise UserError(f"{path} scores {ours}, and {name} has {theirs}.")
+
 
 def load_network(path: str | Path) -> Network:
     """Opens a run's best network, or a `.keras` file.
@@ -53,12 +73,12 @@ def load_network(path: str | Path) -> Network:
     ):
         raise UserError(f"{file}: holds no segmentation network ({model.name}).")
     config = config_of(path)
-    about = config.get("dataset", {})
-    full, heads = model, ()
+    full = model
+    heads: tuple[str, ...] = ()
     if several:
         heads = tuple(name.removeprefix("score_") for name in names)
         # In the order of the run's label maps, which a file on its own does not tell.
-        known = tuple(about.get("heads", ()))
+        known = tuple(config.get("dataset", {}).get("heads", ()))
         heads = known if {*known} == {*heads} else heads
         model = keras.Model(full.input, full.get_layer(f"score_{heads[0]}").output, name=full.name)
     classes, colors = classes_of(config, model.output_shape[-1])

@@ -2,12 +2,13 @@
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fcn_keras.errors import UserError
-from fcn_keras.inference.job import plan_for
+from fcn_keras.inference.job import make_worklist
 from fcn_keras.inference.network import load_network
+from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.predict import label_images
 
 try:
@@ -29,7 +30,10 @@ def predict_on_ray(
     workers: int | None = None,
     job: dict | None = None,
     fresh: bool = False,
-    **options,
+    batch_size: int | None = None,
+    tile: int | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
 ) -> list[Path]:
     """Does what `fcn_keras.inference.predict.predict` does, on all machines of a Ray cluster.
 
@@ -45,7 +49,7 @@ def predict_on_ray(
             outside; `"local"` starts one on this machine alone.
         workers: processes that have the network in memory; one for each GPU, else one for each
             machine, if not given.
-        job, fresh, **options: see `fcn_keras.inference.predict.predict`.
+        job, fresh, batch_size, tile, scales, flip: see `fcn_keras.inference.predict.predict`.
 
     Returns:
         The label maps' paths, in order of the images.
@@ -57,15 +61,17 @@ def predict_on_ray(
 
     >>> predict_on_ray("runs/roads-fcn8s", ["photos"], "labelled", address="auto")
     """
-    plan = plan_for(inputs, output, job, fresh)
-    if not plan.pending:
-        return plan.finish({})
+    worklist = make_worklist(inputs, output, job, fresh)
+    if not worklist.pending:
+        return worklist.finish({})
     _connect(address)
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         workers = workers or gpus or len(ray.nodes())
-        worker = (os.path.abspath(source), os.path.abspath(output), options | {"job": job})
-        paths = [{"path": os.path.abspath(path)} for path in plan.pending]
+        views = {"tile": tile, "scales": scales, "flip": flip}
+        options = {"batch_size": batch_size, "job": job}
+        worker = (os.path.abspath(source), os.path.abspath(output), views, options)
+        paths = [{"path": os.path.abspath(path)} for path in worklist.pending]
         shares = ray.data.from_items(paths).map_batches(
             _Worker,
             fn_constructor_args=worker,
@@ -77,29 +83,27 @@ def predict_on_ray(
             num_gpus=1 if gpus else 0,
         )
         faults = {}
-        with plan.progress_bar() as bar:
+        with worklist.progress_bar() as bar:
             for row in shares.iter_rows():
                 faults[row["path"]] = row["fault"]
                 bar.update()
     finally:
         ray.shutdown()
-    return plan.finish(faults)
+    return worklist.finish(faults)
 
 
 class _Worker:
     """A process with a network in memory, which labels one share of the images after another."""
 
-    def __init__(self, source, output, options):
+    def __init__(self, source, output, views, options):
         network = load_network(source)
-        self.network, self.classes, self.colors = network.model, network.classes, network.colors
-        self.output, self.options = output, options
+        self.segmenter = open_network(network.model, **views)
+        self.to, self.options = (output, network.classes, network.colors), options
 
     def __call__(self, share):
         images = [Path(path) for path in share["path"]]
         faults = {}
-        for done in label_images(
-            self.network, images, self.output, self.classes, self.colors, **self.options
-        ):
+        for done in label_images(self.segmenter, images, *self.to, **self.options):
             faults |= done
         return {
             "path": [str(path) for path in faults],

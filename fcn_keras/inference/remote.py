@@ -1,41 +1,73 @@
-"""A server's network as one that labels images."""
+"""Servers as what labels images."""
 
+from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from fcn_keras.client.client import Client
 from fcn_keras.errors import UserError
+from fcn_keras.inference.classes import numbered_classes
+from fcn_keras.inference.segmenter import Segmenter
 
 # What a server decodes. Images in other formats are sent as PNGs.
 _SERVED = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
-def ask_server(client, photos):
-    """What a server answers; for photos that it refuses a line instead."""
-    files = [_encoded(photo) for photo in photos]
-    answers = client.label(files)
-    for place, (photo, answer) in enumerate(zip(photos, answers, strict=True)):
-        # Not all that Pillow reads is decoded there, and names may lie.
-        if answer is None:
-            [answer] = client.label([_as_png(photo.image)])
-            answers[place] = "is refused by the server." if answer is None else answer
-    for photo, class_ids in zip(photos, answers, strict=True):
-        if not isinstance(class_ids, str) and class_ids.shape != photo.image.shape[:2]:
-            raise UserError(
-                f"{photo.path}: has {photo.image.shape[:2]} pixels, and the server answered with "
-                f"{class_ids.shape}."
-            )
-    return answers
+class Remote(Segmenter):
+    """A server's network as what labels images.
+
+    Args:
+        client: what asks the server.
+
+    Raises:
+        UserError, ServerError: as `Client.num_classes` does.
+    """
+
+    batch_size = 4
+    requests = 4
+
+    def __init__(self, client: Client):
+        super().__init__(client.server, *numbered_classes(client.num_classes))
+        self.job = {"server": client.server, "version": client.version}
+        self._client = client
+
+    def label(
+        self, images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path] | None = None
+    ) -> list[np.ndarray | str]:
+        """Does what `Segmenter.label` does, in one request but for what the server refuses.
+
+        Raises:
+            UserError: if the server answers with class ids of another size, and as `Client.label`.
+            ServerError: as `Client.label` does.
+        """
+        files = [_as_png(image) for image in images] if paths is None else _files(images, paths)
+        answers: list[np.ndarray | str] = []
+        for image, class_ids in zip(images, self._client.label(files), strict=True):
+            # Not all that Pillow reads is decoded there, and names may lie.
+            if class_ids is None:
+                [class_ids] = self._client.label([_as_png(image)])
+            if class_ids is not None and class_ids.shape != image.shape[:2]:
+                path = self.name if paths is None else paths[len(answers)]
+                raise UserError(
+                    f"{path}: has {image.shape[:2]} pixels, and the server answered with "
+                    f"{class_ids.shape}."
+                )
+            answers.append("is refused by the server." if class_ids is None else class_ids)
+        return answers
 
 
-def _encoded(photo):
-    """The bytes of a file that a server decodes."""
-    if photo.path.suffix.lower() in _SERVED:
-        return photo.path.read_bytes()
-    return _as_png(photo.image)
+def _files(images, paths):
+    """Files that a server decodes: as they are, or as PNGs."""
+    return [
+        path.read_bytes() if path.suffix.lower() in _SERVED else _as_png(image)
+        for image, path in zip(images, paths, strict=True)
+    ]
 
 
 def _as_png(image):
     file = BytesIO()
-    Image.fromarray(image).save(file, "png")
+    Image.fromarray(image).save(file, "png", compress_level=1)
     return file.getvalue()

@@ -18,8 +18,12 @@ def read_config(folder: str | Path) -> dict | None:
     return config if [type(part) for part in parts] == [dict, dict, list] else None
 
 
-def network_file(path: str | Path) -> Path:
+def network_file(path: str | Path, others: str = "or a .keras file") -> Path:
     """Returns the `.keras` file that a path stands for: a run's best one, or itself.
+
+    Args:
+        path: a run directory or a `.keras` file.
+        others: what else than a run directory may be given, for the message.
 
     Raises:
         UserError: if there is none.
@@ -28,7 +32,7 @@ def network_file(path: str | Path) -> Path:
     file = path / "best.keras" if path.is_dir() else path
     if not file.is_file() or file.suffix != ".keras":
         raise UserError(
-            f"{path}: must be a run directory with a best.keras in it, or a .keras file."
+            f"{path}: must be a run directory with a best.keras in it, {others}."
             + ("" if path.exists() else " There is nothing of that name.")
         )
     return file
@@ -55,7 +59,7 @@ def classes_of(config: dict, num_classes: int) -> tuple[list[str], list[tuple[in
 
     Those of a network that has another number of classes are numbers, see `numbered_classes`.
     """
-    about = config.get("dataset", {})
-    if len(about.get("classes", ())) != num_classes:
+    dataset = config.get("dataset", {})
+    if len(dataset.get("classes", ())) != num_classes:
         return numbered_classes(num_classes)
-    return list(about["classes"]), [tuple(color) for color in about["colors"]]
+    return list(dataset["classes"]), [tuple(color) for color in dataset["colors"]]

@@ -1,100 +1,69 @@
-"""Networks as functions from images to class ids: at once, in parts, averaged over views."""
+"""What labels images, whatever it is: a network in Keras or TensorFlow's C library, or a server."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from fcn_keras.cpu.products import on_this_machine
-from fcn_keras.errors import UserError
-from fcn_keras.inference.tiling import Tiling
+if TYPE_CHECKING:
+    from fcn_keras.inference.network import Network
 
 
-def make_segmenter(
-    model: keras.Model,
-    tile: int | None = None,
-    scales: Sequence[float] = (1.0,),
-    flip: bool = False,
-) -> Callable[[np.ndarray], tf.Tensor | np.ndarray]:
-    """Makes a function from images to class ids of a network.
+class Segmenter:
+    """Labels images.
+
+    A kind of it has a `segment` of its own, or a `label`.
 
     Args:
-        model: `(N, H, W, 3)` to logits `(N, H, W, C)`.
-        tile: look at so many pixels of an image at a time, each way, see
-            `fcn_keras.inference.tiling`; the result is that of the whole.
-        scales: factors on an image's size. The probabilities found at each are brought back to
-            its own size, and averaged.
-        flip: whether to average over the mirrored image too.
+        name: what it is called.
+        classes: C names.
+        colors: C RGB triples.
 
-    Returns:
-        A function: uint8 `(N, H, W, 3)`, RGB, to uint8 `(N, H, W)`. Its graph is traced once,
-        for images of any size. Without averaging it can be called within a graph, too.
-
-    Raises:
-        UserError: if an argument is out of its range.
-
-    Example:
-
-    >>> segment = make_segmenter(keras.models.load_model("best.keras"))
-    >>> segment(image[None])[0].shape == image.shape[:2]
-    True
+    Attributes:
+        name, classes, colors: as given.
+        job: what its label maps depend on beside the images, classes and colours, for JSON; of a
+            Keras model, which tells nothing of itself, it is empty.
+        network: the network with its Keras model; None if it is not in Keras.
+        batch_size: how many images, of any sizes, `label` is best given at a time; None for as
+            many of one size as memory holds.
+        requests: how many calls of `label` may wait for a server at a time; 0 if there is none.
+        too_large: what is wrong with an image that memory does not hold.
     """
-    scales = tuple(scales)
-    if not scales or not all(0 < scale <= 16 for scale in scales):
-        raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
-    computed = on_this_machine(model)
+    job: dict[str, Any] = {}
+    network: "Network | None" = None
+    batch_size: int | None = None
+    requests: int = 0
+    too_large: str = "takes more memory than there is: see --tile."
 
-    def class_ids(image):
-        return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
+    def __init__(self, name: str, classes: list[str], colors: list[tuple[int, int, int]]):
+        self.name, self.classes, self.colors = name, classes, colors
 
-    def probabilities(image):
-        return tf.nn.softmax(computed(image, training=False))
+    def label(
+        self, images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path] | None = None
+    ) -> list[np.ndarray | str]:
+        """Labels images; those of one size go through the network together.
 
-    averaged = scales != (1,) or flip
-    function = tf.function(
-        probabilities if averaged else class_ids,
-        input_signature=[
-            tf.TensorSpec(
-                (None, None, None, model.input_shape[-1]),
-                tf.float32 if averaged else tf.uint8,
-                name="image",
-            )
-        ],
-        autograph=False,
-    )
-    if tile is not None:
-        function = _in_parts(function, Tiling(model, tile), averaged and model.output_shape[-1])
-    return _averaged(function, scales, flip) if averaged else function
+        Args:
+            images: each uint8 `(H, W, 3)`, RGB.
+            paths: the files that they were read from, if there are any.
 
+        Returns:
+            For each image its class ids, uint8 `(H, W)`; or one line that says why there are none.
+        """
+        if len({image.shape for image in images}) == 1:
+            try:
+                return list(self.segment(np.stack([*images])))
+            except MemoryError:
+                if len(images) == 1:
+                    return [self.too_large]
+        return [self.label([image])[0] for image in images]
 
-def _in_parts(function, tiling, channels):
-    def whole(images):
-        images = np.asarray(images)
-        shape = (*images.shape[:3], channels) if channels else images.shape[:3]
-        outputs = np.empty(shape, "float32" if channels else "uint8")
-        for image, output in zip(images, outputs, strict=True):
-            tiling.map(function, image, output)
-        return outputs
+    def segment(self, images: np.ndarray) -> np.ndarray:
+        """Labels images of one size: uint8 `(N, H, W, 3)` to class ids, uint8 `(N, H, W)`.
 
-    return whole
-
-
-def _averaged(probabilities, scales, flip):
-    def mean_over_views(images):
-        images = tf.cast(images, tf.float32)
-        size = tf.shape(images)[1:3].numpy()
-        total = 0.0
-        for scale in scales:
-            # Half a pixel counts as one; a small image keeps a pixel.
-            scaled = np.maximum(np.floor(size * scale + 0.5), 1).astype(int)
-            view = tf.image.resize(images, scaled, antialias=True)
-            found = tf.convert_to_tensor(probabilities(view))
-            if flip:
-                mirrored = tf.convert_to_tensor(probabilities(tf.reverse(view, [2])))
-                found = (found + tf.reverse(mirrored, [2])) / 2
-            total += tf.image.resize(found, size, antialias=True)
-        return tf.cast(tf.argmax(total, axis=-1), tf.uint8)
-
-    return mean_over_views
+        Raises:
+            MemoryError: if they take more memory than there is.
+        """
+        raise NotImplementedError

@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from fcn_keras import UserError
+from fcn_keras.client.client import Client
 from fcn_keras.data.files.images import read_image
 from fcn_keras.data.palette import palette_for
 from fcn_keras.data.tfds.builders.shapes.scene import draw_scene, scene_rng
+from fcn_keras.demo.examples import examples_of
 from fcn_keras.demo.html import at_shown_size, class_shares, overlay_layers, result_html
-from fcn_keras.demo.page import answer_html, read_upload
-from fcn_keras.demo.source import Source, open_source
+from fcn_keras.demo.page import answer_html, open_for_page, read_upload
 from fcn_keras.errors import ServerError
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.figures.label_maps import overlay
@@ -210,18 +210,16 @@ def test_shares_that_round_to_nothing():
         (UserError("x.png: is <b>wrong</b>."), "x.png: is <b>wrong</b>."),
         (ServerError("http://server: is away."), "http://server: is away."),
         (MemoryError(), "p.png: takes more memory than there is. Make it smaller."),
-        (
-            tf.errors.ResourceExhaustedError(None, None, "OOM"),
-            "p.png: takes more memory than there is. Make it smaller.",
-        ),
     ],
 )
-def test_what_goes_wrong_is_said_on_the_page(error, message):
-    def label(image):
+def test_what_goes_wrong_is_said_on_the_page(run, monkeypatch, error, message):
+    segmenter = open_for_page(run)
+
+    def fail(images):
         raise error
 
-    source = Source("net", label, CLASSES, COLORS, {})
-    page, good = answer_html("p.png", photo, source)
+    monkeypatch.setattr(segmenter, "segment", fail)
+    page, good = answer_html("p.png", photo, segmenter)
     page = Elements(page)
     assert not good and "".join(page.text) == message
     assert [name for name, _ in page.elements] == ["p"] and page.named("p")[0]["role"] == "alert"
@@ -254,10 +252,11 @@ def test_open_a_run(network, run, tmp_path):
     image = photo()
     expected = predicted(network, image, tmp_path)
     assert len(np.unique(expected)) == 4
-    source = open_source(run)
-    assert (source.name, source.classes, source.colors) == ("primary-colours", CLASSES, COLORS)
-    np.testing.assert_array_equal(source.label(image), expected)
-    scenes = list(source.examples.values())
+    segmenter = open_for_page(run)
+    assert segmenter.name == "primary-colours"
+    assert (segmenter.classes, segmenter.colors) == (CLASSES, COLORS)
+    np.testing.assert_array_equal(segmenter.label([image]), [expected])
+    scenes = list(examples_of(run).values())
     assert len(scenes) == 5
     np.testing.assert_array_equal(scenes[2], draw_scene(scene_rng("validation", 2))[0])
 
@@ -265,13 +264,13 @@ def test_open_a_run(network, run, tmp_path):
 def test_open_a_keras_file(network, run, tmp_path):
     path = tmp_path / "lone.keras"
     shutil.copy(run / "best.keras", path)
-    assert open_source(path).classes == ["class_0", "class_1", "class_2", "class_3"]
+    assert open_for_page(path).classes == ["class_0", "class_1", "class_2", "class_3"]
     (tmp_path / "names.json").write_text(json.dumps({"classes": CLASSES, "colors": COLORS}))
-    source = open_source(path, tmp_path / "names.json")
-    assert (source.classes, source.colors, source.examples) == (CLASSES, COLORS, {})
+    segmenter = open_for_page(path, tmp_path / "names.json")
+    assert (segmenter.classes, segmenter.colors, examples_of(path)) == (CLASSES, COLORS, {})
     (tmp_path / "names.json").write_text(json.dumps({"classes": CLASSES[:2]}))
     with pytest.raises(UserError, match="names 2 classes, and .* tells 4 apart"):
-        open_source(path, tmp_path / "names.json")
+        open_for_page(path, tmp_path / "names.json")
 
 
 def test_open_an_export(network, tmp_path):
@@ -285,47 +284,44 @@ def test_open_an_export(network, tmp_path):
         (output / "10", CLASSES),
         (output / "9", [f"old {name}" for name in CLASSES]),
     ):
-        source = open_source(path)
-        assert (source.name, source.classes, source.colors) == ("served", classes, COLORS)
-        np.testing.assert_array_equal(source.label(image), expected)
+        segmenter = open_for_page(path)
+        assert segmenter.name == "served"
+        assert (segmenter.classes, segmenter.colors) == (classes, COLORS)
+        np.testing.assert_array_equal(segmenter.label([image]), [expected])
+        assert examples_of(path) == {}
 
 
-@pytest.fixture
-def server(monkeypatch):
-    """Stands for a server of the network that is asked through `fcn_keras.client`."""
+class Answering(Client):
+    """Stands for a client of a server of the network."""
 
-    class Client:
-        num_classes = 4
+    num_classes, version = 4, "1"
 
-        def __init__(self, url, **options):
-            if not url.startswith("http://server:8501/v1/models/"):
-                raise UserError(f"--server: must be like this or that. Received: {url!r}.")
-            self.url = url
-
-        def label(self, files):
-            if "refusing" in self.url:
-                return [None for _ in files]
-            if "broken" in self.url:
-                raise ServerError(f"{self.url}: cannot be reached.")
-            return [classes_of(np.asarray(opened(content))) for content in files]
-
-    client = pytest.importorskip("fcn_keras.client")
-    monkeypatch.setattr(client, "Client", Client)
-    return "http://server:8501/v1/models/"
+    def label(self, files):
+        if "refusing" in self.server:
+            return [None for _ in files]
+        if "broken" in self.server:
+            raise ServerError(f"{self.server}: cannot be reached.")
+        return [classes_of(np.asarray(opened(content))) for content in files]
 
 
-def test_open_a_server(server, network, run, tmp_path):
+def test_open_a_server(monkeypatch, network, run, tmp_path):
+    monkeypatch.setattr("fcn_keras.client.client.Client", Answering)
+    server = "http://server:8501/v1/models/"
     image = photo()
-    source = open_source(server + "roads")
-    np.testing.assert_array_equal(source.label(image), predicted(network, image, tmp_path))
-    assert source.classes == ["class_0", "class_1", "class_2", "class_3"]
-    assert open_source(server + "roads", run).classes == CLASSES
-    with pytest.raises(UserError, match="refuses the image"):
-        open_source(server + "refusing").label(image)
-    with pytest.raises(ServerError, match="cannot be reached"):
-        open_source(server + "broken").label(image)
+    segmenter = open_for_page(server + "roads")
+    np.testing.assert_array_equal(segmenter.label([image]), [predicted(network, image, tmp_path)])
+    assert segmenter.name == server + "roads"
+    assert segmenter.classes == ["class_0", "class_1", "class_2", "class_3"]
+    assert open_for_page(server + "roads", run).classes == CLASSES
+    assert examples_of(server + "roads") == {}
+    for name, message in (
+        ("refusing", "p.png: is refused by the server."),
+        ("broken", f"{server}broken: cannot be reached."),
+    ):
+        page, good = answer_html("p.png", photo, open_for_page(server + name))
+        assert not good and "".join(Elements(page).text) == message
     with pytest.raises(UserError, match="^URL: must be like"):
-        open_source("ftp://server")
+        open_for_page("ftp://server")
 
 
 def test_examples_of_a_folder(run, make_folder, tmp_path):
@@ -334,25 +330,25 @@ def test_examples_of_a_folder(run, make_folder, tmp_path):
     shutil.copytree(run, copy)
     about = json.loads((run / "config.json").read_text()) | {"settings": {"dataset": str(folder)}}
     (copy / "config.json").write_text(json.dumps(about))
-    examples = open_source(copy).examples
+    examples = examples_of(copy)
     assert len(examples) == 5
     for name, image in examples.items():
         np.testing.assert_array_equal(image, read_image(folder / "val" / f"{name}.png"))
     (folder / "val" / f"{next(iter(examples))}.png").write_bytes(b"gone bad")
-    assert open_source(copy).examples == {}
+    assert examples_of(copy) == {}
     shutil.rmtree(folder)
-    assert open_source(copy).examples == {}
+    assert examples_of(copy) == {}
 
 
 def test_what_is_no_network_is_refused(tmp_path):
     with pytest.raises(UserError, match="or the URL of a server"):
-        open_source(tmp_path)
+        open_for_page(tmp_path)
     with pytest.raises(UserError, match="nothing of that name"):
-        open_source(tmp_path / "nowhere")
+        open_for_page(tmp_path / "nowhere")
     deep = keras.Input((None, None, 6))
     keras.Model(deep, keras.layers.Conv2D(2, 1)(deep)).save(tmp_path / "deep.keras")
     with pytest.raises(UserError, match=r"takes images of \(None, None, 6\)"):
-        open_source(tmp_path / "deep.keras")
+        open_for_page(tmp_path / "deep.keras")
 
 
 def test_a_port_in_use_is_an_error(run_command, run):

@@ -20,23 +20,21 @@ from PIL import Image
 
 from fcn_keras import UserError, build, load_network
 from fcn_keras.data.palette import voc_palette
-from fcn_keras.inference import predict as prediction
-from fcn_keras.inference.c_library import graph_reader as traced
-from fcn_keras.inference.c_library import library as c_api
+from fcn_keras.inference.c_library import graph_reader
 from fcn_keras.inference.c_library.graph_reader import (
-    ABOUT,
     GRAPH,
-    Traced,
+    NAMES,
+    KeptGraph,
     graph_file,
-    open_traced,
+    open_kept_graph,
     stored_weights,
 )
 from fcn_keras.inference.c_library.graph_writer import keep_graph
+from fcn_keras.inference.c_library.library import library_path
+from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.predict import predict
 
-pytestmark = pytest.mark.skipif(
-    not c_api.library_path().exists(), reason="no C library in this wheel"
-)
+pytestmark = pytest.mark.skipif(not library_path().exists(), reason="no C library in this wheel")
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +109,7 @@ def assert_labels_are_those_of(network, found, pixels, ties=0.0):
 @pytest.mark.parametrize("shape", [(1, 20, 31, 3), (3, 9, 40, 3), (1, 5, 1, 3)])
 def test_exact_scores(tmp_path, shape):
     network = exact()
-    found = Traced(kept(network, tmp_path / "net.keras"))
+    found = KeptGraph(kept(network, tmp_path / "net.keras"))
     assert_labels_are_those_of(network, found.segment(images(shape)), images(shape))
 
 
@@ -125,7 +123,7 @@ def test_exact_scores(tmp_path, shape):
 )
 def test_fcn(tmp_path, options):
     network = fcn(**options)
-    found = Traced(kept(network, tmp_path / "net.keras"))
+    found = KeptGraph(kept(network, tmp_path / "net.keras"))
     for shape in ((1, 64, 80, 3), (2, 40, 53, 3)):
         assert_labels_are_those_of(network, found.segment(images(shape)), images(shape), 1e-5)
 
@@ -137,7 +135,7 @@ def test_mixed_precision(tmp_path):
         network = fcn(width=0.0625)
     finally:
         keras.config.set_dtype_policy(before)
-    found = Traced(kept(network, tmp_path / "net.keras"))
+    found = KeptGraph(kept(network, tmp_path / "net.keras"))
     pixels = images((1, 64, 80, 3))
     assert_labels_are_those_of(network, found.segment(pixels), pixels, 0.02)
 
@@ -148,8 +146,8 @@ def test_one_graph_serves_other_weights(tmp_path):
     network = keras.models.load_model(path)
     network.set_weights(exact(1).get_weights())
     pixels = images((1, 20, 31, 3))
-    before = Traced(path).segment(pixels)
-    found = Traced(save(network, path)).segment(pixels)
+    before = KeptGraph(path).segment(pixels)
+    found = KeptGraph(save(network, path)).segment(pixels)
     assert_labels_are_those_of(network, found, pixels)
     assert np.any(found != before)
 
@@ -167,25 +165,25 @@ def test_order_of_layers_and_weights(tmp_path):
         layer.set_weights([rng.uniform(0.5, 2, value.shape) for value in layer.get_weights()])
     balanced(network, network.layers[-1])
     pixels = images((1, 20, 31, 3))
-    found = Traced(kept(network, tmp_path / "net.keras")).segment(pixels)
+    found = KeptGraph(kept(network, tmp_path / "net.keras")).segment(pixels)
     assert_labels_are_those_of(network, found, pixels, 1e-5)
 
 
 def test_classes(tmp_path):
     path = kept(exact(), tmp_path / "net.keras")
     names, colors = ["class_0", "class_1", "class_2", "class_3"], voc_palette(4).tolist()
-    assert (Traced(path).classes, [list(c) for c in Traced(path).colors]) == (names, colors)
+    assert (KeptGraph(path).classes, [list(c) for c in KeptGraph(path).colors]) == (names, colors)
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(path, run / "best.keras")
     about = {"classes": [*"wxyz"], "colors": [[i, 0, 9] for i in range(4)]}
     (run / "config.json").write_text(json.dumps({"settings": {}, "dataset": about}))
     for source in (run, str(run), run / "best.keras"):
-        assert Traced(source).classes == load_network(source).classes == [*"wxyz"]
-        assert Traced(source).colors == load_network(source).colors
+        assert KeptGraph(source).classes == load_network(source).classes == [*"wxyz"]
+        assert KeptGraph(source).colors == load_network(source).colors
     (run / "config.json").write_text("{}")
     with pytest.raises(UserError, match="is not the config.json of a run"):
-        open_traced(run)
+        open_kept_graph(run)
 
 
 def test_it_predicts_what_keras_does(tmp_path):
@@ -193,7 +191,7 @@ def test_it_predicts_what_keras_does(tmp_path):
     folder.mkdir()
     for name, shape in (("a.png", (20, 31, 3)), ("b.png", (20, 31, 3)), ("c.jpg", (9, 40, 3))):
         Image.fromarray(images(shape)).save(folder / name)
-    found = Traced(kept(network, tmp_path / "net.keras"))
+    found = KeptGraph(kept(network, tmp_path / "net.keras"))
     predict(network, [folder], tmp_path / "a", found.classes, found.colors)
     predict(found, [folder], tmp_path / "b", found.classes, found.colors)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
@@ -203,23 +201,22 @@ def test_it_predicts_what_keras_does(tmp_path):
 
 
 def test_without_a_graph(tmp_path):
-    assert open_traced(save(exact(), tmp_path / "net.keras")) is None
+    assert open_kept_graph(save(exact(), tmp_path / "net.keras")) is None
 
 
 def test_graphs_of_networks_that_are_built_otherwise(tmp_path):
     kept(exact(), tmp_path / "net.keras")
-    assert (
-        open_traced(save(exact(use_bias=True, dilation_rate=2), tmp_path / "other.keras")) is None
-    )
+    other = save(exact(use_bias=True, dilation_rate=2), tmp_path / "other.keras")
+    assert open_kept_graph(other) is None
 
 
 def assert_mended(path):
     network = keras.models.load_model(path)
     assert keep_graph(network, path) == graph_of(path)
-    assert open_traced(path)
+    assert open_kept_graph(path)
 
 
-@pytest.mark.parametrize("name", [GRAPH, ABOUT])
+@pytest.mark.parametrize("name", [GRAPH, NAMES])
 def test_damaged_graph(tmp_path, name):
     path = kept(exact(), tmp_path / "net.keras")
     with zipfile.ZipFile(graph_of(path)) as archive:
@@ -227,7 +224,7 @@ def test_damaged_graph(tmp_path, name):
     with zipfile.ZipFile(graph_of(path), "w") as archive:
         for known, data in content.items():
             archive.writestr(known, data[: len(data) // 2] if known == name else data)
-    assert open_traced(path) is None
+    assert open_kept_graph(path) is None
     assert_mended(path)
 
 
@@ -239,10 +236,10 @@ def test_flipped_bits_in_a_graph(tmp_path):
         damaged = bytearray(whole)
         damaged[place] ^= 0x55
         graph_of(path).write_bytes(damaged)
-        refused += open_traced(path) is None
+        refused += open_kept_graph(path) is None
     assert refused > len(whole) // 37 // 2
     graph_of(path).write_bytes(whole[:-9])
-    assert open_traced(path) is None
+    assert open_kept_graph(path) is None
     assert_mended(path)
 
 
@@ -251,7 +248,7 @@ def test_damaged_network(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
-    assert open_traced(path) is None
+    assert open_kept_graph(path) is None
 
 
 def missing(group):
@@ -336,37 +333,62 @@ def rewrite(path, change, how=zipfile.ZIP_STORED):
 def test_weights_that_keras_must_judge(tmp_path, change):
     path = kept(exact(), tmp_path / "net.keras")
     rewrite(path, change)
-    assert open_traced(path) is None
+    assert open_kept_graph(path) is None
 
 
 def test_compressed_network(tmp_path):
     """A small file could become a large one."""
     path = kept(exact(), tmp_path / "net.keras")
     rewrite(path, lambda group: None)
-    assert open_traced(path)
+    assert open_kept_graph(path)
     rewrite(path, lambda group: None, zipfile.ZIP_DEFLATED)
-    assert open_traced(path) is None
+    assert open_kept_graph(path) is None
 
 
 def test_no_network(tmp_path):
     with pytest.raises(UserError, match="There is nothing of that name"):
-        open_traced(tmp_path / "net.keras")
+        open_kept_graph(tmp_path / "net.keras")
 
 
-@pytest.mark.parametrize("change", ["processor", "package", "library"])
-def test_what_a_graph_depends_on(tmp_path, monkeypatch, change):
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of this package, which graphs depend on in place of the package itself."""
+    copy = tmp_path / "package"
+    shutil.copytree(graph_reader.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(graph_reader, "PACKAGE", copy)
+    return copy
+
+
+def test_files_that_a_graph_depends_on(tmp_path, package):
+    path = save(exact(), tmp_path / "net.keras")
+    seen = {graph_of(path)}
+    names = ("models/fcn.py", "models/weights/copying.py", "cpu/winograd.py")
+    for number, name in enumerate((*names, "inference/c_library/graph_writer.py"), 2):
+        with open(package / name, "a") as file:
+            file.write("# edited\n")
+        seen.add(graph_of(path))
+        assert len(seen) == number
+
+
+def test_files_that_a_graph_does_not_depend_on(tmp_path, package):
+    path = kept(exact(), tmp_path / "net.keras")
+    for name in ("figures/curves.py", "data/palette.py", "inference/predict.py", "__init__.py"):
+        with open(package / name, "a") as file:
+            file.write("# edited\n")
+    (package / "recipes" / "another.py").touch()
+    assert open_kept_graph(path)
+
+
+@pytest.mark.parametrize("change", ["processor", "library"])
+def test_what_else_a_graph_depends_on(tmp_path, monkeypatch, change):
     path = save(exact(), tmp_path / "net.keras")
     file = graph_of(path)
     assert graph_of(path) == file
     if change == "processor":
-        other = not traced.has_only_avx2()
-        monkeypatch.setattr(traced, "has_only_avx2", lambda: other)
-    elif change == "package":
-        (tmp_path / "package").mkdir()
-        shutil.copy(traced.__file__, tmp_path / "package")
-        monkeypatch.setattr(traced, "__file__", str(tmp_path / "package" / "traced.py"))
+        other = not graph_reader.has_only_avx2()
+        monkeypatch.setattr(graph_reader, "has_only_avx2", lambda: other)
     else:
-        monkeypatch.setattr(traced, "versions", lambda: {"keras": "9.9"})
+        monkeypatch.setattr(graph_reader, "versions", lambda: {"keras": "9.9"})
     assert graph_of(path) != file
     assert graph_of(path).parent == file.parent == tmp_path / "home" / "fcn_keras" / "graphs"
 
@@ -405,7 +427,7 @@ def test_networks_whose_graph_is_not_kept(tmp_path, make, home):
     network = make()
     path = save(network, tmp_path / "net.keras")
     assert keep_graph(network, path) is None
-    assert open_traced(path) is None
+    assert open_kept_graph(path) is None
     assert not home.exists()
 
 
@@ -416,8 +438,8 @@ def test_weights_of_another_file(tmp_path):
 
 def test_gpu(tmp_path, monkeypatch):
     path = kept(exact(), tmp_path / "net.keras")
-    monkeypatch.setattr(traced, "_GPUS", ("/dev/no-such-gpu", str(tmp_path)))
-    assert open_traced(path) is None
+    monkeypatch.setattr(graph_reader, "_GPUS", ("/dev/no-such-gpu", str(tmp_path)))
+    assert open_kept_graph(path) is None
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["/GPU:0"])
     assert keep_graph(exact(), path) is None
 
@@ -438,7 +460,7 @@ def test_no_home(tmp_path, monkeypatch):
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     path = save(exact(), tmp_path / "net.keras")
     assert keep_graph(exact(), path) is None
-    assert open_traced(path) is None
+    assert open_kept_graph(path) is None
 
 
 def test_stored_weights(tmp_path):
@@ -450,20 +472,22 @@ def test_stored_weights(tmp_path):
     np.testing.assert_array_equal(found["conv3_1/1"], weights["conv3_1/bias"])
 
 
-@pytest.mark.parametrize("options", [["--flip"], ["--scales", "1,2"], ["--tile", "64"]])
-def test_averaging_and_parts_need_keras(tmp_path, monkeypatch, run_command, options):
+@pytest.mark.parametrize("options", [{"flip": True}, {"scales": (1, 2)}, {"tile": 64}])
+def test_averaging_and_parts_need_keras(tmp_path, options):
     path = kept(fcn(width=0.03125, geometry="same"), tmp_path / "net.keras")
-    photo = tmp_path / "photo.png"
+    assert open_network(path).network is None
+    assert open_network(path, **options).network
+
+
+def test_debug_tells_why_keras_is_needed(tmp_path, run_command):
+    path, photo = save(exact(), tmp_path / "net.keras"), tmp_path / "photo.png"
     Image.fromarray(images((20, 31, 3))).save(photo)
-    used = []
-    segmenter = prediction._segmenter
-    monkeypatch.setattr(
-        prediction, "_segmenter", lambda *args: used.append(args) or segmenter(*args)
-    )
-    assert run_command("predict", path, photo, "--output", tmp_path / "a")[0] == 0
-    assert not used
-    assert run_command("predict", path, photo, "--output", tmp_path / "a", *options)[0] == 0
-    assert len(used) == 1
+    for options, told in (((), False), (("--debug", "--fresh"), False)):
+        code, _, err = run_command("predict", path, photo, "--output", tmp_path / "a", *options)
+        assert (code, "is opened by Keras" in err) == (0, told)
+    graph_of(path).write_bytes(b"damaged")
+    code, _, err = run_command("predict", path, photo, "--output", tmp_path / "b", "--debug")
+    assert code == 0 and f"{path}: is opened by Keras: File is not a zip file" in err
 
 
 def test_commands(tmp_path):

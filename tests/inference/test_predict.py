@@ -20,11 +20,10 @@ from fcn_keras.client.client import Client
 from fcn_keras.data.files.images import read_image
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import overlay, side_by_side
-from fcn_keras.inference import predict as prediction
-from fcn_keras.inference import segmenter as segmentation
+from fcn_keras.inference import keras_segmenter, predict as prediction
 from fcn_keras.inference.job import find_images
+from fcn_keras.inference.keras_segmenter import make_segmenter
 from fcn_keras.inference.predict import predict
-from fcn_keras.inference.segmenter import make_segmenter
 
 CLASSES = ["ground", "cat", "dog", "bird"]
 COLORS = [(1, 2, 3), (250, 0, 9), (0, 255, 70), (128, 64, 32)]
@@ -202,7 +201,7 @@ def test_what_memory_does_not_hold(network, tmp_path, monkeypatch):
 
         return limited
 
-    monkeypatch.setattr(segmentation, "make_segmenter", make_segmenter_of_little_memory)
+    monkeypatch.setattr(keras_segmenter, "make_segmenter", make_segmenter_of_little_memory)
     with pytest.raises(UserError, match="c.png: takes more memory.*--tile. 2 of 3 images"):
         predict(network, [tmp_path / "in"], tmp_path / "out", CLASSES, COLORS)
     assert [name for name in names(tmp_path / "out") if "_" not in name] == ["a.png", "b.png"]
@@ -234,7 +233,7 @@ def test_images_of_one_size_go_together(network, tmp_path, monkeypatch):
 
         return recording
 
-    monkeypatch.setattr(segmentation, "make_segmenter", make_recorder)
+    monkeypatch.setattr(keras_segmenter, "make_segmenter", make_recorder)
     written = predict(network, paths, tmp_path / "out", CLASSES, COLORS)
     # At most so many pixels together, as far as an image has no more itself.
     assert sorted(shapes) == [(1, 9, 8), (1, 20, 9), (1, 20, 9), (1, 30, 20), (4, 9, 8)]
@@ -323,7 +322,10 @@ def test_what_has_to_be_done_again(network, tmp_path):
 class Server(Client):
     """What `fcn_keras.client.client.Client` does, without a server."""
 
+    num_classes, version = len(CLASSES), "1"
+
     def __init__(self, network):
+        super().__init__("http://localhost:8501/v1/models/any")
         self.network = network
         self.calls = []
 

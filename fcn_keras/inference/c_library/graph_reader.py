@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,38 +17,54 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from fcn_keras.inference.c_library import library as c_api
+from fcn_keras.errors import first_line
+from fcn_keras.inference.c_library import library
 from fcn_keras.inference.c_library.saved_model import InLibrary
 from fcn_keras.inference.run_folder import classes_of, config_of, network_file
+from fcn_keras.system.console import debug_line
 from fcn_keras.system.processor import has_only_avx2
 from fcn_keras.system.versions import versions
 
-# In a file of a graph.
-GRAPH, ABOUT = "graph.pb", "about.json"
+# In a file of a graph: the graph, and the names of what goes in and comes out.
+GRAPH, NAMES = "graph.pb", "names.json"
+
+PACKAGE = Path(__file__).parents[2]
+
+# What decides, in this package, on the graph of a network.
+DECISIVE = ("models/**/*.py", "cpu/**/*.py", "inference/c_library/graph_*.py")
+
+# What is raised where there is no graph, or no folder for it (OSError, RuntimeError), by damaged
+# files, and by networks that are stored otherwise than Keras does.
+UNUSABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 # Graphs are for processors. One of these is there where there is a GPU.
 _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
-class Traced(InLibrary):
+class KeptGraph(InLibrary):
     """A run's best network, or that of a `.keras` file, in TensorFlow's C library.
 
     Args:
         path: a run directory or a `.keras` file.
 
-    Attributes:
-        classes: C names.
-        colors: C RGB triples.
-
     Raises:
         UserError: if there is no network; says what to do.
-        Exception: of any kind, if no graph of it has been kept, see
+        Exception: one of `UNUSABLE`, if no graph of it has been kept, see
             `fcn_keras.inference.c_library.graph_writer.keep_graph`, or if the file is not what
             Keras writes.
 
     Example:
 
-    >>> network = Traced("runs/roads-fcn8s")
+    >>> network = KeptGraph("runs/roads-fcn8s")
     >>> network.segment(images).shape == images.shape[:3]
     True
     """
@@ -56,32 +73,34 @@ class Traced(InLibrary):
         config = config_of(path)
         with zipfile.ZipFile(network_file(path)) as network:
             with zipfile.ZipFile(graph_file(network)) as archive:
-                graph, about = archive.read(GRAPH), json.loads(archive.read(ABOUT))
-            self.classes, self.colors = classes_of(config, about["num_classes"])
-            self._model = c_api.Graph(graph, about["signatures"])
-            missing = {name: tuple(shape) for name, shape in about["weights"].items()}
+                graph, names = archive.read(GRAPH), json.loads(archive.read(NAMES))
+            session = library.Graph(graph, names["signatures"])
+            missing = {name: tuple(shape) for name, shape in names["weights"].items()}
             for name, stored in stored_weights(network):
                 # TensorFlow would take any other shape too.
                 if missing.get(name) == stored.shape:
                     del missing[name]
-                    stored.read_direct(self._model.hold(name, stored.shape, stored.dtype))
+                    stored.read_direct(session.hold(name, stored.shape, stored.dtype))
         if missing:
-            raise ValueError(f"{path}: has no weights {', '.join(missing)} that fit.")
+            raise ValueError(f"has no weights {', '.join(missing)} that fit.")
+        classes, colors = classes_of(config, names["num_classes"])
+        super().__init__(Path(path).resolve().name, classes, colors, session)
 
 
-def open_traced(path: str | Path) -> Traced | None:
+def open_kept_graph(path: str | Path) -> KeptGraph | None:
     """Returns the network of a run or a `.keras` file; None if it has to be opened by Keras.
 
     Raises:
         UserError: if there is no network; says what to do.
     """
-    network_file(path), config_of(path)  # what is wrong with these is told
+    config_of(path)  # what is wrong with it is told
     if any(map(os.path.exists, _GPUS)):
         return None
     try:
-        return Traced(path)
-    # Whatever it is: Keras opens the file, or says what is wrong with it.
-    except Exception:
+        return KeptGraph(path)
+    # Keras opens the file, or says what is wrong with it.
+    except UNUSABLE as error:
+        debug_line(f"{path}: is opened by Keras: {first_line(error)}")
         return None
 
 
@@ -89,17 +108,17 @@ def graph_file(network: zipfile.ZipFile) -> Path:
     """Returns where the graph of a network is kept, whether it is there or not.
 
     It lies in Keras' folder. Its name stands for all that it depends on: how the network is built,
-    this package and its libraries, and the processor.
+    what traces it, of this package and of its libraries, and the processor.
 
     Args:
         network: a `.keras` file, opened.
     """
-    found = hashlib.sha256(_read(network, "config.json"))
-    for file in sorted(Path(__file__).parents[2].rglob("*.py")):
-        found.update(file.read_bytes())
-    found.update(json.dumps([versions(), has_only_avx2()]).encode())
+    key = hashlib.sha256(_read(network, "config.json"))
+    for file in sorted(file for pattern in DECISIVE for file in PACKAGE.glob(pattern)):
+        key.update(file.read_bytes())
+    key.update(json.dumps([versions(), has_only_avx2()]).encode())
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    return home / "fcn_keras" / "graphs" / f"{found.hexdigest()}.zip"
+    return home / "fcn_keras" / "graphs" / f"{key.hexdigest()}.zip"
 
 
 def stored_weights(network: zipfile.ZipFile) -> Iterator[tuple[str, h5py.Dataset]]:

@@ -1,5 +1,4 @@
-"""What computes a network, kept as a graph that `fcn_keras.inference.c_library.graph_reader`
-opens."""
+"""Graphs of networks, kept for `fcn_keras.inference.c_library.graph_reader`."""
 
 import json
 import zipfile
@@ -10,7 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.cpu.products import with_products
-from fcn_keras.inference.c_library.graph_reader import ABOUT, GRAPH, graph_file, stored_weights
+from fcn_keras.errors import first_line
+from fcn_keras.inference.c_library.graph_reader import (
+    GRAPH,
+    NAMES,
+    UNUSABLE,
+    graph_file,
+    stored_weights,
+)
+from fcn_keras.system.console import debug_line
 from fcn_keras.system.files import written_whole
 
 
@@ -36,8 +43,9 @@ def keep_graph(network: keras.Model, file: str | Path) -> Path | None:
         return None
     try:
         return _keep(network, file)
-    # Nothing but time is lost, whatever it is.
-    except Exception:
+    # Nothing but time is lost.
+    except UNUSABLE as error:
+        debug_line(f"{file}: no graph of it is kept: {first_line(error)}")
         return None
 
 
@@ -73,12 +81,12 @@ def _keep(network, file):
         return None  # it needs something else
     feeds = dict(zip(("image", *weights), inputs, strict=True))
     [output] = traced.outputs
-    about = {
+    names = {
         "num_classes": network.output_shape[-1],
         "signatures": {"segment": [feeds, {"class_ids": output.name}]},
         "weights": {name: list(weight.shape) for name, weight in weights.items()},
     }
     with written_whole(kept) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr(GRAPH, traced.graph.as_graph_def().SerializeToString())
-        out.writestr(ABOUT, json.dumps(about))
+        out.writestr(NAMES, json.dumps(names))
     return kept

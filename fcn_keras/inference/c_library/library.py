@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 STRING, STRING_SIZE = 7, 24  # TF_STRING; sizeof(TF_TString)
 
 RESOURCE_EXHAUSTED = 8  # TF_Code
+
+# By name: the tensors' names by input, and by output.
+Signatures = dict[str, list[dict[str, str]]]
 
 
 class Pointer(ctypes.c_void_p):
@@ -38,12 +42,18 @@ class Output(ctypes.Structure):
 
 
 def library_path() -> Path:
-    """Where the wheel keeps the C library; the package is looked up, but not imported."""
+    """Returns where the wheel keeps the C library: TensorFlow is looked up, but not imported."""
     name = "libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtensorflow_cc.so.2"
-    return Path(importlib.util.find_spec("tensorflow").origin).with_name(name)
+    package = importlib.util.find_spec("tensorflow")
+    return Path(package.origin if package and package.origin else "absent").with_name(name)
 
 
-def open_library():
+def open_library() -> ctypes.CDLL:
+    """Opens the C library, and tells what its functions return.
+
+    Raises:
+        OSError: if there is none, or it cannot be opened; says why.
+    """
     use_onednn()
     path = str(library_path())
     # By itself ctypes has all symbols looked up at once, which takes a fifth longer.
@@ -69,8 +79,11 @@ def open_library():
     return tf
 
 
-class _Session:
-    """A graph in a session.
+class Session:
+    """A graph in a session of TensorFlow's.
+
+    Args:
+        tf: what `open_library` returned, if it has been called.
 
     Attributes:
         signatures: each the tensors' names by input and output.
@@ -80,20 +93,24 @@ class _Session:
         MemoryError: with TensorFlow's message, if it takes more memory than there is.
     """
 
-    def __init__(self, library=None):
-        self.tf = library or open_library()
-        self.graph = self.tf.TF_NewGraph()
-        self._held = {}
+    session: Pointer
+    signatures: Signatures
 
-    def hold(self, name, shape, dtype):
+    def __init__(self, tf: ctypes.CDLL | None = None):
+        self.tf = tf or open_library()
+        self.graph = self.tf.TF_NewGraph()
+        self._held: dict[str, Pointer] = {}
+
+    def hold(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Returns an array to fill with an input's value for all runs, which are not given it."""
         size = dtype.itemsize * math.prod(shape)
         self._held[name] = self._allocate(NUMBERS[dtype], shape, size)
         address = self.tf.TF_TensorData(self._held[name]).value
-        return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+        return array.view(dtype).reshape(shape)
 
-    def run(self, signature, inputs):
-        """Returns the outputs of a signature by name."""
+    def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Returns the outputs of a signature by name: arrays, or lists of bytes for strings."""
         feeds, fetches = self.signatures[signature]
         given = {}
         results = (Pointer * len(fetches))()
@@ -191,17 +208,17 @@ def _bytes_at(pointer, size):
     return bytes((ctypes.c_char * size).from_address(pointer.value))
 
 
-class Model(_Session):
+class Model(Session):
     """A SavedModel in a session.
 
     Args:
         path: the SavedModel's folder.
-        library: what `open_library` returned, if it has been called.
+        tf: see `Session`.
     """
 
-    def __init__(self, path, library=None):
-        super().__init__(library)
-        about, options = self.tf.TF_NewBuffer(), self.tf.TF_NewSessionOptions()
+    def __init__(self, path: str | Path, tf: ctypes.CDLL | None = None):
+        super().__init__(tf)
+        buffer, options = self.tf.TF_NewBuffer(), self.tf.TF_NewSessionOptions()
         try:
             self.session = self._checked(
                 self.tf.TF_LoadSessionFromSavedModel,
@@ -211,24 +228,24 @@ class Model(_Session):
                 (ctypes.c_char_p * 1)(b"serve"),
                 1,
                 self.graph,
-                about,
+                buffer,
             )
-            meta_graph = _bytes_at(about.contents.data, about.contents.length)
+            meta_graph = _bytes_at(buffer.contents.data, buffer.contents.length)
         finally:
             self.tf.TF_DeleteSessionOptions(options)
-            self.tf.TF_DeleteBuffer(about)
+            self.tf.TF_DeleteBuffer(buffer)
         self.signatures = read_signatures(meta_graph)
 
 
-class Graph(_Session):
+class Graph(Session):
     """A graph without variables in a session.
 
     Args:
         graph_def: the serialised `GraphDef`.
-        signatures: see `_Session`; what they do not name cannot be run.
+        signatures: see `Session`; what they do not name cannot be run.
     """
 
-    def __init__(self, graph_def, signatures):
+    def __init__(self, graph_def: bytes, signatures: Signatures):
         super().__init__()
         self.signatures = signatures
         buffer = self.tf.TF_NewBufferFromString(graph_def, ctypes.c_size_t(len(graph_def)))
@@ -243,12 +260,12 @@ class Graph(_Session):
             self.tf.TF_DeleteBuffer(buffer)
 
 
-def read_signatures(meta_graph):
-    """The signatures of a serialised `MetaGraphDef`: each the tensors' names by input and output.
+def read_signatures(meta_graph: bytes) -> Signatures:
+    """Returns a serialised `MetaGraphDef`'s signatures, see `Session`.
 
     The numbers are those of meta_graph.proto. Its Python classes come with the package only.
     """
-    signatures = {}
+    signatures: Signatures = {}
     for name, definition in entries(meta_graph, 5):  # signature_def
         signatures[name] = [
             {key: field(info, 1).decode() for key, info in entries(definition, number)}

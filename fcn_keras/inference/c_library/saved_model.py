@@ -1,35 +1,37 @@
-"""What `export` wrote, as a function from images to class ids: without TensorFlow's Python."""
+"""What `export` wrote as what labels images: without TensorFlow's Python."""
 
 from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.errors import UserError
-from fcn_keras.inference.c_library import library as c_api
+from fcn_keras.errors import UserError, first_line
+from fcn_keras.inference.c_library import library
 from fcn_keras.inference.classes import find_saved_model, read_classes
+from fcn_keras.inference.segmenter import Segmenter
 
 
-class InLibrary:
-    """A network in TensorFlow's C library.
+class InLibrary(Segmenter):
+    """A network in TensorFlow's C library as what labels images.
 
-    Attributes:
-        classes: C names.
-        colors: C RGB triples.
+    Args:
+        name, classes, colors: see `Segmenter`.
+        session: has the signature `segment`, from `image` to `class_ids`.
     """
 
+    too_large = f"{Segmenter.too_large[:-1]}, for a run or a .keras file."
+
+    def __init__(
+        self,
+        name: str,
+        classes: list[str],
+        colors: list[tuple[int, int, int]],
+        session: library.Session,
+    ):
+        super().__init__(name, classes, colors)
+        self._session = session
+
     def segment(self, images: np.ndarray) -> np.ndarray:
-        """Labels images.
-
-        Args:
-            images: uint8 `(N, H, W, 3)`, RGB.
-
-        Returns:
-            uint8 `(N, H, W)`, class ids.
-
-        Raises:
-            MemoryError: if they take more memory than there is.
-        """
-        return self._model.run("segment", {"image": images})["class_ids"]
+        return self._session.run("segment", {"image": images})["class_ids"]
 
 
 class Exported(InLibrary):
@@ -43,8 +45,6 @@ class Exported(InLibrary):
 
     Attributes:
         path: the SavedModel's folder.
-        classes: C names.
-        colors: C RGB triples.
 
     Raises:
         UserError: if there is no such SavedModel, or no C library; says what to do.
@@ -57,21 +57,26 @@ class Exported(InLibrary):
     """
 
     def __init__(self, path: str | Path):
-        self.path = find_saved_model(path)
-        if self.path is None:
+        folder = find_saved_model(path)
+        if folder is None:
             raise UserError(f"{path}: holds no SavedModel.")
-        self.classes, self.colors = read_classes(self.path)
+        classes, colors = read_classes(folder)
         try:
-            self._model = c_api.Model(self.path)
+            session = library.Model(folder)
         except OSError as error:
             raise UserError(
-                f"{self.path}: needs TensorFlow's C library, {c_api.library_path().name}, which "
+                f"{folder}: needs TensorFlow's C library, {library.library_path().name}, which "
                 f"cannot be opened ({error}). Give a run or a .keras file."
             ) from error
         except MemoryError as error:
-            raise UserError(f"{self.path}: takes more memory than there is.") from error
+            raise UserError(f"{folder}: takes more memory than there is.") from error
         except RuntimeError as error:
-            what = str(error).partition("\n")[0].rstrip(".")
-            raise UserError(f"{self.path}: is damaged ({what}). Export it again.") from error
-        if "segment" not in self._model.signatures:
-            raise UserError(f"{self.path}: is not what `export` writes: no signature `segment`.")
+            what = first_line(error).rstrip(".")
+            raise UserError(f"{folder}: is damaged ({what}). Export it again.") from error
+        if "segment" not in session.signatures:
+            raise UserError(f"{folder}: is not what `export` writes: no signature `segment`.")
+        # A version is called as the folder of versions is.
+        home = Path(path).resolve()
+        name = home.parent.name if home.name.isdecimal() else home.name
+        super().__init__(name, classes, colors, session)
+        self.path = folder

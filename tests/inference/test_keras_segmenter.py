@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from fcn_keras import UserError, build
-from fcn_keras.inference.segmenter import make_segmenter
+from fcn_keras.inference.keras_segmenter import make_segmenter
 
 CLASSES = 4
 

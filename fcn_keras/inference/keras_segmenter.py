@@ -1,0 +1,145 @@
+"""Keras networks as what labels images: at once, in parts, averaged over views."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from fcn_keras.cpu.products import on_this_machine
+from fcn_keras.errors import UserError
+from fcn_keras.inference.network import Network
+from fcn_keras.inference.segmenter import Segmenter
+from fcn_keras.inference.tiling import Tiling
+
+
+class KerasSegmenter(Segmenter):
+    """A Keras network as what labels images.
+
+    Args:
+        network: a network that was opened.
+        name: what it is called.
+        tile, scales, flip: see `make_segmenter`.
+
+    Raises:
+        UserError: if an argument is out of its range.
+
+    Example:
+
+    >>> segmenter = KerasSegmenter(load_network("runs/roads"), "roads")
+    >>> segmenter.segment(images).shape == images.shape[:3]
+    True
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        tile: int | None = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+    ):
+        super().__init__(name, network.classes, network.colors)
+        self.network = network
+        self._segment = make_segmenter(network.model, tile, scales, flip)
+        if tile:
+            # Parts are looked at one by one: there is nothing to put together.
+            self.batch_size = 1
+            # Meant for pictures that go beyond what Pillow takes for an attack.
+            Image.MAX_IMAGE_PIXELS = None
+
+    def segment(self, images: np.ndarray) -> np.ndarray:
+        try:
+            return np.asarray(self._segment(images))
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(str(error)) from error
+
+
+def make_segmenter(
+    model: keras.Model,
+    tile: int | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> Callable[[np.ndarray], tf.Tensor | np.ndarray]:
+    """Makes a function from images to class ids of a network.
+
+    Args:
+        model: `(N, H, W, 3)` to logits `(N, H, W, C)`.
+        tile: look at so many pixels of an image at a time, each way, see
+            `fcn_keras.inference.tiling`; the result is that of the whole.
+        scales: factors on an image's size. The probabilities found at each are brought back to
+            its own size, and averaged.
+        flip: whether to average over the mirrored image too.
+
+    Returns:
+        A function: uint8 `(N, H, W, 3)`, RGB, to uint8 `(N, H, W)`. Its graph is traced once,
+        for images of any size. Without averaging it can be called within a graph, too.
+
+    Raises:
+        UserError: if an argument is out of its range.
+
+    Example:
+
+    >>> segment = make_segmenter(keras.models.load_model("best.keras"))
+    >>> segment(image[None])[0].shape == image.shape[:2]
+    True
+    """
+    scales = tuple(scales)
+    if not scales or not all(0 < scale <= 16 for scale in scales):
+        raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
+
+    computed = on_this_machine(model)
+
+    def class_ids(image):
+        return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
+
+    def probabilities(image):
+        return tf.nn.softmax(computed(image, training=False))
+
+    averaged = scales != (1,) or flip
+    function = tf.function(
+        probabilities if averaged else class_ids,
+        input_signature=[
+            tf.TensorSpec(
+                (None, None, None, model.input_shape[-1]),
+                tf.float32 if averaged else tf.uint8,
+                name="image",
+            )
+        ],
+        autograph=False,
+    )
+    if tile is not None:
+        function = _in_parts(function, Tiling(model, tile), averaged and model.output_shape[-1])
+    return _averaged(function, scales, flip) if averaged else function
+
+
+def _in_parts(function, tiling, channels):
+    def whole(images):
+        images = np.asarray(images)
+        shape = (*images.shape[:3], channels) if channels else images.shape[:3]
+        outputs = np.empty(shape, "float32" if channels else "uint8")
+        for image, output in zip(images, outputs, strict=True):
+            tiling.map(function, image, output)
+        return outputs
+
+    return whole
+
+
+def _averaged(probabilities, scales, flip):
+    def mean_over_views(images):
+        images = tf.cast(images, tf.float32)
+        size = tf.shape(images)[1:3].numpy()
+        total = 0.0
+        for scale in scales:
+            # Half a pixel counts as one; a small image keeps a pixel.
+            scaled = np.maximum(np.floor(size * scale + 0.5), 1).astype(int)
+            view = tf.image.resize(images, scaled, antialias=True)
+            seen = tf.convert_to_tensor(probabilities(view))
+            if flip:
+                mirrored = tf.convert_to_tensor(probabilities(tf.reverse(view, [2])))
+                seen = (seen + tf.reverse(mirrored, [2])) / 2
+            total += tf.image.resize(seen, size, antialias=True)
+        return tf.cast(tf.argmax(total, axis=-1), tf.uint8)
+
+    return mean_over_views

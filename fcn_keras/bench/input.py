@@ -1,6 +1,7 @@
 """How fast the parts of a training run are on this machine."""
 
 import itertools
+import statistics
 import time
 
 import tensorflow as tf
@@ -45,13 +46,13 @@ def bench_input(dataset: Dataset, settings: Settings, seconds: float = 5.0) -> d
         "pipeline": _batches(split, augmentation, settings),
         "pipeline_cached": _batches(remembered, augmentation, settings),
     }
-    rates = {name: [] for name in parts}
+    rates: dict[str, list[float]] = {name: [] for name in parts}
     for part in parts.values():
         next(part)  # starts threads, traces functions
     for _ in range(3):
         for name, part in parts.items():
             rates[name].append(_rate(part, seconds / 3))
-    return {name: sorted(found)[1] for name, found in rates.items()}
+    return {name: statistics.median(measured) for name, measured in rates.items()}
 
 
 def _decoding(split):

@@ -8,8 +8,8 @@ from fcn_keras.system import processor
 from fcn_keras.system.versions import versions
 
 
-def about() -> dict:
-    """Says where and with what a measurement was made."""
+def conditions() -> dict:
+    """Returns where and with what a measurement is made: machine, versions and command."""
     return {
         "machine": machine(),
         "versions": versions(),

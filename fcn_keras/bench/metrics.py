@@ -2,9 +2,12 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
-from fcn_keras.bench.steps import Step, make_batch, make_task, make_trainer
+from fcn_keras.bench.step import Step, make_batch, make_task, make_trainer
 from fcn_keras.system.progress import progress_bar
+
+REPEATS = 20  # of what is so short that the clock's own cost would count
 
 
 def bench_metrics(step: Step, rounds: int = 5) -> dict[str, float]:
@@ -32,43 +35,34 @@ def bench_metrics(step: Step, rounds: int = 5) -> dict[str, float]:
     result = tf.function(metric.result)
 
     task = make_task(step)
-    trainers = {"step": make_trainer(task)}
-    trainers["step"](batch)  # traced with what the metric does not do from now on
-    task.score_metric.update_state = lambda *_: None
-    task.score_metric.result = dict
-    trainers["step_without"] = make_trainer(task)
-    parts = {
-        "update": lambda: update(),
-        "result": lambda: result()["mean_iu"].numpy(),
-        **{name: lambda train=train: train(batch) for name, train in trainers.items()},
+    scored = make_trainer(task)
+    scored(batch)  # traced with what the metric does not do from now on
+    # Methods of one object are replaced: what the step calls stays, and does nothing.
+    task.score_metric.update_state = lambda *_: None  # type: ignore[method-assign]
+    task.score_metric.result = dict  # type: ignore[method-assign]
+    without = make_trainer(task)
+    parts: dict[str, tuple[Callable[[], object], int]] = {
+        "update": (update, REPEATS),
+        "result": (lambda: result()["mean_iu"].numpy(), REPEATS),
+        "step": (lambda: scored(batch), 1),
+        "step_without": (lambda: without(batch), 1),
     }
-    for part in parts.values():
+    for part, _ in parts.values():
         part()
-    found = {name: [] for name in parts}
+    times: dict[str, list[float]] = {name: [] for name in parts}
     with progress_bar("bench metrics", rounds, "round") as bar:
         for _ in range(rounds):
-            for name, part in parts.items():
-                # A short one many times over, so that the clock's own cost does not count.
-                many = 1 if name.startswith("step") else 20
-                found[name].append(1000 * _seconds(_repeated(part, many)) / many)
+            for name, (part, repeats) in parts.items():
+                times[name].append(_milliseconds(part, repeats))
             bar.update()
-    found["difference"] = [
-        scored - without
-        for scored, without in zip(found["step"], found["step_without"], strict=True)
-    ]
-    medians = {name: statistics.median(times) for name, times in found.items()}
+    pairs = zip(times["step"], times["step_without"], strict=True)
+    times["difference"] = [with_scores - plain for with_scores, plain in pairs]
+    medians = {name: statistics.median(measured) for name, measured in times.items()}
     return medians | {"share": (medians["update"] + medians["result"]) / medians["step"]}
 
 
-def _repeated(part, many):
-    def repeat():
-        for _ in range(many):
-            part()
-
-    return repeat
-
-
-def _seconds(function, *args):
+def _milliseconds(part, repeats):
     started = time.perf_counter()
-    function(*args)
-    return time.perf_counter() - started
+    for _ in range(repeats):
+        part()
+    return 1000 * (time.perf_counter() - started) / repeats

@@ -3,21 +3,23 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fcn_keras.bench import forward as bench_inference
-from fcn_keras.bench import start as bench_start
-from fcn_keras.bench import steps as bench_training
-from fcn_keras.bench.forward import Forward
-from fcn_keras.bench.machine import about
-from fcn_keras.bench.steps import Step
+from fcn_keras.bench import forward_results, start, steps
+from fcn_keras.bench.forward import bench_forward
+from fcn_keras.bench.machine import conditions
+from fcn_keras.bench.network import Forward
+from fcn_keras.bench.start import bench_start
+from fcn_keras.bench.step import Step
+from fcn_keras.bench.steps import bench_training, peers_to_compare
 from fcn_keras.bench.tables import markdown
 from fcn_keras.errors import UserError
 from fcn_keras.system.files import written_whole
 
-PEERS = ("torch", "onnxruntime", "openvino", "opencv-python-headless")
+PACKAGES = ("torch", "onnxruntime", "openvino", "opencv-python-headless")
 
 
 def bench_report(
@@ -25,9 +27,9 @@ def bench_report(
     forward: Forward,
     peers: list[str] | None = None,
     rounds: int = 7,
-    folder: str | None = None,
+    folder: str | Path | None = None,
 ) -> dict:
-    """Measures the serving function, a training step and starting up, and writes what it found.
+    """Measures the serving function, a training step and starting up, and writes it all down.
 
     Args:
         path: the document, ends in `.md`. In one that exists, the lines between
@@ -51,31 +53,33 @@ def bench_report(
     _read(path)
 
     few = max(1, rounds // 3)
-    rows = bench_inference.bench_forward(forward, peers, rounds, folder)
-    found = about()
-    found["versions"] |= {name: version(name) for name in PEERS if _installed(name)}
-    found["machine"]["load"] = os.getloadavg()[0]
-    found["forward"] = bench_inference.as_json(forward, rows)
+    measured_peers = bench_forward(forward, peers, rounds, folder)
+    report = conditions()
+    report["versions"] |= {name: version(name) for name in PACKAGES if _installed(name)}
+    report["machine"]["load"] = os.getloadavg()[0]
+    report["forward"] = forward_results.results(forward, measured_peers)
     step = Step(forward.variant, forward.width, forward.size, forward.num_classes)
-    steps = bench_training.peers_to_compare(step)
-    steps.append(replace(step, elide_padding=False))
-    found["train"] = bench_training.as_json(bench_training.bench_training(steps, few))
-    found["start"] = bench_start.bench_start(step, few)
+    compared = [*peers_to_compare(step), replace(step, elide_padding=False)]
+    report["train"] = steps.results(bench_training(compared, few))
+    report["start"] = bench_start(step, few)
 
     text = _read(path)  # someone may have written something else in it meanwhile
     for name, table in _TABLES.items():
-        lines = f"<!-- bench {name} -->\n{table(found)}\n<!-- end -->"
-        text = re.sub(_pattern(name), lambda _, lines=lines: lines, text, flags=re.DOTALL)
-    bench_inference.draw(found["forward"], path.with_suffix(".png"))
-    for file, content in ((".json", json.dumps(found, indent=1) + "\n"), (".md", text)):
-        with written_whole(path.with_suffix(file)) as aside:
+        lines = f"<!-- bench {name} -->\n{table(report)}\n<!-- end -->"
+        text = re.sub(_pattern(name), lines.replace("\\", r"\\"), text, flags=re.DOTALL)
+    forward_results.draw(report["forward"], path.with_suffix(".png"))
+    for suffix, content in ((".json", json.dumps(report, indent=1) + "\n"), (".md", text)):
+        with written_whole(path.with_suffix(suffix)) as aside:
             aside.write_text(content)
-    return found
+    return report
 
 
 def _read(path):
     """Returns the document with places for all tables; raises where one is missing."""
-    text = path.read_text() if path.exists() else "".join(map(_part, ("", *_TABLES)))
+    if not path.exists():
+        places = (f"<!-- bench {name} -->\n<!-- end -->\n\n" for name in _TABLES)
+        return "# Performance\n\n" + "".join(places)
+    text = path.read_text()
     for name in _TABLES:
         if not re.search(_pattern(name), text, re.DOTALL):
             raise UserError(f"{path}: has no lines <!-- bench {name} --> and <!-- end -->.")
@@ -93,12 +97,8 @@ def _pattern(name):
     return f"<!-- bench {name} -->.*?<!-- end -->"
 
 
-def _part(name):
-    return f"<!-- bench {name} -->\n<!-- end -->\n\n" if name else "# Performance\n\n"
-
-
-def _machine(found):
-    machine = found["machine"]
+def _machine(report):
+    machine = report["machine"]
     lines = [
         ["processor", f"{machine['cpu']}, {machine['cores']} cores"],
         ["bfloat16 instructions", "yes" if machine["bfloat16_instructions"] else "no"],
@@ -106,15 +106,15 @@ def _machine(found):
         ["graphics processor", machine["gpu"] or "none"],
         ["system", machine["system"]],
         ["load when it ended", f"{machine['load']:.1f}"],
-        *([name, version] for name, version in found["versions"].items() if version),
-        ["command", f"`{found['command']}`"],
+        *([name, version] for name, version in report["versions"].items() if version),
+        ["command", f"`{report['command']}`"],
     ]
     return markdown(("", ""), lines)
 
 
-def _train(found):
+def _train(report):
     lines = []
-    for row in found["train"]:
+    for row in report["train"]:
         if "error" in row:
             lines.append([row["name"], f"not measured: {row['error']}"])
             continue
@@ -132,9 +132,9 @@ def _train(found):
     return markdown(("", "s/step", "ours / it", "CPU s", "MiB", "ours / it"), lines)
 
 
-_TABLES = {
+_TABLES: dict[str, Callable[[dict], str]] = {
     "machine": _machine,
-    "forward": lambda found: bench_inference.table(found["forward"]),
+    "forward": lambda report: forward_results.table(report["forward"]),
     "train": _train,
-    "start": lambda found: bench_start.as_table(found["start"]),
+    "start": lambda report: start.table(report["start"]),
 }

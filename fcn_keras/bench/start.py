@@ -1,23 +1,35 @@
 """How long commands take to start, and what `predict` of one image spends its time on.
 
-Each measurement is a process of its own; `python -m fcn_keras.bench.start` is a `predict` with a
-clock at its parts.
+Each measurement is a process of its own; `python -m fcn_keras.bench.start` does what `predict`
+does, with a clock at its parts.
 """
 
+import atexit
+import gc
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fcn_keras.bench.child import ChildFailed, run_child
+from fcn_keras.bench.step import Step
+from fcn_keras.bench.tables import markdown
+from fcn_keras.inference.segmenter import Segmenter
+from fcn_keras.system.console import import_tensorflow_silently, quiet, stderr_held
 from fcn_keras.system.progress import progress_bar
 
-PARTS = ("imports", "load", "forward", "rest")
+PARTS = {
+    "imports": "- importing libraries",
+    "load": "- loading the network",
+    "forward": "- the network's first run",
+    "rest": "- the rest",
+}
 
 # Before the first `predict` with a `.keras` file there is no graph of it, see
 # `fcn_keras.inference.c_library.graph_reader`.
@@ -29,14 +41,25 @@ PREDICTS = {
     "predict_exported": "exported",
 }
 
+TITLES = {
+    "help": "`train --help`",
+    "import": "`import fcn_keras`",
+    "tensorflow": "`import tensorflow`",
+    "predict_first": "first `predict` of one image, `.keras` file",
+    "predict": "`predict` of one image, `.keras` file",
+    "predict_exported": "`predict` of one image, exported",
+}
 
-def bench_start(step, rounds: int = 3) -> dict[str, float]:
+CHILD = ("-m", "fcn_keras.bench.start")
+
+
+def bench_start(step: Step, rounds: int = 3) -> dict[str, float]:
     """Measures how long commands take from their start to their end.
 
     A network of random weights is written, and an image, which are read once before.
 
     Args:
-        step: the network and the image, a `fcn_keras.bench.steps.Step`.
+        step: the network and the image.
         rounds: how often each command runs, in turns; one run more comes first.
 
     Returns:
@@ -44,64 +67,62 @@ def bench_start(step, rounds: int = 3) -> dict[str, float]:
         package; `tensorflow`, of one that imports TensorFlow; `predict`, of `predict` with one
         image and a `.keras` file, and `predict_first`, of the first one with any network that is
         built like that; `predict_exported`, with an export. What these three consist of, each
-        with their name and a dot before: `imports` of libraries, `load`ing the network,
-        `forward`, its first run, and the `rest`; `outside`, the share that is neither `load` nor
-        `forward`, a fraction of 1.
+        with their name and a dot before: `imports` of libraries; `load`ing the network, and the
+        first time keeping its graph; `forward`, its first run; and the `rest`. `outside` is the
+        share that is neither `load` nor `forward`, a fraction of 1.
     """
-    with tempfile.TemporaryDirectory(prefix="fcn_keras_bench_") as folder:
-        folder = Path(folder)
-        writing = ["-m", "fcn_keras.bench.start", "write", folder, json.dumps(_network(step))]
-        _run(writing, folder / "home")
-        commands = {
-            "help": ["-m", "fcn_keras", "train", "--help"],
-            "import": ["-c", "import fcn_keras"],
-            "tensorflow": ["-c", "import tensorflow"],
-            **{name: ["-m", "fcn_keras.bench.start", name, folder] for name in PREDICTS},
+    with tempfile.TemporaryDirectory(prefix="fcn_keras_bench_") as temporary:
+        folder = Path(temporary)
+        names = ("variant", "num_classes", "width", "size")
+        network = json.dumps({name: getattr(step, name) for name in names})
+        _measure("write", (*CHILD, "write", folder, network), folder / "home")
+        commands: dict[str, Sequence[object]] = {
+            "help": ("-m", "fcn_keras", "train", "--help"),
+            "import": ("-c", "import fcn_keras"),
+            "tensorflow": ("-c", "import tensorflow"),
+            **{name: (*CHILD, name, folder) for name in PREDICTS},
         }
-        parts = [f"{name}.{part}" for name in PREDICTS for part in (*PARTS, "outside")]
-        found = {name: [] for name in (*commands, *parts)}
+        times: dict[str, list[float]] = {}
         with progress_bar("bench start", rounds + 1, "round") as bar:
             for number in range(rounds + 1):
                 for name, words in commands.items():
-                    started = time.perf_counter()
-                    output = _run(words, folder / (f"{name}-{number}" if name == FIRST else "home"))
-                    seconds = time.perf_counter() - started
-                    if number == 0:
-                        continue
-                    found[name].append(seconds)
-                    if name in PREDICTS:
-                        spent = json.loads(output.splitlines()[-1])
-                        spent["rest"] = seconds - sum(spent.values())
-                        spent["outside"] = (spent["imports"] + spent["rest"]) / seconds
-                        for part, value in spent.items():
-                            found[f"{name}.{part}"].append(value)
+                    home = folder / (f"{name}-{number}" if name == FIRST else "home")
+                    for key, value in _measure(name, words, home).items():
+                        if number:
+                            times.setdefault(key, []).append(value)
                 bar.update()
-    return {name: statistics.median(values) for name, values in found.items()}
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _network(step):
-    names = ("variant", "num_classes", "width", "size")
-    return {name: getattr(step, name) for name in names}
+def _measure(name, words, home):
+    """Runs a command, whose graphs are kept in `home`: its seconds, and those of its parts."""
+    started = time.perf_counter()
+    try:
+        answer = run_child(words, KERAS_HOME=str(home))
+    except ChildFailed as error:
+        raise RuntimeError(f"{name}: {error}") from error
+    seconds = time.perf_counter() - started
+    parts = json.loads(answer) if name in PREDICTS else {}
+    if parts:
+        parts["rest"] = seconds - sum(parts.values())
+        parts["outside"] = (parts["imports"] + parts["rest"]) / seconds
+    return {name: seconds} | {f"{name}.{part}": value for part, value in parts.items()}
 
 
-def _run(words, home):
-    root = str(Path(__file__).parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["KERAS_HOME"] = str(home)
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise RuntimeError(f"{' '.join(map(str, words))}: {lines[-1]}")
-    return done.stdout
+def table(results: dict[str, float]) -> str:
+    """Returns what `bench_start` measured as a table in Markdown."""
+    lines = []
+    for name, title in TITLES.items():
+        lines.append([title, f"{results[name]:.2f}"])
+        if name in PREDICTS:
+            for part, words in PARTS.items():
+                seconds = results[f"{name}.{part}"]
+                lines.append([words, f"{seconds:.2f}", f"{seconds / results[name]:.0%}"])
+    return markdown(("", "s", "of `predict`"), lines)
 
 
-def _write(folder, asked):
+def _write(folder, network):
+    """Writes a network, as a file and exported, and an image."""
     import keras
     from PIL import Image
 
@@ -109,96 +130,66 @@ def _write(folder, asked):
     from fcn_keras.inference.classes import numbered_classes
     from fcn_keras.models.fcn import build
 
-    height, width = asked.pop("size")
+    height, width = network.pop("size")
     keras.utils.set_random_seed(0)
-    network = build(**asked, weights=None)
-    network.save(folder / "network.keras")
-    export(network, folder / "exported", *numbered_classes(asked["num_classes"]))
+    model = build(**network, weights=None)
+    model.save(folder / "network.keras")
+    export(model, folder / "exported", *numbered_classes(network["num_classes"]))
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), "uint8")
     Image.fromarray(image).save(folder / "image.jpg", quality=90)
 
 
+class _Clocked(Segmenter):
+    """A segmenter that takes the time of what it labels."""
+
+    def __init__(self, segmenter):
+        super().__init__(segmenter.name, segmenter.classes, segmenter.colors)
+        self.segmenter, self.seconds = segmenter, 0.0
+
+    def label(self, images, paths=None):
+        started = time.perf_counter()
+        labels = self.segmenter.label(images, paths)
+        self.seconds += time.perf_counter() - started
+        return labels
+
+
 def _predict(name, folder):
+    """Does what the command `predict` does; returns the seconds of its parts but the `rest`."""
     started = time.perf_counter()
-    from fcn_keras.cli import predict as cli
-    from fcn_keras.cli.app import main
-    from fcn_keras.inference import predict as prediction
-    from fcn_keras.inference.c_library import graph_reader as traced
-    from fcn_keras.inference.c_library import library as c_api
-    from fcn_keras.inference.c_library import saved_model as exported
+    from fcn_keras.inference.opening import open_network
+    from fcn_keras.inference.predict import predict
 
+    # What opening the network will import.
     if name == FIRST:
-        cli.import_tensorflow_silently()
-        from fcn_keras.inference import network as evaluation
+        import_tensorflow_silently()
+        from fcn_keras.inference import keras_segmenter  # noqa: F401
+        from fcn_keras.inference.c_library import graph_writer  # noqa: F401
     else:
-        with cli.stderr_held():
-            c_api.open_library()
-    spent = {"imports": time.perf_counter() - started, "load": 0.0, "forward": 0.0}
+        from fcn_keras.inference.c_library.library import open_library
 
-    def clocked(module, function_name, part):
-        function = getattr(module, function_name)
-
-        def call(*args):
-            started = time.perf_counter()
-            try:
-                return function(*args)
-            finally:
-                spent[part] += time.perf_counter() - started
-
-        setattr(module, function_name, call)
-
-    clocked(cli, "import_tensorflow_silently", "imports")
-    clocked(traced, "open_traced", "load")
-    if name == FIRST:
-        clocked(evaluation, "load_network", "load")
-    clocked(exported, "Exported", "load")
-    clocked(prediction, "_label", "forward")
+        with stderr_held():
+            open_library()
+    imported = time.perf_counter()
+    segmenter = _Clocked(open_network(folder / PREDICTS[name]))
+    loaded = time.perf_counter()
     output = folder / f"labels-{os.getpid()}"
-    sys.argv[1:] = [
-        "predict",
-        f"{folder}/{PREDICTS[name]}",
-        f"{folder}/image.jpg",
-        f"--output={output}",
-    ]
-    code = main()
-    print(json.dumps(spent))
-    return code
-
-
-def as_table(found: dict) -> str:
-    """Returns what `bench_start` found as a table in Markdown."""
-    from fcn_keras.bench.tables import markdown
-
-    titles = {
-        "help": "`train --help`",
-        "import": "`import fcn_keras`",
-        "tensorflow": "`import tensorflow`",
-        "predict_first": "first `predict` of one image, `.keras` file",
-        "predict": "`predict` of one image, `.keras` file",
-        "predict_exported": "`predict` of one image, exported",
+    predict(segmenter, [folder / "image.jpg"], output, segmenter.classes, segmenter.colors)
+    return {
+        "imports": imported - started,
+        "load": loaded - imported,
+        "forward": segmenter.seconds,
     }
-    parts = {
-        "imports": "- importing libraries",
-        "load": "- loading the network",
-        "forward": "- the network's first run",
-        "rest": "- the rest",
-    }
-    lines = []
-    for name, title in titles.items():
-        lines.append([title, f"{found[name]:.2f}", ""])
-        if name in PREDICTS:
-            for part, words in parts.items():
-                seconds = found[f"{name}.{part}"]
-                lines.append([words, f"{seconds:.2f}", f"{seconds / found[name]:.0%}"])
-    return markdown(("", "s", "of `predict`"), lines)
 
 
 def _main():
-    job, folder, *asked = sys.argv[1:]
-    if job == "write":
-        return _write(Path(folder), json.loads(asked[0]))
-    return _predict(job, Path(folder))
+    job, folder, *rest = sys.argv[1:]
+    atexit.register(gc.freeze)  # as the command does
+    with quiet(debug=False, tensorflow=False):
+        if job == "write":
+            _write(Path(folder), json.loads(rest[0]))
+        else:
+            print(json.dumps(_predict(job, Path(folder))))
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    _main()

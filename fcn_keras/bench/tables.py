@@ -1,13 +1,16 @@
-"""Tables in Markdown."""
+"""Tables and their cells."""
+
+from collections.abc import Sequence
 
 
-def markdown(titles, lines: list[list[str]]) -> str:
+def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Returns a table in Markdown; short lines are filled up."""
-    lines = [list(titles), ["---"] * len(titles), *lines]
+    lines = [titles, ["---"] * len(titles), *lines]
     return "\n".join(
         "| " + " | ".join([*line, *[""] * (len(titles) - len(line))]) + " |" for line in lines
     )
 
 
-def cell(value, format):
-    return "" if value is None else f"{value:{format}}"
+def cell(value: float | None, format: str, unit: str = "") -> str:
+    """Returns a number as text, with its unit behind it; nothing for None."""
+    return "" if value is None else f"{value:{format}}{unit}"

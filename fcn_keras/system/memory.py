@@ -40,6 +40,12 @@ def peak_resident_memory() -> int:
     return _of_process("VmHWM")
 
 
+def free_memory() -> float:
+    """Returns how many bytes of the machine's memory are free; no limit where that is unknown."""
+    size = _line_of("/proc/meminfo", "MemAvailable")
+    return float("inf") if size is None else size
+
+
 def forget_peak():
     """Sets the peaks back to what is in use now, where that is possible."""
     with suppress(ValueError):
@@ -74,9 +80,17 @@ def _of_tensors(what):
 def _of_process(what):
     # Not `getrusage` where it can be helped: it begins with what the program had that started
     # this one.
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{what}:"):
-                return 1024 * int(line.split()[1])
+    size = _line_of("/proc/self/status", what)
+    if size is not None:
+        return size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _line_of(file, name):
+    """Returns the bytes that a line of a file of the kernel tells; None if there is none."""
+    with suppress(OSError):
+        for line in Path(file).read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return 1024 * int(line.split()[1])
+    return None

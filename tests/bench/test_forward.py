@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcn_keras.bench import forward as bench_inference
-from fcn_keras.bench import start as bench_start
-from fcn_keras.bench import steps as bench_training
-from fcn_keras.bench.forward import Forward, Row, as_json, draw, table
-from fcn_keras.bench.peers.forward import PEERS
-from fcn_keras.bench.peers.plan import plan
+from fcn_keras.bench import forward, report
+from fcn_keras.bench.forward import MeasuredPeer, bench_forward
+from fcn_keras.bench.forward_results import draw, results, table
+from fcn_keras.bench.network import Forward
+from fcn_keras.bench.peers.layers import fcn_layers
+from fcn_keras.bench.peers.loaders import LOADERS
+from fcn_keras.bench.peers.programs import CEILINGS, PEERS
+from fcn_keras.bench.start import PARTS, PREDICTS
+from fcn_keras.bench.step import Step
+from fcn_keras.bench.steps import MeasuredStep, peers_to_compare
 from fcn_keras.errors import UserError
 from fcn_keras.models.fcn import build
 from fcn_keras.models.geometry import size_after
@@ -23,7 +27,7 @@ SMALL = Forward(width=0.03125, size=(33, 40), num_classes=5, matrix=128)
 @pytest.mark.parametrize("variant", ("fcn32s", "fcn16s", "fcn8s"))
 @pytest.mark.parametrize("geometry", ("paper", "same"))
 def test_usual_keras_is_the_same_function(variant, geometry):
-    """Layers by the plan, and crops by slices, against the package's network."""
+    """Layers by a list, and crops by slices, against the package's network."""
     from fcn_keras.bench.peers.usual_keras import set_weights, usual_keras
 
     size = (37, 53)
@@ -46,7 +50,7 @@ def test_usual_keras_is_the_same_function(variant, geometry):
 def test_crops_of_the_reference():
     """The offsets in the reference's prototxt files."""
     offsets = {
-        variant: [step.crop or step.crop_skip for step in plan(variant).steps]
+        variant: [step.crop or step.crop_skip for step in fcn_layers(variant).upsamplings]
         for variant in ("fcn32s", "fcn16s", "fcn8s")
     }
     assert offsets == {"fcn32s": [19], "fcn16s": [5, 27], "fcn8s": [5, 9, 31]}
@@ -62,15 +66,15 @@ def test_programs_agree(tmp_path):
     """Each in a process of its own; none but ours may be missing."""
     peers = ["usual_keras", "opencv", "torch_channels_last", "onnxruntime"]
     peers += ["ours_bfloat16", "ours_plain"]
-    rows = bench_inference.bench_forward(SMALL, peers, rounds=2, folder=tmp_path)
+    rows = bench_forward(SMALL, peers, rounds=2, folder=tmp_path)
     rows = {row.name: row for row in rows}
-    assert set(rows) == {*peers, "ours", *bench_inference.CEILINGS}
+    assert set(rows) == {*peers, "ours", *CEILINGS}
     for name, row in rows.items():
         if "not installed" in row.error or name == "opencv" and "onnx" in row.error:
             continue
         assert not row.error
-        assert row.rounds == [1, 2]
-        assert all(seconds > 0 for seconds in row.seconds)
+        assert [*row.seconds] == [*row.cpu_seconds] == [1, 2]
+        assert all(seconds > 0 for seconds in row.seconds.values())
         if PEERS[name].elided is None:
             assert row.labels is None
         else:
@@ -79,21 +83,26 @@ def test_programs_agree(tmp_path):
     assert len(np.unique(np.load(tmp_path / "ours.npy"))) > 1
     # A second call finds the files that the first one wrote.
     written = (tmp_path / "network.keras").stat().st_mtime_ns
-    bench_inference.bench_forward(SMALL, ["keras"], rounds=1, folder=tmp_path)
+    bench_forward(SMALL, ["keras"], rounds=1, folder=tmp_path)
     assert (tmp_path / "network.keras").stat().st_mtime_ns == written
+
+
+def test_every_peer_has_a_loader():
+    assert LOADERS.keys() == PEERS.keys()
 
 
 def test_folder_of_another_network(tmp_path):
     (tmp_path / "asked.json").write_text(json.dumps({"variant": "fcn32s"}))
     with pytest.raises(UserError, match="--folder: holds the files of another network"):
-        bench_inference.bench_forward(SMALL, ["keras"], folder=tmp_path)
+        bench_forward(SMALL, ["keras"], folder=tmp_path)
 
 
-def made_up(name, seconds, **found):
-    about = {"load": 1.0, "first": 2.0, "resident": 2 * SMALL.cost(True).parameter_bytes()}
-    rows = Row(name, [1, 2, 3], seconds, seconds, about | {"peak": 1} | found)
-    rows.labels = None if PEERS[name].elided is None else 1.0
-    return rows
+def made_up(name, seconds):
+    resident = 2 * SMALL.cost(True).parameter_bytes()
+    figures = {"load": 1.0, "first": 2.0, "resident": resident, "peak": 1}
+    by_round = dict(enumerate(seconds, start=1))
+    labels = None if PEERS[name].elided is None else 1.0
+    return MeasuredPeer(name, by_round, by_round, figures, labels)
 
 
 @pytest.fixture
@@ -106,13 +115,13 @@ def rows():
         made_up("copy", [0.5, 0.5, 0.5]),
         made_up("torch", [2.0, 8.0, 18.0]),
         made_up("openvino_bfloat16", [2.0, 2.0, 2.0]),
-        Row("opencv", error="no such layer"),
+        MeasuredPeer("opencv", error="no such layer"),
     ]
 
 
 def test_ratios_are_of_one_round(rows):
     """The machine was slower in the third round, for both."""
-    found = {row["name"]: row for row in as_json(SMALL, rows)["rows"]}
+    found = {row["name"]: row for row in results(SMALL, rows)["rows"]}
     assert found["torch"]["ratio"] == 0.5  # of 1/2, 2/8 and 9/18
     assert found["ours"]["ratio"] == 1
     assert found["openvino_bfloat16"]["ratio"] == 2  # beside ours in bfloat16
@@ -120,7 +129,7 @@ def test_ratios_are_of_one_round(rows):
 
 
 def test_shares_of_the_ceiling(rows):
-    found = as_json(SMALL, rows)
+    found = results(SMALL, rows)
     by_name = {row["name"]: row for row in found["rows"]}
     elided, plain = (SMALL.cost(elided).forward_flops for elided in (True, False))
     assert elided < plain
@@ -135,7 +144,7 @@ def test_shares_of_the_ceiling(rows):
 
 
 def test_table_and_figure(rows, tmp_path):
-    found = as_json(SMALL, rows)
+    found = results(SMALL, rows)
     head, rule, ours, *_, opencv = table(found).splitlines()
     assert head.count("|") == rule.count("|") == ours.count("|") == opencv.count("|")
     cells = [cell.strip() for cell in ours.split("|")[1:-1]]
@@ -149,10 +158,10 @@ def test_table_and_figure(rows, tmp_path):
 @pytest.mark.slow
 def test_memory_decides_how_many_are_alive(monkeypatch, tmp_path):
     """Each runs in every round of its own group, and ours in those of all."""
-    monkeypatch.setattr(bench_inference, "_available", lambda: 0)
-    monkeypatch.setattr(bench_inference, "CEILINGS", ())
-    rows = bench_inference.bench_forward(SMALL, ["keras", "usual_keras"], 1, tmp_path)
-    rounds = {row.name: row.rounds for row in rows}
+    monkeypatch.setattr(forward, "free_memory", lambda: 0)
+    monkeypatch.setattr(forward, "CEILINGS", ())
+    rows = bench_forward(SMALL, ["keras", "usual_keras"], 1, tmp_path)
+    rounds = {row.name: [*row.seconds] for row in rows}
     assert rounds == {"ours": [1, 2], "keras": [1], "usual_keras": [2]}
 
 
@@ -164,9 +173,9 @@ def test_wrong_peer(run_command):
 
 @pytest.mark.slow
 def test_program_that_fails_says_why(monkeypatch, tmp_path):
-    monkeypatch.setattr(bench_inference, "CEILINGS", ())
+    monkeypatch.setattr(forward, "CEILINGS", ())
     (tmp_path / "usual.onnx").write_bytes(b"no network")
-    [ours, opencv] = bench_inference.bench_forward(SMALL, ["opencv"], 1, tmp_path)
+    [ours, opencv] = bench_forward(SMALL, ["opencv"], 1, tmp_path)
     assert not ours.error
     assert "onnx" in opencv.error.lower()
 
@@ -176,8 +185,8 @@ def test_start(run_command):
     code, out, err = run_command("bench", "start", *TINY, "--rounds", 1, "--json")
     assert code == 0, err
     found = json.loads(out)
-    for name in bench_start.PREDICTS:
-        parts = [found[f"{name}.{part}"] for part in bench_start.PARTS]
+    for name in PREDICTS:
+        parts = [found[f"{name}.{part}"] for part in PARTS]
         assert min(parts) > 0
         assert sum(parts) == pytest.approx(found[name])
         assert 0 < found[f"{name}.outside"] < 1
@@ -245,18 +254,20 @@ def test_torch_is_the_same_function():
 @pytest.fixture
 def measured(monkeypatch, rows):
     """Stands for what takes long."""
-    step = bench_training.Step()
-    others = [step, *bench_training.peers_to_compare(step)[1:2]]
-    steps = [
-        bench_training.Row(step, [1.0], [1.0], [1 << 20], [1 << 20]),
-        bench_training.Row(others[1], [4.0], [4.0], [2 << 20], [1 << 20]),
-    ]
-    start = dict.fromkeys(("help", "import", "tensorflow", *bench_start.PREDICTS), 1.0)
-    for name in bench_start.PREDICTS:
-        start |= {f"{name}.{part}": 0.25 for part in bench_start.PARTS}
-    monkeypatch.setattr(bench_inference, "bench_forward", lambda *_: rows)
-    monkeypatch.setattr(bench_training, "bench_training", lambda *_: steps)
-    monkeypatch.setattr(bench_start, "bench_start", lambda *_: start)
+    ours, keras, *_ = peers_to_compare(Step())
+
+    def made_up_step(step, seconds, mib):
+        times = {"seconds": [seconds], "cpu_seconds": [seconds]}
+        memory = {"process_bytes": [mib << 20], "step_bytes": [1 << 20], "tensor_bytes": []}
+        return MeasuredStep(step, times | memory)
+
+    steps = [made_up_step(ours, 1.0, 1), made_up_step(keras, 4.0, 2)]
+    start = dict.fromkeys(("help", "import", "tensorflow", *PREDICTS), 1.0)
+    for name in PREDICTS:
+        start |= {f"{name}.{part}": 0.25 for part in PARTS}
+    monkeypatch.setattr(report, "bench_forward", lambda *_: rows)
+    monkeypatch.setattr(report, "bench_training", lambda *_: steps)
+    monkeypatch.setattr(report, "bench_start", lambda *_: start)
     monkeypatch.setattr("os.getloadavg", lambda: (0.5, 0.5, 0.5))
 
 
@@ -283,13 +294,13 @@ def test_report(run_command, measured, tmp_path):
 def test_report_keeps_what_was_written_meanwhile(run_command, measured, tmp_path, monkeypatch):
     path = tmp_path / "speed.md"
     assert run_command("bench", "report", path, *TINY)[0] == 0
-    measure = bench_start.bench_start
+    measure = report.bench_start
 
     def measure_slowly(*args):
         path.write_text(path.read_text().replace("# Performance", "# Ours"))
         return measure(*args)
 
-    monkeypatch.setattr(bench_start, "bench_start", measure_slowly)
+    monkeypatch.setattr(report, "bench_start", measure_slowly)
     assert run_command("bench", "report", path, *TINY)[0] == 0
     assert path.read_text().startswith("# Ours")
 
@@ -316,11 +327,11 @@ def test_graphics_processor_script_on_this_processor():
     assert done.stdout.count("tensorflow ") == 4
 
 
-def test_size_of_the_plan():
+def test_size_of_the_layers():
     """The peers' layers leave as many cells as the geometry says."""
     from fcn_keras.models.geometry import Conv, Pool
 
     layers = []
-    for convs in plan("fcn8s").blocks:
+    for convs in fcn_layers("fcn8s").blocks:
         layers += [*(Conv(conv.kernel, pad=conv.pad) for conv in convs), Pool()]
     assert size_after([*layers, Conv(7)], 500) == 16

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.bench import steps as bench_training
 from fcn_keras.bench.input import bench_input
+from fcn_keras.bench.step import Step
 from fcn_keras.bench.steps import COMPARED
 from fcn_keras.data.dataset import Dataset, Example
 from fcn_keras.evaluation import metrics
@@ -34,7 +34,7 @@ def test_every_part_is_measured():
 
 
 TINY = ("--width", "0.03125", "--size", "32x40")
-ABOUT = {"machine", "versions", "command"}
+CONDITIONS = {"machine", "versions", "command"}
 
 
 @pytest.mark.slow
@@ -44,7 +44,7 @@ def test_training_step_beside_another_setting(run_command):
     code, out, err = run_command("bench", "train", *TINY, *options, "--json")
     assert code == 0, err
     found = json.loads(out)
-    assert set(found) == {*ABOUT, "rows"}
+    assert set(found) == {*CONDITIONS, "rows"}
     assert {"cpu", "cores", "memory_bytes", "bfloat16_instructions"} < set(found["machine"])
     assert {"fcn_keras", "python", "tensorflow", "keras", "numpy"} < set(found["versions"])
     assert found["command"].startswith("python -m fcn_keras bench train --width 0.03125")
@@ -82,12 +82,11 @@ def fake_processes(monkeypatch):
             return subprocess.CompletedProcess(command, -9, "", "")
         # A slow step in every process, which the median leaves out.
         seconds = [10.0 * step["batch_size"], 2.0 + len(asked) * 1e-9, 90.0]
-        found = {"seconds": seconds, "cpu_seconds": seconds, "process": 4 << 20, "steps": 1 << 20}
-        if step["remat"]:
-            found["steps"] = 1 << 19
+        found = {"seconds": seconds, "cpu_seconds": seconds, "tensor_bytes": []}
+        found |= {"process_bytes": [4 << 20], "step_bytes": [1 << (19 if step["remat"] else 20)]}
         return subprocess.CompletedProcess(command, 0, f"noise\n{json.dumps(found)}\n", "")
 
-    monkeypatch.setattr(bench_training.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     return asked
 
 
@@ -106,7 +105,7 @@ def test_table_of_settings(run_command, fake_processes):
     assert " ".join(lines["mixed_float16, batch 1"]) == "not measured: No kernel for half"
     assert "killed by signal 9" in " ".join(lines["float32, batch 4, remat"])
     # In turns, and what has failed not again.
-    order = [str(bench_training.Step(**step)) for step in fake_processes]
+    order = [str(Step(**step)) for step in fake_processes]
     assert len(set(order)) == 8
     failed = ("mixed_float16, batch 1", "float32, batch 4, remat")
     assert order[8:14] == order[14:] == [name for name in order[:8] if name not in failed]
@@ -151,7 +150,7 @@ def test_scores_beside_a_step(run_command, monkeypatch):
     assert code == 0, err
     found = json.loads(out)
     figures = {"update", "result", "step", "step_without", "difference", "share"}
-    assert set(found) == ABOUT | figures
+    assert set(found) == CONDITIONS | figures
     assert found["share"] == (found["update"] + found["result"]) / found["step"]
     assert all(found[name] > 0 for name in figures - {"difference"})
     # Compiled twice: alone and in the one step, but not in the other.
@@ -160,7 +159,7 @@ def test_scores_beside_a_step(run_command, monkeypatch):
 
 def test_scores_for_people(run_command, monkeypatch):
     found = {"update": 1.5, "result": 0.25, "step": 500.0, "share": 0.0035}
-    monkeypatch.setattr(bench_training, "bench_metrics", lambda step, rounds: found)
+    monkeypatch.setattr("fcn_keras.bench.metrics.bench_metrics", lambda step, rounds: found)
     code, out, _ = run_command("bench", "metrics", "--size", "40x50")
     assert code == 0
     head, about, update, *_, share = out.splitlines()

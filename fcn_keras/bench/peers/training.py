@@ -1,43 +1,36 @@
-"""A training step as others make it: on the same images, with the same loss and Adam.
+"""A training step in a process of its own, `python -m fcn_keras.bench.peers.training`.
 
-None of them counts pixels or weighs losses, which `fcn_keras.training.task.SegmentationTask` does
-besides.
+It is ours, or what others make of the same images, with the same loss and Adam. None of them
+counts pixels or weighs losses, which ours does besides. The process reads what to measure as JSON,
+and prints its figures.
 """
 
 import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from types import SimpleNamespace
+from functools import partial
 
-import numpy as np
-
-from fcn_keras.bench.peers.forward import resident
+from fcn_keras.bench.step import Step, make_batch, make_task, make_trainer
+from fcn_keras.system import memory
 
 PATIENCE = 30.0  # seconds after which a process takes the time of no further step
 
+Train = Callable[[tuple], object]
 
-def usual_keras_step(step) -> Callable:
-    """What `fit` does with a network written the usual way.
 
-    Args:
-        step: `fcn_keras.bench.steps.Step`.
+def our_step(step: Step) -> Train:
+    """Returns a function that makes a step on images and labels, and waits until it is done."""
+    return make_trainer(make_task(step))
 
-    Returns:
-        A function that makes a training step on images and labels, and waits until it is done.
-    """
+
+def usual_keras_step(step: Step) -> Train:
+    """What `fit` does with a network written the usual way."""
     import keras
 
     from fcn_keras.bench.peers.usual_keras import usual_keras
 
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(step.precision)
-    try:
-        model = usual_keras(step.variant, step.num_classes, step.size, step.width, std=64.0)
-    finally:
-        keras.config.set_dtype_policy(policy)
+    model = usual_keras(step.variant, step.num_classes, step.size, step.width, std=64.0)
     model.compile(
         keras.optimizers.Adam(1e-4),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -46,7 +39,7 @@ def usual_keras_step(step) -> Callable:
     return lambda batch: model.fit(*batch, batch_size=len(batch[0]), verbose=0)
 
 
-def torch_step(step, channels_last=False) -> Callable:
+def torch_step(step: Step, channels_last: bool = False) -> Train:
     """The same in eager PyTorch, on the CPU, on arrays."""
     import torch
 
@@ -72,46 +65,65 @@ def torch_step(step, channels_last=False) -> Callable:
     return train
 
 
-STEPS = {
-    "keras": ("Keras, the usual way", usual_keras_step),
-    "torch": ("PyTorch", torch_step),
-    "torch_channels_last": (
-        "PyTorch, channels last",
-        lambda step: torch_step(step, channels_last=True),
-    ),
+TRAINERS: dict[str | None, Callable[[Step], Train]] = {
+    None: our_step,
+    "keras": usual_keras_step,
+    "torch": torch_step,
+    "torch_channels_last": partial(torch_step, channels_last=True),
 }
 
 
-def time_steps(train: Callable, batch: tuple, times: int) -> dict[str, list[float]]:
+def measure(step: Step, times: int) -> dict[str, list[float]]:
+    """Makes training steps in this process, on its first GPU or else its CPU.
+
+    Args:
+        step: what a step is. Its precision becomes that of the process.
+        times: how many steps to take the time of, unless they take long.
+
+    Returns:
+        `seconds` and `cpu_seconds`, by the clock and of all cores, of every step but the first: on
+        a machine that does other work too the latter vary less. And of one number each:
+        `process_bytes`, at the most during the steps, beyond those before the network was built;
+        `step_bytes`, the same beyond those before the first step; `tensor_bytes`, those of
+        TensorFlow's tensors alone, beyond those before the first step, or none where they are not
+        counted. They vary less from one process to the next.
+    """
+    # What the library takes is there before the network is. PyTorch cannot be relied on to run
+    # where TensorFlow has been imported.
+    if step.in_torch:
+        import torch  # noqa: F401
+    else:
+        import keras
+
+        keras.config.set_dtype_policy(step.precision)
+    batch = make_batch(step)
+    built = memory.memory_in_use()
+    train = TRAINERS[step.peer](step)
+    started, tensors = memory.memory_in_use(), memory.tensors_in_use() or 0
+    memory.forget_peak()
+    figures = time_steps(train, batch, times)
+    peak, peak_of_tensors = memory.peak_memory(), memory.peak_of_tensors()
+    figures["process_bytes"] = [peak - built]
+    figures["step_bytes"] = [peak - started]
+    figures["tensor_bytes"] = [] if peak_of_tensors is None else [peak_of_tensors - tensors]
+    return figures
+
+
+def time_steps(train: Train, batch: tuple, times: int) -> dict[str, list[float]]:
     """Returns `seconds` and `cpu_seconds` of training steps, all but the first one."""
     train(batch)
-    found = {"seconds": [], "cpu_seconds": []}
-    while len(found["seconds"]) < times and sum(found["seconds"]) < PATIENCE:
+    figures: dict[str, list[float]] = {"seconds": [], "cpu_seconds": []}
+    while len(figures["seconds"]) < times and sum(figures["seconds"]) < PATIENCE:
         wall, cpu = time.perf_counter(), time.process_time()
         train(batch)
-        found["seconds"].append(time.perf_counter() - wall)
-        found["cpu_seconds"].append(time.process_time() - cpu)
-    return found
+        figures["seconds"].append(time.perf_counter() - wall)
+        figures["cpu_seconds"].append(time.process_time() - cpu)
+    return figures
 
 
 def _main():
-    """Does for PyTorch what `fcn_keras.bench.steps` does, without importing TensorFlow."""
     asked = json.load(sys.stdin)
-    step = SimpleNamespace(**asked["step"])
-    rng = np.random.default_rng(0)
-    shape = (step.batch_size, *step.size)
-    images = rng.integers(0, 256, (*shape, 3), "uint8")
-    batch = images, rng.integers(0, step.num_classes, (*shape, 1), "uint8")
-    import torch  # noqa: F401  # what the library takes is there before the network is
-
-    built = resident()["resident"]
-    train = STEPS[step.peer][1](step)
-    started = resident()["resident"]
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is set back
-    found = time_steps(train, batch, asked["times"])
-    peak = resident()["peak"]
-    print(json.dumps(found | {"process": peak - built, "steps": peak - started}))
+    print(json.dumps(measure(Step(**asked["step"]), asked["times"])))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from fcn_keras.bench.peers.plan import plan
+from fcn_keras.bench.peers.layers import fcn_layers
 from fcn_keras.models.bilinear import Bilinear
 from fcn_keras.models.layers import preprocess
 
@@ -30,7 +30,7 @@ def usual_keras(
     Returns:
         A `keras.Model`: `(N, H, W, 3)` RGB in 0..255 to logits `(N, H, W, C)`.
     """
-    network = plan(variant, width, geometry)
+    network = fcn_layers(variant, width, geometry)
     image = keras.Input((*size, 3), name="image")
     x = preprocess(image, mean, std).tensor
 
@@ -61,7 +61,7 @@ def usual_keras(
     for conv in network.fc:
         x = layers.Dropout(0.5)(convolve(x, conv))
     x = score(x, "score_fr")
-    for step in network.steps:
+    for step in network.upsamplings:
         x = layers.Conv2DTranspose(
             num_classes,
             2 * step.factor,
@@ -84,7 +84,7 @@ def usual_keras(
 
 
 def set_weights(model: keras.Model, weights: dict[str, np.ndarray]):
-    """Fills a network with `weights`, see `fcn_keras.bench.peers.forward`."""
+    """Fills a network with `weights`, see `fcn_keras.bench.peers.files`."""
     for layer in model.layers:
         names = [name for name in ("kernel", "bias") if f"{layer.name}.{name}" in weights]
         if names:

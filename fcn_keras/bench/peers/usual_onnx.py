@@ -1,10 +1,12 @@
 """FCNs as ONNX, written by hand from plain layers that every reader of ONNX knows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from fcn_keras.bench.peers.plan import plan
+from fcn_keras.bench.peers.layers import Convolution, fcn_layers
 
 
 def usual_onnx(
@@ -17,72 +19,83 @@ def usual_onnx(
     """Writes a network with all of its padding.
 
     Args:
-        variant, width, geometry: see `fcn_keras.bench.peers.plan.plan`.
-        weights: by layer, see `fcn_keras.bench.peers.forward`.
+        variant, width, geometry: see `fcn_keras.bench.peers.layers.fcn_layers`.
+        weights: by layer, see `fcn_keras.bench.peers.files`.
         size: height and width of the images.
 
     Returns:
         A network from `image`, float32 `(1, 3, H, W)`, preprocessed, to `score`, logits
         `(1, C, H, W)`.
     """
-    network = plan(variant, width, geometry)
-    nodes, constants = [], []
-
-    def constant(name, array):
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def add(kind, name, inputs, **settings):
-        nodes.append(helper.make_node(kind, inputs, [name], name, **settings))
-        return name
-
-    def convolve(x, name, kind="Conv", **settings):
-        kernel = constant(f"{name}.kernel", weights[f"{name}.kernel"].transpose(3, 2, 0, 1))
-        bias = f"{name}.bias"
-        inputs = [x, kernel, *([constant(bias, weights[bias])] if bias in weights else [])]
-        return add(kind, name, inputs, **settings)
-
-    def crop(x, name, start, like):
-        ends = [start + side for side in like]
-        bounds = [
-            constant(f"{name}.{key}", np.array(numbers, "int64"))
-            for key, numbers in (("starts", [start] * 2), ("ends", ends), ("axes", [2, 3]))
-        ]
-        return add("Slice", name, [x, *bounds])
-
-    x, sides, pools = "image", list(size), {}
+    network = fcn_layers(variant, width, geometry)
+    graph = _Graph(weights)
+    x, sides, pools = "image", [*size], {}
     for block, convs in enumerate(network.blocks, start=1):
         for conv in convs:
-            x = convolve(x, conv.name, pads=[conv.pad] * 4)
-            x = add("Relu", f"{conv.name}.relu", [x])
-            sides = [side + 2 * conv.pad - 2 for side in sides]
-        x = add("MaxPool", f"pool{block}", [x], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
-        sides = [-(-side // 2) for side in sides]
-        pools[x] = sides
+            x, sides = graph.convolve(x, conv, sides)
+        settings = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
+        x = graph.add("MaxPool", f"pool{block}", [x], **settings)
+        sides = pools[x] = [-(-side // 2) for side in sides]
     for conv in network.fc:
-        x = convolve(x, conv.name, pads=[conv.pad] * 4)
-        x = add("Relu", f"{conv.name}.relu", [x])
-        sides = [side + 2 * conv.pad - conv.kernel + 1 for side in sides]
-    x = convolve(x, "score_fr")
-    for step in network.steps:
-        x = convolve(x, step.name, "ConvTranspose", strides=[step.factor] * 2)
+        x, sides = graph.convolve(x, conv, sides)
+    x = graph.multiply(x, "score_fr")
+    for step in network.upsamplings:
+        x = graph.multiply(x, step.name, "ConvTranspose", strides=[step.factor] * 2)
         sides = [step.factor * (side + 1) for side in sides]
         if step.skip is None:
-            x = crop(x, "score", step.crop, size)
-            continue
-        skip = convolve(step.skip, f"score_{step.skip}")
+            graph.crop(x, "score", step.crop, size)
+            break
+        skip = graph.multiply(step.skip, f"score_{step.skip}")
         if step.crop:
             sides = pools[step.skip]
-            x = crop(x, f"{step.name}.crop", step.crop, sides)
+            x = graph.crop(x, f"{step.name}.crop", step.crop, sides)
         else:
-            skip = crop(skip, f"{skip}.crop", step.crop_skip, sides)
-        x = add("Add", f"fuse_{step.skip}", [x, skip])
-    classes = len(weights["score_fr.bias"])
-    graph = helper.make_graph(
-        nodes,
-        variant,
-        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, *size])],
-        [helper.make_tensor_value_info("score", onnx.TensorProto.FLOAT, [1, classes, *size])],
-        constants,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+            skip = graph.crop(skip, f"{skip}.crop", step.crop_skip, sides)
+        x = graph.add("Add", f"fuse_{step.skip}", [x, skip])
+    return graph.written(variant, size)
+
+
+class _Graph:
+    """Nodes and constants; each method adds a layer to a map, and returns the name of another."""
+
+    def __init__(self, weights):
+        self.weights, self.nodes, self.constants = weights, [], []
+
+    def add(self, kind, name, inputs, **settings):
+        self.nodes.append(helper.make_node(kind, inputs, [name], name, **settings))
+        return name
+
+    def multiply(self, x, name, kind="Conv", **settings):
+        """A layer with a kernel, and a bias if there is one."""
+        kernel = self.weights[f"{name}.kernel"].transpose(3, 2, 0, 1)
+        inputs = [x, self._constant(f"{name}.kernel", kernel)]
+        if f"{name}.bias" in self.weights:
+            inputs.append(self._constant(f"{name}.bias", self.weights[f"{name}.bias"]))
+        return self.add(kind, name, inputs, **settings)
+
+    def convolve(self, x, conv: Convolution, sides):
+        """A convolution and its ReLU; returns its height and width too."""
+        x = self.multiply(x, conv.name, pads=[conv.pad] * 4)
+        sides = [side + 2 * conv.pad - conv.kernel + 1 for side in sides]
+        return self.add("Relu", f"{conv.name}.relu", [x]), sides
+
+    def crop(self, x, name, start, sides: Sequence[int]):
+        bounds = {"starts": [start] * 2, "ends": [start + side for side in sides], "axes": [2, 3]}
+        inputs = [
+            self._constant(f"{name}.{key}", np.array(numbers, "int64"))
+            for key, numbers in bounds.items()
+        ]
+        return self.add("Slice", name, [x, *inputs])
+
+    def written(self, name, size):
+        channels = {"image": 3, "score": len(self.weights["score_fr.bias"])}
+        image, score = (
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, count, *size])
+            for name, count in channels.items()
+        )
+        graph = helper.make_graph(self.nodes, name, [image], [score], self.constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+    def _constant(self, name, array):
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name

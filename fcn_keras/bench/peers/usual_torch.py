@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fcn_keras.bench.peers.plan import plan
+from fcn_keras.bench.peers.layers import fcn_layers
 
 
 class FCN(nn.Module):
@@ -17,12 +17,20 @@ class FCN(nn.Module):
         mean, std: of the preprocessing, BGR.
     """
 
-    def __init__(self, variant, num_classes, width=1.0, geometry="paper", mean=(0, 0, 0), std=1.0):
+    def __init__(
+        self,
+        variant: str,
+        num_classes: int,
+        width: float = 1.0,
+        geometry: str = "paper",
+        mean: tuple[float, ...] = (0, 0, 0),
+        std: float = 1.0,
+    ):
         super().__init__()
-        self.plan = plan(variant, width, geometry)
+        self.network = fcn_layers(variant, width, geometry)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None])
         self.std = float(std)
-        for conv in [*sum(self.plan.blocks, []), *self.plan.fc]:
+        for conv in [*sum(self.network.blocks, []), *self.network.fc]:
             layer = nn.Conv2d(conv.inputs, conv.channels, conv.kernel, padding=conv.pad)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
@@ -31,7 +39,7 @@ class FCN(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(0.5)
         scored = [("fr", conv.channels)]
-        for step in self.plan.steps:
+        for step in self.network.upsamplings:
             layer = nn.ConvTranspose2d(
                 num_classes, num_classes, 2 * step.factor, step.factor, bias=False
             )
@@ -45,7 +53,7 @@ class FCN(nn.Module):
             nn.init.zeros_(layer.bias)
             self.add_module(f"score_{name}", layer)
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         """RGB `(N, H, W, 3)` in 0..255 to logits `(N, C, H, W)`."""
         size = image.shape[1:3]
         x = image.permute(0, 3, 1, 2).flip(1).float()
@@ -55,14 +63,14 @@ class FCN(nn.Module):
         else:
             x = x.contiguous()
         pools = {}
-        for block, convs in enumerate(self.plan.blocks, start=1):
+        for block, convs in enumerate(self.network.blocks, start=1):
             for conv in convs:
                 x = self.relu(self.get_submodule(conv.name)(x))
             x = pools[f"pool{block}"] = self.pool(x)
-        for conv in self.plan.fc:
+        for conv in self.network.fc:
             x = self.dropout(self.relu(self.get_submodule(conv.name)(x)))
         x = self.score_fr(x)
-        for step in self.plan.steps:
+        for step in self.network.upsamplings:
             x = self.get_submodule(step.name)(x)
             if step.skip is None:
                 return _crop(x, step.crop, size)
@@ -79,7 +87,7 @@ def _crop(x, start, size):
 
 
 def set_weights(model: nn.Module, weights: dict[str, np.ndarray]):
-    """Fills a network with `weights`, see `fcn_keras.bench.peers.forward`."""
+    """Fills a network with `weights`, see `fcn_keras.bench.peers.files`."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             layer, _, kind = name.partition(".")

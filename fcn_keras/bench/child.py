@@ -1,0 +1,109 @@
+"""Processes to measure in: each begins with nothing of what this one has in memory."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fcn_keras.system.processor import ONEDNN
+
+
+class ChildFailed(RuntimeError):
+    """A process has ended before it answered; says why in one line."""
+
+
+def run_child(
+    words: Sequence[object], text: str = "", onednn: bool = True, **variables: str
+) -> str:
+    """Runs Python to its end.
+
+    Args:
+        words: its arguments.
+        text: what it reads from standard input.
+        onednn: whether TensorFlow computes there as it does here; if not, as it comes.
+        **variables: of its environment, beside those of this process.
+
+    Returns:
+        The last line that it printed.
+
+    Raises:
+        ChildFailed: if it fails.
+    """
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        input=text,
+        capture_output=True,
+        text=True,
+        env=_environment(onednn, variables),
+    )
+    if done.returncode:
+        raise ChildFailed(_reason(done.returncode, done.stderr))
+    return (done.stdout.splitlines() or [""])[-1]
+
+
+@contextmanager
+def answering_child(
+    words: Sequence[object], onednn: bool = True
+) -> Iterator[Callable[[object], dict]]:
+    """Starts Python, which answers each line of JSON by another one; ends it afterwards.
+
+    Args:
+        words, onednn: see `run_child`.
+
+    Yields:
+        A function that sends something, and waits for the answer. It raises `ChildFailed` if
+        there is none.
+    """
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        # Without buffers: what could not be sent is not sent again when all is closed.
+        subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            bufsize=0,
+            env=_environment(onednn, {}),
+        ) as process,
+    ):
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin and stdout
+
+        def ask(message: object) -> dict:
+            try:
+                stdin.write(json.dumps(message).encode() + b"\n")
+            except BrokenPipeError:
+                pass  # that there is no answer tells why
+            if line := stdout.readline():
+                return json.loads(line)
+            code = process.wait()
+            errors.seek(0)
+            raise ChildFailed(_reason(code, errors.read()))
+
+        try:
+            yield ask
+        finally:
+            process.kill()
+
+
+def _environment(onednn, variables):
+    # Where the package is not installed, the process must find it as this one did.
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"} | variables
+    if not onednn:
+        environment.pop(ONEDNN, None)
+    return environment
+
+
+def _reason(code, errors):
+    if code < 0:
+        memory = ", as the system does where memory has run out" if code == -9 else ""
+        return f"killed by signal {-code}{memory}"
+    # Messages may have several lines, the last of which may say nothing.
+    lines = [line for line in errors.splitlines() if len(line) > 2]
+    return (lines or [f"ended with {code}"])[-1]

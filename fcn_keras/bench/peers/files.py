@@ -1,0 +1,147 @@
+"""What the programs load, written to a folder that all share.
+
+| file | what it is |
+|---|---|
+| `network.keras` | the network |
+| `weights.npz` | its weights by layer: `conv1_1.kernel`, `conv1_1.bias`; `mean` and `std` |
+| `image.npy` | the image |
+| `saved_model..`, `..onnx`, `..xml` | the network for programs that do not load the first two |
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fcn_keras.bench.network import Forward
+from fcn_keras.exporters.runtimes import export_to_runtime
+from fcn_keras.exporters.saved_model import export
+from fcn_keras.inference.classes import numbered_classes
+from fcn_keras.models.fcn import build
+from fcn_keras.system.files import written_whole
+from fcn_keras.system.telemetry import keep_openvino_quiet
+
+
+def write_file(name: str, folder: Path, forward: Forward):
+    """Writes one of `FILES`, under another name until it is whole."""
+    # A SavedModel appears whole by itself. OpenVINO's file is a pair, of which this is the second.
+    if "." not in name or name.endswith(".xml"):
+        return FILES[name](folder / name, forward)
+    with written_whole(folder / name) as aside:
+        FILES[name](aside, forward)
+
+
+def write_network(file: Path, forward: Forward):
+    """Writes the network, with random weights in its scores too, and an image to label."""
+    keras.utils.set_random_seed(0)
+    model = _build(forward, weights=None)
+    rng = np.random.default_rng(0)
+    height, width = forward.size
+    # Patches rather than noise, which every deep network takes for the same grey.
+    patches = rng.integers(0, 256, (1, height // 20 + 1, width // 20 + 1, 3), "uint8")
+    image = patches.repeat(20, axis=1).repeat(20, axis=2)[:, :height, :width]
+    np.save(file.parent / "image.npy", image)
+    scored = [layer for layer in model.layers if layer.name.startswith("score_")]
+    for layer in scored:
+        layer.kernel.assign(rng.standard_normal(layer.kernel.shape, "float32"))
+    # Random scores differ by class more than by place, and one class would win everywhere.
+    outputs = keras.Model(model.input, [layer.output for layer in scored])(image)
+    for layer, output in zip(scored, outputs, strict=True):
+        mean, std = np.mean(output, axis=(0, 1, 2)), np.std(output, axis=(0, 1, 2))
+        layer.kernel.assign(layer.kernel / std)
+        layer.bias.assign(-mean / std)
+    model.save(file)
+    normalize = model.get_layer("normalize")
+    weights = {
+        f"{layer.name}.{variable.name}": keras.ops.convert_to_numpy(variable)
+        for layer in model.layers
+        for variable in layer.weights
+        if layer is not normalize
+    }
+    weights["mean"] = np.ravel(normalize.mean)
+    weights["std"] = np.sqrt(np.ravel(normalize.variance)[0])
+    np.savez(file.parent / "weights.npz", **weights)
+
+
+def write_saved_model(file: Path, forward: Forward, elide_padding: bool = True, **options):
+    model = _read(file, forward, elide_padding)
+    export(model, file, *numbered_classes(forward.num_classes), **options)
+
+
+def write_onnx(file: Path, forward: Forward):
+    """Writes ONNX that ends in class ids, so that the runtime does all of the work."""
+    import onnx
+
+    scores = file.with_name("score.onnx")
+    export_to_runtime(_read(file, forward), scores, "onnx", *numbered_classes(forward.num_classes))
+    proto = onnx.load(scores)
+    proto.graph.node.extend(
+        [
+            onnx.helper.make_node("ArgMax", ["score"], ["index"], axis=-1, keepdims=0),
+            onnx.helper.make_node("Cast", ["index"], ["class_ids"], to=onnx.TensorProto.UINT8),
+        ]
+    )
+    ids = onnx.helper.make_tensor_value_info("class_ids", onnx.TensorProto.UINT8, [*"NHW"])
+    del proto.graph.output[:]
+    proto.graph.output.append(ids)
+    onnx.save(proto, file)
+    scores.unlink()
+
+
+def write_openvino(file: Path, forward: Forward):
+    """Writes OpenVINO's format, which ends in class ids too."""
+    keep_openvino_quiet()
+    import openvino
+    from openvino import opset13
+
+    scores = file.with_name("score.xml")
+    export_to_runtime(
+        _read(file, forward), scores, "openvino", *numbered_classes(forward.num_classes)
+    )
+    network = openvino.Core().read_model(scores)
+    score = network.output("score").node.input_value(0)
+    index = opset13.topk(score, 1, -1, "max", "none", "i32").output(1)
+    ids = opset13.convert(opset13.squeeze(index, [-1]), "u8")
+    network = openvino.Model([opset13.result(ids)], network.get_parameters(), "segment")
+    openvino.save_model(network, file, compress_to_fp16=False)
+
+
+def write_usual_onnx(file: Path, forward: Forward):
+    """Writes ONNX of the usual network, for programs that do not know how to repeat rows."""
+    import onnx
+
+    from fcn_keras.bench.peers.usual_onnx import usual_onnx
+
+    weights = np.load(file.with_name("weights.npz"))
+    network = usual_onnx(forward.variant, weights, forward.size, forward.width, forward.geometry)
+    onnx.save(network, file)
+
+
+FILES: dict[str, Callable[[Path, Forward], None]] = {
+    "network.keras": write_network,
+    "saved_model": write_saved_model,
+    "saved_model_bfloat16": partial(write_saved_model, precision="bfloat16"),
+    "saved_model_plain": partial(write_saved_model, elide_padding=False),
+    "saved_model_frozen": partial(write_saved_model, freeze=True),
+    "network.onnx": write_onnx,
+    "network.xml": write_openvino,
+    "usual.onnx": write_usual_onnx,
+}
+
+
+def _read(file, forward, elide_padding=True):
+    """Reads the network that lies beside a file that is to be written."""
+    return _build(forward, file.with_name("network.keras"), elide_padding)
+
+
+def _build(forward, weights, elide_padding=True):
+    return build(
+        forward.variant,
+        forward.num_classes,
+        weights=weights,
+        width=forward.width,
+        geometry=forward.geometry,
+        elide_padding=elide_padding,
+    )

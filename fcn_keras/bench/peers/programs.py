@@ -1,0 +1,78 @@
+"""The programs that are compared, by name; `fcn_keras.bench.peers.loaders` loads them."""
+
+from typing import NamedTuple
+
+from fcn_keras.errors import UserError
+
+
+class Peer(NamedTuple):
+    """A program that runs the network, or says what the machine can do.
+
+    Attributes:
+        title: what it is called in tables.
+        file: what it loads, see `fcn_keras.bench.peers.files`.
+        precision: what it computes in.
+        elided: whether its network leaves out what is known of the padding; None: runs none.
+        module: a module that it cannot do without.
+        onednn: whether TensorFlow computes by oneDNN as in this package's commands; if not, as
+            it comes.
+    """
+
+    title: str
+    file: str = "network.keras"
+    precision: str = "float32"
+    elided: bool | None = False
+    module: str | None = None
+    onednn: bool = True
+
+
+_EXPORT = "fcn_keras, SavedModel in C++"
+
+PEERS = {
+    "ours": Peer(_EXPORT, "saved_model", elided=True),
+    "ours_bfloat16": Peer(f"{_EXPORT}, bfloat16", "saved_model_bfloat16", "bfloat16", True),
+    "ours_plain": Peer(f"{_EXPORT}, no elision", "saved_model_plain"),
+    "ours_frozen": Peer(f"{_EXPORT}, frozen", "saved_model_frozen", elided=True),
+    "keras": Peer("fcn_keras in Keras", elided=True, onednn=False),
+    "usual_keras": Peer("Keras, the usual way", onednn=False),
+    "torch": Peer("PyTorch", module="torch"),
+    "torch_channels_last": Peer("PyTorch, channels last", module="torch"),
+    "torch_compile": Peer("PyTorch, compiled", module="torch"),
+    "torch_bfloat16": Peer(
+        "PyTorch, channels last, bfloat16", precision="bfloat16", module="torch"
+    ),
+    "onnxruntime": Peer("ONNX Runtime", "network.onnx", elided=True, module="onnxruntime"),
+    "openvino": Peer("OpenVINO", "network.xml", elided=True, module="openvino"),
+    "openvino_bfloat16": Peer(
+        "OpenVINO, bfloat16", "network.xml", "bfloat16", elided=True, module="openvino"
+    ),
+    "opencv": Peer("OpenCV", "usual.onnx", module="cv2"),
+    "product": Peer("matrix product, TensorFlow", elided=None),
+    "product_numpy": Peer("matrix product, NumPy", elided=None),
+    "product_bfloat16": Peer(
+        "matrix product, TensorFlow, bfloat16", precision="bfloat16", elided=None
+    ),
+    "copy": Peer("copying memory", elided=None),
+}
+
+STEPS = {  # who makes training steps, and what tables call it
+    "keras": PEERS["usual_keras"].title,
+    "torch": PEERS["torch"].title,
+    "torch_channels_last": PEERS["torch_channels_last"].title,
+}
+
+CEILINGS = tuple(name for name, peer in PEERS.items() if peer.elided is None)
+
+OPT_IN = ("ours_frozen",)  # takes far more memory to write than all others
+
+
+def default_peers() -> list[str]:
+    """Returns the names of all peers that take no more memory than others do."""
+    return [name for name in PEERS if name not in (*CEILINGS, *OPT_IN)]
+
+
+def check_peers(names: list[str]):
+    """Raises `UserError` if there is no peer of a name."""
+    for name in names:
+        if name not in PEERS:
+            raise UserError(f"--peers: must be some of {', '.join(PEERS)}. Received: {name!r}.")

@@ -53,8 +53,8 @@ def evaluate(
     for metric in scoring.score_metrics:
         if unknown := int(metric.unknown_labels.numpy()):
             raise UserError(
-                f"{unknown} pixels have a label that is neither a class, 0 to "
-                f"{metric.num_classes - 1}, nor void, {IGNORE_LABEL}."
+                f"Labels must be 0..{metric.num_classes - 1}, or {IGNORE_LABEL} for void. "
+                f"Received: {unknown} pixels with another label."
             )
     matrices = [metric.confusion.numpy() for metric in scoring.score_metrics]
     return dict(zip(heads, matrices, strict=True)) if heads else matrices[0]

@@ -1,6 +1,6 @@
 """Kills a training again and again, at drawn moments, and compares what it ends with.
 
-    python tests/kill_training.py --kills 20 --seed 1
+    PYTHONPATH=tests python -m helpers.kill_training --kills 20 --seed 1
 
 The same training runs once undisturbed. Scores must be equal and weights equal to the bit.
 """

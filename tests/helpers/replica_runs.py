@@ -1,6 +1,6 @@
 """Trains a small network on 1, 2 and 4 logical CPUs, and writes what comes out.
 
-python tests/replica_runs.py DATA OUTPUT.npz
+PYTHONPATH=tests python -m helpers.replica_runs DATA OUTPUT.npz
 """
 
 import sys

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from fcn_keras.system.progress import progress_bar
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def in_parallel(

@@ -15,7 +15,7 @@ def load_dataset(
 
     Args:
         name: a registered name (`fcn_keras.data.catalog.DATASETS`); "tfds:" and the name of a set
-            of TFDS, see `fcn_keras.data.tfds.public.load_adapted`; or the path of a folder, see
+            of TFDS, see `fcn_keras.data.tfds.public.load_public`; or the path of a folder, see
             `fcn_keras.data.folders.folder.load_folder`.
         data_dir: where prepared sets are kept; TFDS's own default if not given
             (`~/tensorflow_datasets`, or what the environment's `TFDS_DATA_DIR` says).
@@ -36,13 +36,13 @@ def load_dataset(
     """
     if str(name) in DATASETS:
         # TFDS is heavy, and folders do without it.
-        from fcn_keras.data.tfds.own import load_tfds
+        from fcn_keras.data.tfds.own import load_own
 
-        return load_tfds(str(name), data_dir, manual_dir)
+        return load_own(str(name), data_dir, manual_dir)
     if str(name).startswith("tfds:"):
-        from fcn_keras.data.tfds.public import load_adapted
+        from fcn_keras.data.tfds.public import load_public
 
-        return load_adapted(str(name), data_dir, manual_dir)
+        return load_public(str(name), data_dir, manual_dir)
     if not Path(name).is_dir():
         raise UserError(
             f"`dataset` must be one of {', '.join(DATASETS)}, tfds:NAME, or the path of a folder. "

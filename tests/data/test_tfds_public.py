@@ -14,9 +14,9 @@ from PIL import Image
 from tensorflow_datasets.core.download import download_manager
 
 from fcn_keras.data.registry import load_dataset
-from fcn_keras.data.tfds import public as adapters
 from fcn_keras.data.tfds.builders import downloads
-from fcn_keras.data.tfds.public import load_adapted
+from fcn_keras.data.tfds.public import load_public
+from fcn_keras.data.tfds.split import AdaptedSplit
 from fcn_keras.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ def test_pets(pets, tmp_path):
 
 
 def test_pets_are_counted(pets, tmp_path):
-    split = load_adapted("tfds:oxford_iiit_pet", str(tmp_path / "data"), str(pets)).splits["val"]
+    split = load_public("tfds:oxford_iiit_pet", str(tmp_path / "data"), str(pets)).splits["val"]
     values = np.bincount(trimap("pug_7").ravel(), minlength=4)
     counts = split.scan()
     assert (counts[0], counts[1], counts[255]) == (values[2], values[1], values[3])
@@ -104,14 +104,14 @@ def test_pets_are_counted(pets, tmp_path):
 
 
 def test_second_time_needs_no_files(pets, tmp_path):
-    load_adapted("tfds:oxford_iiit_pet", str(tmp_path / "data"), str(pets))
-    dataset = load_adapted("tfds:oxford_iiit_pet", str(tmp_path / "data"), str(tmp_path / "none"))
+    load_public("tfds:oxford_iiit_pet", str(tmp_path / "data"), str(pets))
+    dataset = load_public("tfds:oxford_iiit_pet", str(tmp_path / "data"), str(tmp_path / "none"))
     assert len(dataset.splits["train"]) == 2
 
 
 def test_pets_without_network(tmp_path):
     with pytest.raises(UserError) as error:
-        load_adapted("tfds:oxford_iiit_pet", str(tmp_path / "data"), str(tmp_path / "manual"))
+        load_public("tfds:oxford_iiit_pet", str(tmp_path / "data"), str(tmp_path / "manual"))
     message = str(error.value)
     assert "\n" not in message
     for part in ("images.tar.gz", "annotations.tar.gz", "no connection", str(tmp_path / "manual")):
@@ -201,13 +201,13 @@ def test_cityscapes(cityscapes, tmp_path):
 
 def test_cityscapes_without_files(tmp_path):
     with pytest.raises(UserError, match="leftImg8bit_trainvaltest.zip") as error:
-        load_adapted("tfds:cityscapes", str(tmp_path / "data"), str(tmp_path / "manual"))
+        load_public("tfds:cityscapes", str(tmp_path / "data"), str(tmp_path / "manual"))
     assert "\n" not in str(error.value) and "cityscapes-dataset.com" in str(error.value)
 
 
 def test_cityscapes_without_labels(tmp_path):
     with pytest.raises(UserError, match="no feature 'segmentation_label'.*Images: image_left"):
-        load_adapted("tfds:cityscapes/stereo_disparity", str(tmp_path / "data"))
+        load_public("tfds:cityscapes/stereo_disparity", str(tmp_path / "data"))
 
 
 # Any other set: one with the features that decide something.
@@ -341,7 +341,7 @@ def test_names_come_from_the_feature(zoo, options, meaning, classes):
 
 
 def test_names_are_not_counted_where_they_are_known(zoo, monkeypatch):
-    monkeypatch.setattr(adapters.AdaptedSplit, "values", None)
+    monkeypatch.setattr(AdaptedSplit, "values", None)
     assert len(load_zoo(zoo, "image=photo&mask=named").classes) == 4
 
 
@@ -406,7 +406,7 @@ def test_image_that_is_not_turned(tmp_path):
             yield 0, {"image": file.getvalue(), "mask": np.zeros((6, 9, 1), "uint8")}
 
     MAP = (None, None, 1)
-    dataset = load_adapted("tfds:adapter_turned?image=image&mask=mask", str(tmp_path))
+    dataset = load_public("tfds:adapter_turned?image=image&mask=mask", str(tmp_path))
     assert dataset.splits["train"][0].image.shape == (6, 9, 3)
     assert dataset.splits["train"].size(0) == (6, 9)
     assert "val" not in dataset.splits
@@ -461,10 +461,8 @@ def test_prepares_what_is_not_there(tmp_path):
 
 def test_sizes_that_differ(zoo, monkeypatch):
     split = load_zoo(zoo, "image=photo&mask=plain").splits["train"]
-    read = adapters.AdaptedSplit.read_mask
-    monkeypatch.setattr(
-        adapters.AdaptedSplit, "read_mask", lambda self, *args: read(self, *args)[:-1]
-    )
+    read = AdaptedSplit.read_mask
+    monkeypatch.setattr(AdaptedSplit, "read_mask", lambda self, *args: read(self, *args)[:-1])
     for action in (lambda: split[1], split.scan):
         with pytest.raises(UserError, match=r"one size.*4x5 and 4x4 \(width x height\)"):
             action()

@@ -1,4 +1,4 @@
-"""TFDS's own data sets of images and masks as `Dataset`s."""
+"""The data sets of images and masks that TFDS itself has."""
 
 import re
 from dataclasses import replace
@@ -9,9 +9,9 @@ import tensorflow_datasets as tfds
 
 from fcn_keras.data.dataset import IGNORE_LABEL, Dataset
 from fcn_keras.data.palette import voc_palette
-from fcn_keras.data.tfds.builders import downloads as sources
-from fcn_keras.data.tfds.own import prepare
-from fcn_keras.data.tfds.query import FORM, PREFIX, Adapter, parse_query
+from fcn_keras.data.tfds.adapters import ADAPTERS, Adapter, id_table
+from fcn_keras.data.tfds.preparing import FORMAT, ask_before_fetching, prepare
+from fcn_keras.data.tfds.query import FORM, PREFIX, parse_query
 from fcn_keras.data.tfds.split import AdaptedSplit
 from fcn_keras.errors import UserError
 
@@ -20,59 +20,7 @@ _LONG = 500  # what may be said in one line; some builders' messages hold whole 
 _ID_FEATURES = ("id", "image_id", "file_name", "filename", "image/filename")
 
 
-def _table(values, size):
-    ids = np.full(size, -1, "int16")
-    for value, class_id in values.items():
-        ids[value] = class_id
-    return ids
-
-
-_CITYSCAPES = {
-    7: ("road", (128, 64, 128)),
-    8: ("sidewalk", (244, 35, 232)),
-    11: ("building", (70, 70, 70)),
-    12: ("wall", (102, 102, 156)),
-    13: ("fence", (190, 153, 153)),
-    17: ("pole", (153, 153, 153)),
-    19: ("traffic light", (250, 170, 30)),
-    20: ("traffic sign", (220, 220, 0)),
-    21: ("vegetation", (107, 142, 35)),
-    22: ("terrain", (152, 251, 152)),
-    23: ("sky", (70, 130, 180)),
-    24: ("person", (220, 20, 60)),
-    25: ("rider", (255, 0, 0)),
-    26: ("car", (0, 0, 142)),
-    27: ("truck", (0, 0, 70)),
-    28: ("bus", (0, 60, 100)),
-    31: ("train", (0, 80, 100)),
-    32: ("motorcycle", (0, 0, 230)),
-    33: ("bicycle", (119, 11, 32)),
-}
-
-ADAPTERS = {
-    # The border between pet and background is nobody's: void.
-    "oxford_iiit_pet": Adapter(
-        image="image",
-        mask="segmentation_mask",
-        classes=("background", "pet"),
-        ids=_table({1: 1, 2: 0, 3: IGNORE_LABEL}, 4),
-    ),
-    # Its masks hold ids; the 19 that are evaluated become train ids.
-    "cityscapes": Adapter(
-        image="image_left",
-        mask="segmentation_label",
-        classes=tuple(name for name, _ in _CITYSCAPES.values()),
-        colors=tuple(color for _, color in _CITYSCAPES.values()),
-        ids=_table(
-            dict.fromkeys(range(256), IGNORE_LABEL)
-            | {value: class_id for class_id, value in enumerate(_CITYSCAPES)},
-            256,
-        ),
-    ),
-}
-
-
-def load_adapted(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> Dataset:
+def load_public(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> Dataset:
     """Opens a data set of TFDS; prepares it the first time.
 
     Known by name are "tfds:oxford_iiit_pet" (background, pet; the border is void) and
@@ -89,12 +37,7 @@ def load_adapted(name: str, data_dir: str | None = None, manual_dir: str | None 
 
     Args:
         name: "tfds:" and so on.
-        data_dir: where prepared sets are kept; TFDS's own default if not given.
-        manual_dir: where files lie that were fetched by hand; `downloads/manual` in `data_dir`
-            if not given.
-
-    Returns:
-        A `Dataset`.
+        data_dir, manual_dir: see `fcn_keras.load_dataset`.
 
     Raises:
         UserError: if there is no such data set or feature, it is not prepared yet and its files
@@ -102,7 +45,7 @@ def load_adapted(name: str, data_dir: str | None = None, manual_dir: str | None 
 
     Example:
 
-    >>> load_adapted("tfds:oxford_iiit_pet").classes
+    >>> load_public("tfds:oxford_iiit_pet").classes
     ('background', 'pet')
     """
     tfds_name, _, query = str(name).removeprefix(PREFIX).partition("?")
@@ -112,16 +55,14 @@ def load_adapted(name: str, data_dir: str | None = None, manual_dir: str | None 
     _check_format(name, builder)
     splits = _open_splits(name, builder, adapter)
     if adapter.ids is None:
-        adapter = _with_classes(name, builder.info.features[adapter.mask], adapter, options, splits)
+        feature = builder.info.features[adapter.mask]
+        adapter = _with_classes(name, feature, adapter, options, splits)
     colors = adapter.colors or voc_palette(len(adapter.classes)).tolist()
     return Dataset(
         name=builder.name,
         classes=tuple(adapter.classes),
         colors=tuple(tuple(color) for color in colors),
-        splits={
-            split: replace(examples, ids=adapter.ids, num_classes=len(adapter.classes))
-            for split, examples in splits.items()
-        },
+        splits={name: replace(split, adapter=adapter) for name, split in splits.items()},
     )
 
 
@@ -137,25 +78,29 @@ def _builder(tfds_name, data_dir):
         near = get_close_matches(tfds_name, tfds.list_builders(with_community_datasets=False))
         hint = f"; near are {', '.join(near)}" if near else ""
         raise UserError(f"TFDS has no data set {tfds_name!r}{hint}.") from error
-    except Exception as error:  # of many kinds, from whatever the builder does
+    # Of many kinds: a builder is code of its authors', and does what it likes.
+    except Exception as error:
         raise UserError(f"{PREFIX}{tfds_name}: {_one_line(error)}") from error
 
 
 def _adapter(name, builder, query):
     """Returns where to find image and mask, and the options of the name."""
     features = builder.info.features
-    adapter, options = ADAPTERS.get(builder.name), {}
+    adapter, options = ADAPTERS.get(builder.name, Adapter("", "")), {}
     if query:
-        adapter, options = parse_query(name, query)
-    if adapter is None or not (adapter.image and adapter.mask):
+        image, mask, options = parse_query(name, query)
+        adapter = Adapter(image, mask)
+    if not (adapter.image and adapter.mask):
         raise UserError(
             f"{name}: which features are image and mask? Give {FORM}. {_there(features)}"
         )
-    fits = {"image": _is_picture, "mask": _is_map}
-    for role, feature in (("image", adapter.image), ("mask", adapter.mask)):
+    for role, feature, fits in (
+        ("image", adapter.image, _is_picture),
+        ("mask", adapter.mask, _is_map),
+    ):
         if feature not in features:
             raise UserError(f"{name}: has no feature {feature!r}. {_there(features)}")
-        if not fits[role](features[feature]):
+        if not fits(features[feature]):
             raise UserError(
                 f"{name}: {feature!r} cannot be the {role}; it is {features[feature]!r}. "
                 f"{_there(features)}"
@@ -190,38 +135,15 @@ def _there(features):
 def _prepare(name, builder, manual_dir):
     if builder.is_prepared():
         return
-    # Array records can be read by number, which shuffling and resuming rest on.
-    builder.info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD, override=True)
-    _ask_before_fetching(name, builder)
+    builder.info.set_file_format(FORMAT, override=True)
+    ask_before_fetching(name, builder)
     try:
         prepare(builder, manual_dir)
     except UserError:
         raise
-    except Exception as error:  # of many kinds, from whatever the builder does
+    # Of many kinds, as above.
+    except Exception as error:
         raise UserError(f"{name}: cannot be prepared. {_one_line(error)}") from error
-
-
-def _ask_before_fetching(name, builder):
-    """Makes the builder look whether a host answers; TFDS would try for minutes if none does."""
-    make = builder._make_download_manager
-
-    def made(**kwargs):
-        manager = make(**kwargs)
-        fetch = manager._download
-
-        def download(resource):
-            fault = sources.faults_of([resource.url])[resource.url]
-            if fault:
-                files = {url: info.filename for url, info in (builder.url_infos or {}).items()}
-                wanted = "; ".join(f"{files[url]} from {url}" for url in files)
-                advice = f" Put into {manager._manual_dir}: {wanted}." if wanted else ""
-                raise UserError(f"{name}: {resource.url} does not answer ({fault}).{advice}")
-            return fetch(resource)
-
-        manager._download = download
-        return manager
-
-    builder._make_download_manager = made
 
 
 def _check_format(name, builder):
@@ -255,9 +177,8 @@ def _open_splits(name, builder, adapter):
         ours: AdaptedSplit(
             builder.as_data_source(theirs[0], decoders=decoders),
             f"{builder.name} {theirs[0]}",
-            adapter.image,
-            adapter.mask,
             id,
+            adapter,
         )
         for ours, theirs in wanted.items()
         if theirs
@@ -281,7 +202,7 @@ def _with_classes(name, feature, adapter, options, splits):
     values |= {IGNORE_LABEL: IGNORE_LABEL} | {i - shift: i for i in range(count)}
     if ignore is not None:
         values[ignore] = IGNORE_LABEL
-    return replace(adapter, classes=names, ids=_table(values, max(values) + 1))
+    return replace(adapter, classes=names, ids=id_table(values))
 
 
 def _count(name, splits, shift, ignore):

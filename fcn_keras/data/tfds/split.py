@@ -1,15 +1,16 @@
 """Splits of TFDS data sets, read by number."""
 
 import io
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from fcn_keras.data.dataset import Example, count_labels
-from fcn_keras.data.files.images import read_image
+from fcn_keras.data.dataset import Example, count_labels, count_values
+from fcn_keras.data.files.images import open_image, read_image
+from fcn_keras.data.in_parallel import in_parallel
+from fcn_keras.data.tfds.adapters import Adapter
 from fcn_keras.errors import UserError
 
 
@@ -28,22 +29,22 @@ class _NamedFile(io.BytesIO):
 class TfdsSplit:
     """A split of a TFDS data set with the features image, label and id, and perhaps hha."""
 
-    source: object = field(repr=False)
+    records: Sequence[dict[str, Any]] = field(repr=False)
 
-    def __len__(self):
-        return len(self.source)
+    def __len__(self) -> int:
+        return len(self.records)
 
-    def __getitem__(self, index):
-        example = self.source[index]
-        image, id = example["image"], example["id"].decode()
+    def __getitem__(self, index: int) -> Example:
+        record = self.records[index]
+        image, id = record["image"], record["id"].decode()
         if isinstance(image, bytes):
             image = read_image(_NamedFile(image, id))
-        if "hha" in example:
-            image = np.concatenate([image, example["hha"]], axis=-1)
-        return Example(image, example["label"], id)
+        if "hha" in record:
+            image = np.concatenate([image, record["hha"]], axis=-1)
+        return Example(image, record["label"], id)
 
-    def size(self, index):
-        return self.source[index]["label"].shape[:2]
+    def size(self, index: int) -> tuple[int, int]:
+        return self.records[index]["label"].shape[:2]
 
     def scan(self) -> np.ndarray:
         """Returns how many pixels each class has, int64 `(256,)`, void at 255."""
@@ -55,36 +56,31 @@ class AdaptedSplit:
     """A split of a TFDS data set, with images and masks as they were stored.
 
     Attributes:
-        source: what TFDS reads, without decoding images.
+        records: what TFDS reads, without decoding images.
         name: what the split is called in messages.
-        image, mask, id: names of the features; `id` is empty if there is none.
-        ids: see `Adapter`.
-        num_classes: how many classes there are.
+        id: name of the feature that tells what an image is called; empty if there is none.
+        adapter: how to read the images and masks.
     """
 
-    source: object = field(repr=False)
+    records: Sequence[dict[str, Any]] = field(repr=False)
     name: str
-    image: str
-    mask: str
     id: str
-    ids: np.ndarray | None = field(default=None, repr=False)
-    num_classes: int = 0
+    adapter: Adapter
 
-    def __len__(self):
-        return len(self.source)
+    def __len__(self) -> int:
+        return len(self.records)
 
-    def __getitem__(self, index):
-        example = self.source[index]
-        with self._opened(index, example[self.image]) as image:
+    def __getitem__(self, index: int) -> Example:
+        record = self.records[index]
+        with self._open(index, record[self.adapter.image]) as image:
             image.info.pop("transparency", None)
             pixels = np.asarray(image.convert("RGB"))
-        label = self._label(index, example)
-        self._check_sizes(index, pixels.shape[:2], label.shape[:2])
-        id = example[self.id].decode() if self.id else f"{self.name.split()[-1]}-{index:05d}"
+        label = self._label(index, record, pixels.shape[:2])
+        id = record[self.id].decode() if self.id else f"{self.name.split()[-1]}-{index:05d}"
         return Example(pixels, label, id)
 
-    def size(self, index):
-        return self._size(index, self.source[index])
+    def size(self, index: int) -> tuple[int, int]:
+        return self._size(index, self.records[index])
 
     def scan(self) -> np.ndarray:
         """Checks every mask and the size of every image.
@@ -95,64 +91,58 @@ class AdaptedSplit:
         Raises:
             UserError: at the first that is wrong.
         """
-        counts = np.zeros(256, "int64")
-        for index in tqdm(range(len(self)), "checking", delay=2, unit="image"):
-            example = self.source[index]
-            label = self._label(index, example)
-            self._check_sizes(index, self._size(index, example), label.shape[:2])
-            counts += np.bincount(label.ravel(), minlength=256)
-        return counts
+
+        def check(index):
+            record = self.records[index]
+            return count_values(self._label(index, record, self._size(index, record)))
+
+        return sum(in_parallel(check, range(len(self)), "checking"), np.zeros(256, "int64"))
 
     def values(self) -> set[int]:
         """Returns which values occur in the masks."""
-        found = set()
-        for index in tqdm(range(len(self)), "counting classes", delay=2, unit="mask"):
-            found.update(np.unique(self.read_mask(index, self.source[index])).tolist())
-        return found
 
-    def read_mask(self, index, example):
+        def values_in(index):
+            return np.unique(self.read_mask(index, self.records[index])).tolist()
+
+        masks = range(len(self))
+        return set().union(*in_parallel(values_in, masks, "counting classes", "mask"))
+
+    def read_mask(self, index: int, record: dict[str, Any]) -> np.ndarray:
         """Returns a mask as it is stored, `(H, W)`."""
-        mask = example[self.mask]
+        mask = record[self.adapter.mask]
         if isinstance(mask, bytes):
-            with self._opened(index, mask) as image:
+            with self._open(index, mask) as image:
                 mask = np.asarray(image)
         mask = mask[..., 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
         if mask.ndim != 2:
             raise UserError(
-                f"{self.name} {index}: `{self.mask}` must be a map of class ids, (height, width). "
-                f"Received: {mask.shape}."
+                f"{self.name} {index}: `{self.adapter.mask}` must be a map of class ids, "
+                f"(height, width). Received: {mask.shape}."
             )
         return mask.astype("int64")
 
-    def _label(self, index, example):
-        mask = self.read_mask(index, example)
-        inside = (mask >= 0) & (mask < len(self.ids))
-        label = np.where(inside, self.ids[np.where(inside, mask, 0)], -1)
+    def _size(self, index, record):
+        with self._open(index, record[self.adapter.image]) as image:
+            return image.height, image.width
+
+    def _label(self, index, record, size):
+        """The class ids in a mask, which must have the size of the image."""
+        mask, ids = self.read_mask(index, record), self.adapter.ids
+        inside = (mask >= 0) & (mask < len(ids))
+        label = np.where(inside, ids[np.where(inside, mask, 0)], -1)
         if (label < 0).any():
             raise UserError(
-                f"{self.name} {index}: `{self.mask}` holds {mask[label < 0][0]}, which stands for "
-                f"none of the {self.num_classes} classes ({np.count_nonzero(label < 0)} pixels "
-                "without a class in all)."
+                f"{self.name} {index}: `{self.adapter.mask}` holds {mask[label < 0][0]}, which "
+                f"stands for none of the {len(self.adapter.classes)} classes "
+                f"({np.count_nonzero(label < 0)} pixels without a class in all)."
+            )
+        if label.shape != size:
+            raise UserError(
+                f"{self.name} {index}: an image and its mask must have one size. Received: "
+                f"{size[1]}x{size[0]} and {label.shape[1]}x{label.shape[0]} (width x height)."
             )
         return label.astype("uint8")[..., None]
 
-    def _size(self, index, example):
-        with self._opened(index, example[self.image]) as image:
-            return image.height, image.width
-
-    def _check_sizes(self, index, image, mask):
-        if tuple(image) != tuple(mask):
-            raise UserError(
-                f"{self.name} {index}: an image and its mask must have one size. Received: "
-                f"{image[1]}x{image[0]} and {mask[1]}x{mask[0]} (width x height)."
-            )
-
-    @contextmanager
-    def _opened(self, index, contents):
+    def _open(self, index, contents):
         """Opens an image, not upright: TFDS does not turn any, nor were the masks turned."""
-        try:
-            with Image.open(io.BytesIO(contents)) as image:
-                yield image
-        # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{self.name} {index}: cannot be read as an image.") from error
+        return open_image(_NamedFile(contents, f"{self.name} {index}"))

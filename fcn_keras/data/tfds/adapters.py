@@ -1,0 +1,79 @@
+"""How to read data sets of TFDS's that have images and masks under names of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fcn_keras.data.dataset import IGNORE_LABEL
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How to read a data set of TFDS.
+
+    Attributes:
+        image, mask: names of the features.
+        classes: class names; empty if nobody knows them.
+        colors: RGB colours of the classes; those of VOC if empty.
+        ids: class id, or 255, for each value that a mask may hold; -1 where a value has no
+            meaning. None if nobody knows them.
+    """
+
+    image: str
+    mask: str
+    classes: Sequence[str] = ()
+    colors: Sequence[tuple[int, int, int]] = ()
+    ids: np.ndarray | None = field(default=None, repr=False)
+
+
+def id_table(ids: Mapping[int, int]) -> np.ndarray:
+    """Returns the class ids of values as an array up to the highest; -1 where none is given."""
+    table = np.full(max(ids) + 1, -1, "int16")
+    table[[*ids]] = [*ids.values()]
+    return table
+
+
+_CITYSCAPES = {
+    7: ("road", (128, 64, 128)),
+    8: ("sidewalk", (244, 35, 232)),
+    11: ("building", (70, 70, 70)),
+    12: ("wall", (102, 102, 156)),
+    13: ("fence", (190, 153, 153)),
+    17: ("pole", (153, 153, 153)),
+    19: ("traffic light", (250, 170, 30)),
+    20: ("traffic sign", (220, 220, 0)),
+    21: ("vegetation", (107, 142, 35)),
+    22: ("terrain", (152, 251, 152)),
+    23: ("sky", (70, 130, 180)),
+    24: ("person", (220, 20, 60)),
+    25: ("rider", (255, 0, 0)),
+    26: ("car", (0, 0, 142)),
+    27: ("truck", (0, 0, 70)),
+    28: ("bus", (0, 60, 100)),
+    31: ("train", (0, 80, 100)),
+    32: ("motorcycle", (0, 0, 230)),
+    33: ("bicycle", (119, 11, 32)),
+}
+
+# By TFDS's name of the data set.
+ADAPTERS = {
+    # The border between pet and background is nobody's: void.
+    "oxford_iiit_pet": Adapter(
+        image="image",
+        mask="segmentation_mask",
+        classes=("background", "pet"),
+        ids=id_table({1: 1, 2: 0, 3: IGNORE_LABEL}),
+    ),
+    # Its masks hold ids; the 19 that are evaluated become train ids.
+    "cityscapes": Adapter(
+        image="image_left",
+        mask="segmentation_label",
+        classes=tuple(name for name, _ in _CITYSCAPES.values()),
+        colors=tuple(color for _, color in _CITYSCAPES.values()),
+        ids=id_table(
+            dict.fromkeys(range(256), IGNORE_LABEL)
+            | {value: class_id for class_id, value in enumerate(_CITYSCAPES)}
+        ),
+    ),
+}

@@ -1,4 +1,4 @@
-"""How training images are varied; image and mask always move together."""
+"""Training images varied at random."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,9 @@ class Augmentation:
     color: float = 0.0
 
 
-def augment(image, label, augmentation: Augmentation, seed):
+def augment(
+    image: tf.Tensor, label: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Varies one image and its labels alike.
 
     Args:

@@ -6,7 +6,7 @@ if it had run up to there, and no state has to be saved.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -90,9 +90,6 @@ def training_batches(
     def example(number):
         slot = shards.first * size + number % here
         index, position = _drawn(split, batch_size, seed, replacement, number // here, slot)
-        return read(index, position)
-
-    def read(index, position):
         image, label = _read(split, index)
         return augment(image, label, augmentation, tf.stack([seed, position]))
 
@@ -203,7 +200,7 @@ def _read(split, index):
 
 
 @contextmanager
-def reading_errors():
+def reading_errors() -> Iterator[None]:
     """Turns an error that came up while a batch was read back into the `UserError` it was.
 
     tf.data hands on the text of an exception, but not the exception.
@@ -219,7 +216,7 @@ def reading_errors():
 
 def sharded(
     strategy: tf.distribute.Strategy, make: Callable[[Shards], tf.data.Dataset], multiple: int = 1
-):
+) -> tf.distribute.DistributedDataset:
     """Gives every replica its own shards of the batches, which each machine reads for itself.
 
     Args:
@@ -239,7 +236,7 @@ def sharded(
     options = None
     if isinstance(strategy, tf.distribute.MirroredStrategy) and on_cpus(strategy):
         # Else a stage that copies to GPUs stands before each replica, and TensorFlow tunes it,
-        # whatever the stream's own options say; see `data.pipeline._ahead`.
+        # whatever the stream's own options say, see `_ahead`.
         options = tf.distribute.InputOptions(
             experimental_fetch_to_device=False,
             experimental_replication_mode=tf.distribute.InputReplicationMode.PER_REPLICA,
@@ -247,7 +244,9 @@ def sharded(
     return strategy.distribute_datasets_from_function(here, options)
 
 
-def distributed_batches(split: Split, batch_size: int, strategy: tf.distribute.Strategy):
+def distributed_batches(
+    split: Split, batch_size: int, strategy: tf.distribute.Strategy
+) -> tuple[tf.distribute.DistributedDataset, int]:
     """Gives every replica its part of the batches of `evaluation_batches`.
 
     Returns:

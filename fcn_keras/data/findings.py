@@ -1,4 +1,4 @@
-"""What an inspection of a data set has found, and its report."""
+"""What an inspection of a data set tells, as a report."""
 
 from collections import Counter
 from collections.abc import Sequence

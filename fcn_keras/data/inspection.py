@@ -68,7 +68,8 @@ class _Look(NamedTuple):
 def _inspect_folder(root, progress):
     description = read_description(root)
     listed = list_files(root)
-    listed = {name: listed[name] for name in sorted(listed, key=_rank)}
+    usual = [name for name in ("train", "val", "test") if name in listed]
+    listed = {name: listed[name] for name in [*usual, *sorted({*listed} - {*usual})]}
     read = description.mask_reader()
     jobs = [
         (split, image, mask)
@@ -95,11 +96,6 @@ def _inspect_folder(root, progress):
         faults,
     )
     return _filled(inspection, looks, [ids])
-
-
-def _rank(split):
-    order = ("train", "val", "test")
-    return order.index(split) if split in order else len(order), split
 
 
 def _missing(split: str, files: Files) -> Iterator[Fault]:
@@ -204,9 +200,9 @@ def _strange(ids, values):
     strange = np.flatnonzero((ids < 0) & (values > 0))
     if not len(strange):
         return ""
-    found = ", ".join(f"{value} ({values[value]} pixels)" for value in strange[:5])
+    first = ", ".join(f"{value} ({values[value]} pixels)" for value in strange[:5])
     more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-    return f"holds {found}{more}; a mask may hold {values_with_meaning(ids)}"
+    return f"holds {first}{more}; a mask may hold {values_with_meaning(ids)}"
 
 
 def _in_two_splits(looks):

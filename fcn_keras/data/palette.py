@@ -1,11 +1,13 @@
 """The colours of labels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 VOID = 255
 
 
-def voc_palette(count=256):
+def voc_palette(count: int = 256) -> np.ndarray:
     """The label colours of PASCAL VOC.
 
     Each label's bits are dealt in turn to red, green and blue, the highest colour bit first,
@@ -17,7 +19,7 @@ def voc_palette(count=256):
     [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
 
     Args:
-        count: Integer, the number of colours, at most 256.
+        count: how many colours, at most 256.
 
     Returns:
         uint8 array `(count, 3)`, one RGB colour per label.
@@ -31,7 +33,7 @@ def voc_palette(count=256):
     return palette
 
 
-def palette_for(colors):
+def palette_for(colors: Sequence[Sequence[int]]) -> np.ndarray:
     """A full palette that starts with the given class colours.
 
     Labels without a colour of their own keep VOC's, so that a stray label is still visible.
@@ -43,7 +45,7 @@ def palette_for(colors):
     [70, 70, 70]
 
     Args:
-        colors: Sequence of at most 255 RGB triples of integers in 0..255, one per class.
+        colors: an RGB triple of 0..255 for each class, at most 255.
 
     Returns:
         uint8 array `(256, 3)`.
@@ -51,10 +53,10 @@ def palette_for(colors):
     palette = voc_palette()
     if len(colors) == 0:
         return palette
-    colors = np.asarray(colors)
-    if colors.ndim != 2 or colors.shape[1] != 3 or len(colors) > VOID:
-        raise ValueError(f"Expected at most {VOID} RGB colours, got an array of {colors.shape}")
-    if colors.dtype.kind not in "iu" or colors.min() < 0 or colors.max() > 255:
+    triples = np.asarray(colors)
+    if triples.ndim != 2 or triples.shape[1] != 3 or len(triples) > VOID:
+        raise ValueError(f"Expected at most {VOID} RGB colours, got an array of {triples.shape}")
+    if triples.dtype.kind not in "iu" or triples.min() < 0 or triples.max() > 255:
         raise ValueError("Class colours are integers in 0..255")
-    palette[: len(colors)] = colors
+    palette[: len(triples)] = triples
     return palette

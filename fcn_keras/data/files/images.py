@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from fcn_keras.data.files.unreadable import unreadable
 
@@ -30,9 +30,9 @@ def read_image(path: str | Path | BinaryIO) -> np.ndarray:
     Raises:
         UserError: if the file is no image, or a broken one; names the file.
     """
-    with open_image(path) as image:
-        image.load()
-        image = ImageOps.exif_transpose(image)
+    with open_image(path) as file:
+        file.load()
+        image = ImageOps.exif_transpose(file)
     if image.mode in DEEP_GREY:
         image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
     # Transparency is left out; Pillow would warn that a palette's cannot be kept in RGB.
@@ -76,7 +76,7 @@ def _has_exif(file):
 
 
 @contextmanager
-def open_image(path: str | Path | BinaryIO) -> Iterator[Image.Image]:
+def open_image(path: str | Path | BinaryIO) -> Iterator[ImageFile.ImageFile]:
     """Opens an image as it is stored, to be closed at the end of the `with`.
 
     Raises:

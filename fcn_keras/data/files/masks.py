@@ -40,7 +40,8 @@ def read_mask(
         return _as_bytes(path, read_matrix(path, key))
     with open_image(path) as image:
         # Pillow stretches grey levels of 2 and 4 bits to 0..255, which the ids are not.
-        stretch = {"L;2": 85, "L;4": 17}.get(image.tile[0].args, 1) if image.tile else 1
+        stored_as = image.tile[0].args if image.tile else None
+        stretch = {"L;2": 85, "L;4": 17}.get(str(stored_as), 1)
         image.load()
     mask = np.asarray(image)
     if image.mode in ("RGB", "RGBA") and len(colors) and (mask[:, :, 3:] == 255).all():
@@ -98,15 +99,15 @@ def _values_of(path, picture, colors, values):
     order = np.argsort(codes)
     pixels = _codes(picture)
     places = np.searchsorted(codes[order], pixels)
-    found = order[np.minimum(places, len(order) - 1)]
-    strange = codes[found] != pixels
+    nearest = order[np.minimum(places, len(order) - 1)]
+    strange = codes[nearest] != pixels
     if strange.any():
         y, x = np.argwhere(strange)[0]
         raise LabelError(
             f"{path}: has colours that stand for no class, such as {tuple(picture[y, x].tolist())} "
             f"at row {y}, column {x}."
         )
-    return np.asarray(range(len(codes)) if values is None else values, "uint8")[found]
+    return np.asarray(range(len(codes)) if values is None else values, "uint8")[nearest]
 
 
 def _codes(colors):

@@ -100,8 +100,7 @@ def read_variables(path: Path, key: str | None = None) -> dict[str, np.ndarray]:
             # A path without a suffix of its own would be tried with another.
             contents = scipy.io.loadmat(str(path), variable_names=names, appendmat=False)
             variables = contents if key is None else {key: _field(contents, key.split("."))}
-    # A broken file makes both libraries raise errors of many kinds, IndexError and zlib's among
-    # them.
+    # Both libraries raise errors of many kinds where a file is broken, zlib's and IndexError too.
     except Exception as error:
         raise unreadable(path, "a MATLAB file", error) from error
     return {name: value for name, value in variables.items() if isinstance(value, np.ndarray)}

@@ -9,11 +9,6 @@ from fcn_keras.data.files.masks import MASK_SUFFIXES
 from fcn_keras.data.folders.voc_devkit import find_devkit, split_pairs
 from fcn_keras.errors import UserError
 
-LAYOUTS = (
-    "DIR/images/train with DIR/annotations/train, or DIR/train with DIR/trainannot, and the same "
-    "with val; or as a year of PASCAL VOC's devkit"
-)
-
 # What the splits are called elsewhere -> here.
 _SPLITS = {"training": "train", "validation": "val", "testing": "test"}
 
@@ -91,8 +86,10 @@ def _find_folders(root):
             splits[split] = pair
     if not {"train", "val", "test"} & {*splits}:
         raise UserError(
-            f"{root}: no images with masks found. Lay them out as {LAYOUTS}; a mask is a PNG of "
-            "class ids with the name of its image."
+            f"{root}: no images with masks found. Lay them out as DIR/images/train with "
+            "DIR/annotations/train, or DIR/train with DIR/trainannot, and the same with val; or "
+            "as a year of PASCAL VOC's devkit; a mask is a PNG of class ids with the name of its "
+            "image."
         )
     return splits
 

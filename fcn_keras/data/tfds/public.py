@@ -78,7 +78,7 @@ def _builder(tfds_name, data_dir):
         near = get_close_matches(tfds_name, tfds.list_builders(with_community_datasets=False))
         hint = f"; near are {', '.join(near)}" if near else ""
         raise UserError(f"TFDS has no data set {tfds_name!r}{hint}.") from error
-    # Of many kinds: a builder is code of its authors', and does what it likes.
+    # A builder is its authors' code, which may raise anything.
     except Exception as error:
         raise UserError(f"{PREFIX}{tfds_name}: {_one_line(error)}") from error
 
@@ -141,7 +141,7 @@ def _prepare(name, builder, manual_dir):
         prepare(builder, manual_dir)
     except UserError:
         raise
-    # Of many kinds, as above.
+    # As above: anything.
     except Exception as error:
         raise UserError(f"{name}: cannot be prepared. {_one_line(error)}") from error
 

@@ -1,4 +1,4 @@
-"""The files that a data set is made of: found on disk, or fetched, or asked for in one line."""
+"""The files that a data set is made of: taken from disk, or fetched, or asked for in one line."""
 
 import hashlib
 import json

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.images import read_image, read_size
 from fcn_keras.data.files.masks import check_sizes
+from fcn_keras.data.palette import voc_palette
 from fcn_keras.errors import UserError
 
 
@@ -17,7 +18,7 @@ def photo_info(
     builder: tfds.core.DatasetBuilder,
     description: str,
     classes: Sequence[str],
-    colors: Sequence[tuple[int, int, int]],
+    colors: Sequence[Sequence[int]] | None = None,
     features: Mapping[str, tfds.features.FeatureConnector] | None = None,
     heads: Mapping[str, Sequence[str]] | None = None,
     homepage: str | None = None,
@@ -28,7 +29,7 @@ def photo_info(
         builder: the builder to describe.
         description: what the data set is.
         classes: class names.
-        colors: an RGB colour for each class.
+        colors: an RGB colour for each class; those of VOC if not given.
         features: what an example has beside or in place of `image`, a JPEG uint8 `(H, W, 3)`,
             `label`, uint8 `(H, W, 1)`, and `id`.
         heads: the class names of each label map where there are several.
@@ -39,9 +40,11 @@ def photo_info(
         "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
         "id": tfds.features.Text(),
     }
+    if colors is None:
+        colors = voc_palette(len(classes)).tolist()
     metadata = {
         "classes": list(classes),
-        "colors": [list(map(int, color)) for color in colors],
+        "colors": [list(color) for color in colors],
         "ignore_label": IGNORE_LABEL,
     }
     if heads:

@@ -5,7 +5,6 @@ import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.matlab import read_label
 from fcn_keras.data.folders.voc_devkit import photo_and_mask, read_list
-from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
 from fcn_keras.data.tfds.builders.pascal_context import reference
 from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
@@ -57,8 +56,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self):
-        colors = voc_palette(len(reference.CLASSES)).tolist()
-        return photo_info(self, _DESCRIPTION, reference.CLASSES, colors)
+        return photo_info(self, _DESCRIPTION, reference.CLASSES)
 
     def _split_generators(self, dl_manager):
         images, labels = locate(dl_manager, [IMAGES, LABELS])

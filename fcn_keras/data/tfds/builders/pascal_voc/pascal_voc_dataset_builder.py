@@ -4,7 +4,6 @@ import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.masks import read_mask
 from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, photo_and_mask, read_ids
-from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import locate
 from fcn_keras.data.tfds.builders.pascal_voc.archives import ARCHIVES
 from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
@@ -41,7 +40,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self):
-        return photo_info(self, _DESCRIPTION, VOC_CLASSES, voc_palette(len(VOC_CLASSES)).tolist())
+        return photo_info(self, _DESCRIPTION, VOC_CLASSES)
 
     def _split_generators(self, dl_manager):
         archive = ARCHIVES[self.builder_config.name]

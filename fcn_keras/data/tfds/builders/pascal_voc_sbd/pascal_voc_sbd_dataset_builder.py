@@ -7,7 +7,6 @@ import tensorflow_datasets as tfds
 from fcn_keras.data.files.masks import read_mask
 from fcn_keras.data.folders import voc_devkit
 from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
-from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import locate
 from fcn_keras.data.tfds.builders.pascal_voc.archives import ARCHIVES
 from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
@@ -60,7 +59,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     SEG11VALID_SHA256 = "4ca991bd72c251fd2485eaa9e29536502ea3800d1b1c17c151fd6a04bcfbc2cc"
 
     def _info(self):
-        return photo_info(self, _DESCRIPTION, VOC_CLASSES, voc_palette(len(VOC_CLASSES)).tolist())
+        return photo_info(self, _DESCRIPTION, VOC_CLASSES)
 
     def _split_generators(self, dl_manager):
         year = self.builder_config.name

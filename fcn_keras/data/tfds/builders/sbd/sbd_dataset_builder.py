@@ -3,7 +3,6 @@
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
-from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import locate
 from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
 from fcn_keras.data.tfds.builders.sbd import release
@@ -34,7 +33,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "benchmark.tgz, or the folder benchmark_RELEASE that it holds."
 
     def _info(self):
-        return photo_info(self, _DESCRIPTION, VOC_CLASSES, voc_palette(len(VOC_CLASSES)).tolist())
+        return photo_info(self, _DESCRIPTION, VOC_CLASSES)
 
     def _split_generators(self, dl_manager):
         (root,) = locate(dl_manager, [release.RELEASE])

@@ -27,23 +27,20 @@ _RADII = {"circle": (12, 20), "triangle": (16, 28), "square": (14, 23), "star": 
 _OPPONENT = np.array([[0.36, 0.70, 0.14], [0.45, -0.45, 0.0], [0.2, 0.2, -0.4]], np.float32)
 
 
-def scene_rng(split, index):
+def scene_rng(split: str, index: int) -> np.random.Generator:
     """Makes the random generator of one scene.
 
     Every scene has its own generator, so a scene depends neither on the scenes before it nor on
     the process that draws it.
 
     Args:
-        split: `str`. Name of the split, such as `"train"`.
-        index: `int`. Number of the scene in its split.
-
-    Returns:
-        A `numpy.random.Generator`.
+        split: name of the split, such as `"train"`.
+        index: number of the scene in its split.
     """
     return np.random.default_rng([*split.encode(), index])
 
 
-def draw_scene(rng, size=96):
+def draw_scene(rng: np.random.Generator, size: int = 96) -> tuple[np.ndarray, np.ndarray]:
     """Draws one scene of two to five shapes and its segmentation labels.
 
     Later shapes hide parts of earlier ones, though a shape of which too little would stay visible
@@ -53,8 +50,8 @@ def draw_scene(rng, size=96):
     Equal generators give equal bytes under the same versions of NumPy and Pillow.
 
     Args:
-        rng: `numpy.random.Generator`. The only source of randomness.
-        size: `int`. Height and width of the scene in pixels.
+        rng: the only source of randomness.
+        size: height and width of the scene in pixels.
 
     Returns:
         A tuple `(image, label)`: `image` of shape `(size, size, 3)`, RGB, and `label` of shape

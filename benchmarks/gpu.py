@@ -18,7 +18,6 @@ the chip has it, as TensorFlow and JAX use it unless told otherwise.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -80,17 +79,14 @@ def words(case):
 
 
 def run(case, found, failed):
+    from fcn_keras.bench.child import ChildFailed, run_child
+
     program, *_ = case
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    if program != "pytorch":
-        environment["KERAS_BACKEND"] = program
-    done = subprocess.run(
-        [sys.executable, *words(",".join(case))], capture_output=True, text=True, env=environment
-    )
-    if done.returncode:
-        failed[case] = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-    else:
-        found[case].append(json.loads(done.stdout.splitlines()[-1]))
+    backend = {} if program == "pytorch" else {"KERAS_BACKEND": program}
+    try:
+        found[case].append(json.loads(run_child(words(",".join(case)), **backend)))
+    except ChildFailed as error:
+        failed[case] = str(error)
 
 
 def show(args, found, failed):

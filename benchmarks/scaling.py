@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from fcn_keras.bench.tables import markdown
 from fcn_keras.models.cost import cost
 from fcn_keras.system.processor import use_onednn
 
@@ -86,9 +87,8 @@ def slowest_of(gpus):
     return JITTER * statistics.NormalDist().inv_cdf((gpus - 0.375) / (gpus + 0.25))
 
 
-def markdown(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    print("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines), end="\n\n")
+def show(head, rows):
+    print(markdown(head, [[str(cell) for cell in row] for row in rows]), end="\n\n")
 
 
 def tables(jpeg_bytes, core_rate):
@@ -100,7 +100,7 @@ def tables(jpeg_bytes, core_rate):
         found = [cost(variant, (size, size), **options) for size in SIZES]
         cells = [f"{c.forward_flops / 1e9:,.0f}, {c.activation_bytes() / 1e6:,.0f}" for c in found]
         rows.append([f"`{variant}`, {name}", *cells])
-    markdown(["", *(f"{size}x{size}" for size in SIZES)], rows)
+    show(["", *(f"{size}x{size}" for size in SIZES)], rows)
 
     print("Gradients that a step sums, MB\n")
     rows = []
@@ -113,9 +113,7 @@ def tables(jpeg_bytes, core_rate):
         ]
         cells = (f"{size / 1e6:.0f}" for size in sizes)
         rows.append([f"`{variant}`, width {width}", f"{found.parameters / 1e6:.1f}", *cells])
-    markdown(
-        ["", "parameters, M", "float32", "bfloat16", "float32 but fc6", "bfloat16 but fc6"], rows
-    )
+    show(["", "parameters, M", "float32", "bfloat16", "float32 but fc6", "bfloat16 but fc6"], rows)
 
     rate = PEAK * PEAK_SHARE
     step = step_seconds(IMAGE, 1, 1, NIC)
@@ -139,7 +137,7 @@ def tables(jpeg_bytes, core_rate):
             ring = 1000 * ring_seconds(IMAGE.gradient_bytes(), gpus, bandwidth)
             name_here = "NVLink alone" if gpus == MACHINE else name
             rows.append([name_here, gpus, f"{ring:.1f}", *cells])
-    markdown(["", "GPUs", "ring, ms", *(f"batch {batch} a GPU" for batch in BATCHES)], rows)
+    show(["", "GPUs", "ring, ms", *(f"batch {batch} a GPU" for batch in BATCHES)], rows)
 
     print("At 64 GPUs with one adapter, batch 4, with overlap, %\n")
     for name, image, dtype in (
@@ -170,7 +168,7 @@ def tables(jpeg_bytes, core_rate):
         "cores a GPU",
         "waiting for the slowest, %",
     ]
-    markdown(head, rows)
+    show(head, rows)
 
 
 def without_fc6(image):
@@ -218,7 +216,8 @@ def draw(path):
 
 def measure(rounds):
     """Steps of several sizes and widths, in turns, each in a process of its own."""
-    from fcn_keras.bench.steps import Step, as_json, bench_training
+    from fcn_keras.bench.step import Step
+    from fcn_keras.bench.steps import bench_training, results
 
     steps = [Step(width=0.25, size=(size, size), batch_size=2) for size in (320, 224, 500)]
     steps += [Step(width=width, size=(320, 320), batch_size=2) for width in (0.125, 0.5)]
@@ -226,7 +225,7 @@ def measure(rounds):
     for step in steps:
         found = cost(step.variant, step.size, step.num_classes, width=step.width)
         flops.append(found.forward_flops + found.backward_flops)
-    measured = as_json(bench_training(steps, rounds, 3))
+    measured = results(bench_training(steps, rounds, 3))
     for step, count, row in zip(steps, flops, measured, strict=True):
         seconds = row["cpu_seconds_per_image"]
         ratio, expected = row["ratios"]["cpu_seconds_per_image"], count / flops[0]
@@ -241,7 +240,7 @@ def measure(rounds):
             ]
         )
     head = ["", "GFLOPs an image", "CPU s", "FLOPs, ratio", "CPU s, ratio", "GFLOP/s a core"]
-    markdown(head, rows)
+    show(head, rows)
 
 
 def measure_sum(rounds, width=0.25, size=(320, 320)):
@@ -295,7 +294,7 @@ def measure_sum(rounds, width=0.25, size=(320, 320)):
     for name, found in times.items():
         cpu, wall = (statistics.median(x) for x in zip(*found, strict=True))
         rows.append([name, f"{cpu:.3f}", f"{wall:.3f}"])
-    markdown(["", "CPU s", "s"], rows)
+    show(["", "CPU s", "s"], rows)
 
 
 def main():

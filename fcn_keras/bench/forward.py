@@ -132,10 +132,9 @@ class _Programs:
         peer = PEERS[measured.name]
         self.bar.set_postfix_str(f"loading {measured.name}")
         self.bar.update()
-        if peer.module and find_spec(peer.module) is None:
-            measured.error = f"{peer.module} is not installed"
-            return []
         try:
+            if peer.module and find_spec(peer.module) is None:
+                raise ChildFailed(f"{peer.module} is not installed")
             self.write(peer.file)
             ask = stack.enter_context(answering_child(CHILD, peer.onednn))
             measured.figures = ask(self.asked | {"peer": measured.name})

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fcn_keras.bench import forward_results, start, steps
@@ -18,6 +17,7 @@ from fcn_keras.bench.steps import bench_training, peers_to_compare
 from fcn_keras.bench.tables import markdown
 from fcn_keras.errors import UserError
 from fcn_keras.system.files import written_whole
+from fcn_keras.system.versions import versions
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "opencv-python-headless")
 
@@ -55,7 +55,7 @@ def bench_report(
     few = max(1, rounds // 3)
     measured_peers = bench_forward(forward, peers, rounds, folder)
     report = conditions()
-    report["versions"] |= {name: version(name) for name in PACKAGES if _installed(name)}
+    report["versions"] = versions(*PACKAGES)
     report["machine"]["load"] = os.getloadavg()[0]
     report["forward"] = forward_results.results(forward, measured_peers)
     step = Step(forward.variant, forward.width, forward.size, forward.num_classes)
@@ -84,13 +84,6 @@ def _read(path):
         if not re.search(_pattern(name), text, re.DOTALL):
             raise UserError(f"{path}: has no lines <!-- bench {name} --> and <!-- end -->.")
     return text
-
-
-def _installed(package):
-    try:
-        return bool(version(package))
-    except PackageNotFoundError:
-        return False
 
 
 def _pattern(name):

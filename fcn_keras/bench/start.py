@@ -163,7 +163,6 @@ def _predict(name, folder):
     if name == FIRST:
         import_tensorflow_silently()
         from fcn_keras.inference import keras_segmenter  # noqa: F401
-        from fcn_keras.inference.c_library import graph_writer  # noqa: F401
     else:
         from fcn_keras.inference.c_library.library import open_library
 

@@ -6,10 +6,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
-def versions() -> dict[str, str | None]:
-    """Returns which versions run here, of Python and of the packages that decide results."""
-    found = {"python": sys.version.split()[0]}
-    for package in ("fcn_keras", "tensorflow", "keras", "tensorflow-datasets", "numpy"):
+def versions(*more: str) -> dict[str, str | None]:
+    """Returns which versions run here, of Python, of what decides results, and of `more` packages.
+
+    Those that are not installed are None.
+    """
+    found: dict[str, str | None] = {"python": sys.version.split()[0]}
+    for package in ("fcn_keras", "tensorflow", "keras", "tensorflow-datasets", "numpy", *more):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

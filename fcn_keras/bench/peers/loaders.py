@@ -75,13 +75,11 @@ def load_torch(
     with torch.device("meta"):  # no random numbers for what is read
         model = FCN(forward.variant, forward.num_classes, forward.width, forward.geometry)
     model = model.to_empty(device="cpu").eval()
-    model.mean.copy_(torch.from_numpy(weights["mean"])[:, None, None])
-    model.std = float(weights["std"])
     set_weights(model, weights)
-    if precision == "bfloat16":
-        mean = model.mean
-        model = model.to(torch.bfloat16)
-        model.mean = mean
+    model = model.to(getattr(torch, precision))
+    # The preprocessing is in float32 always.
+    model.mean = torch.from_numpy(weights["mean"])[:, None, None]
+    model.std = float(weights["std"])
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
 

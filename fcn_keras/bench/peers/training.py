@@ -19,13 +19,8 @@ PATIENCE = 30.0  # seconds after which a process takes the time of no further st
 Train = Callable[[tuple], object]
 
 
-def our_step(step: Step) -> Train:
-    """Returns a function that makes a step on images and labels, and waits until it is done."""
-    return make_trainer(make_task(step))
-
-
 def usual_keras_step(step: Step) -> Train:
-    """What `fit` does with a network written the usual way."""
+    """Returns what `fit` does with a network written the usual way, on images and labels."""
     import keras
 
     from fcn_keras.bench.peers.usual_keras import usual_keras
@@ -66,7 +61,7 @@ def torch_step(step: Step, channels_last: bool = False) -> Train:
 
 
 TRAINERS: dict[str | None, Callable[[Step], Train]] = {
-    None: our_step,
+    None: lambda step: make_trainer(make_task(step)),
     "keras": usual_keras_step,
     "torch": torch_step,
     "torch_channels_last": partial(torch_step, channels_last=True),

@@ -193,7 +193,7 @@ def _cost(args):
     options = {name: getattr(args, name) for name in names}
     counted = cost(args.variant, args.size, args.num_classes, **options)
     asked = dict(variant=args.variant, size=args.size, num_classes=args.num_classes)
-    print(json.dumps(asked | options | counted.as_json()) if args.json else table(counted))
+    print(json.dumps(asked | options | counted.as_dict()) if args.json else table(counted))
 
 
 def _step(args):

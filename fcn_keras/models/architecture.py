@@ -1,11 +1,15 @@
-"""The networks of the paper, section 4, as layers and scores: without Keras, pure arithmetic.
+"""The networks of the paper, section 4: their layers, and how these are scored. Start here.
 
-`vgg.py`, `alexnet.py` and `fcn.py` make networks of them, and `cost.py` counts what these take.
+A network is a trunk, a classifier whose dense layers have become convolutions, and a head, which
+scores the trunk's maps for each class and brings the scores to the image's size. This module
+says which layers there are and how they are joined, without Keras. `geometry.py` knows where
+each map lies on the image, `trunks.py` and `head.py` build the layers, `fcn.py` joins them to a
+Keras model, and `cost.py` counts what they take.
 """
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.elision import thin_border
@@ -34,7 +38,7 @@ _ALEXNET_POOL = Pool(3, 2)
 
 @dataclass(frozen=True)
 class Normalize:
-    """Divides each number by what the neighbouring channels say at its place."""
+    """Local response normalisation: divides by the neighbouring channels, place by place."""
 
     def size(self, n: int) -> int:
         return n
@@ -49,13 +53,13 @@ class Named(NamedTuple):
     Attributes:
         name: as in the reference.
         layer: what it does to sizes and places.
-        channels: how many it makes, if it is a convolution.
-        groups: how many parts its channels are in, each of which sees its own part.
+        channels: how many a convolution makes; 0 for other layers, which keep their number.
+        groups: in how many parts a convolution takes and makes its channels, each by itself.
     """
 
     name: str
     layer: Layer | Normalize
-    channels: int | None = None
+    channels: int = 0
     groups: int = 1
 
 
@@ -78,10 +82,9 @@ def vgg16_layers(
     ['conv5_3', 'pool5', 'fc6', 'fc7']
     """
     first_pad, fc6_pad = GEOMETRIES[geometry]
-    borders = []
-    if elide_padding:
-        first_pad, borders = thin_border(_STAGES, first_pad)
-    layers, dilation = [], 1
+    first_pad, borders = thin_border(_STAGES, first_pad) if elide_padding else (first_pad, [])
+    layers: list[Named] = []
+    dilation = 1
     for block, (channels, convs) in enumerate(BLOCKS, start=1):
         for i in range(1, convs + 1):
             pad = first_pad if (block, i) == (1, 1) else dilation
@@ -123,9 +126,8 @@ def alexnet_layers(width: float = 1.0, elide_padding: bool = True) -> list[Named
     Args:
         width, elide_padding: see `fcn_keras.models.trunks.alexnet_trunk`.
     """
-    pad, borders = 100, []
-    if elide_padding:
-        pad, borders = thin_border([[Conv(11, 4), _ALEXNET_POOL]], pad)
+    stages = [[Conv(11, 4), _ALEXNET_POOL]]
+    pad, borders = thin_border(stages, 100) if elide_padding else (100, [])
 
     def conv(name, channels, conv, groups=1):
         # Even everywhere, as some have two groups.
@@ -148,16 +150,17 @@ def alexnet_layers(width: float = 1.0, elide_padding: bool = True) -> list[Named
     ]
 
 
-def scores(variant: str, trunk, head):
-    """The paper's networks: scores of three strides, each upsampled onto the next finer one.
+def scores(variant: str, trunk: Any, head: Any) -> Any:
+    """Joins a trunk and a head: scores of three strides, each upsampled onto the next finer one.
 
     Args:
         variant: which network, see `fcn_keras.build`.
-        trunk: the maps that are scored: `fc7`, and `pool4` and `pool3` where there are skips.
-        head: what makes maps of maps, such as `fcn_keras.models.head.Head`.
+        trunk: has the maps that are scored as attributes: `fc7`, and `pool4` and `pool3` where
+            there are skips.
+        head: makes maps of maps, as `fcn_keras.models.head.Head` does.
 
     Returns:
-        What `head` made last: scores that are to be cropped to the image.
+        The map that `head` made last: scores that are still to be cropped to the image.
     """
     score = head.score(trunk.fc7, "score_fr")
     if variant == ALEXNET:
@@ -181,36 +184,48 @@ def scores(variant: str, trunk, head):
     return head.upsample(score, 8, "upscore8")
 
 
-def check(variant: str, classes: list[int], geometry: str, output_stride: int, width: float):
-    """Checks what a network is asked to be; `classes` are the numbers of them of all heads.
+def check(
+    variant: str, classes: list[int], geometry: str, output_stride: int, width: float
+) -> None:
+    """Checks what a network is asked to be; `classes` are the numbers of classes of its heads.
 
     Raises:
         UserError: if there is no such network.
     """
-    if variant not in VARIANTS:
-        raise UserError(f"`variant` must be one of {', '.join(VARIANTS)}. Received: {variant!r}.")
-    if geometry not in GEOMETRIES:
-        raise UserError(
-            f"`geometry` must be one of {', '.join(GEOMETRIES)}. Received: {geometry!r}."
-        )
-    if variant == ALEXNET and geometry != "paper":
-        raise UserError(
+    faults = [
+        (
+            variant not in VARIANTS,
+            f"`variant` must be one of {', '.join(VARIANTS)}. Received: {variant!r}.",
+        ),
+        (
+            geometry not in GEOMETRIES,
+            f"`geometry` must be one of {', '.join(GEOMETRIES)}. Received: {geometry!r}.",
+        ),
+        (
+            variant == ALEXNET and geometry != "paper",
             f"`geometry` of {variant} must be 'paper': its poolings leave nothing of a small "
-            f"image that is not padded. Received: {geometry!r}."
-        )
-    if output_stride not in OUTPUT_STRIDES:
-        raise UserError(
+            f"image that is not padded. Received: {geometry!r}.",
+        ),
+        (
+            output_stride not in OUTPUT_STRIDES,
             f"`output_stride` must be one of {', '.join(map(str, OUTPUT_STRIDES))}. "
-            f"Received: {output_stride}."
-        )
-    if output_stride != 32 and variant not in ("fcn32s", HHA):
-        raise UserError(
+            f"Received: {output_stride}.",
+        ),
+        (
+            output_stride != 32 and variant not in ("fcn32s", HHA),
             f"`output_stride` of {variant} must be 32. Only fcn32s can be dilated: a dilated "
             "map lies half a cell beside the one that a skip connection would add to it. "
-            f"Received: {output_stride}."
-        )
-    for number in classes:
-        if number < 1:
-            raise UserError(f"`num_classes` must be at least 1. Received: {number}.")
-    if not 0 < width < math.inf:
-        raise UserError(f"`width` must be above 0, and finite; 1 is VGG16. Received: {width}.")
+            f"Received: {output_stride}.",
+        ),
+        *(
+            (number < 1, f"`num_classes` must be at least 1. Received: {number}.")
+            for number in classes
+        ),
+        (
+            not 0 < width < math.inf,
+            f"`width` must be above 0, and finite; 1 is VGG16. Received: {width}.",
+        ),
+    ]
+    for wrong, message in faults:
+        if wrong:
+            raise UserError(message)

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.architecture import alexnet_layers, check, scores, vgg16_layers
-from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Pool
+from fcn_keras.models.architecture import Normalize, alexnet_layers, check, scores, vgg16_layers
+from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Layer, Pool
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, VARIANTS
 
 COUNTED = tuple(variant for variant in VARIANTS if variant != COLOR_HHA)
@@ -52,12 +52,9 @@ class LayerCost:
         """As much again for the gradient of the kernel, and for that of the layer's input."""
         return self.forward_flops * (self.trained + (not self.first))
 
-    @property
-    def activations(self) -> int:
-        return self.height * self.width * self.channels
-
     def activation_bytes(self, dtype: str = "float32") -> int:
-        return self.activations * BYTES["float32" if self.float32 else dtype]
+        size = BYTES["float32" if self.float32 else dtype]
+        return self.height * self.width * self.channels * size
 
     def gradient_bytes(self, dtype: str = "float32") -> int:
         return self.parameters * BYTES[dtype] * self.trained
@@ -95,18 +92,16 @@ class Cost:
         """Bytes that a step sums over the devices, whatever the size of the batch."""
         return sum(layer.gradient_bytes(dtype) for layer in self.layers)
 
-    def as_json(self) -> dict:
-        """Returns the sums and the layers as numbers, text, lists and dictionaries."""
-        found = {name: getattr(self, name) for name in ("forward_flops", "backward_flops")}
-        found["parameters"] = self.parameters
+    def as_dict(self) -> dict:
+        """Returns the sums and the layers as dictionaries, lists, numbers and text, for JSON."""
+        flops = ("forward_flops", "backward_flops")
+        sums = {name: getattr(self, name) for name in (*flops, "parameters")}
         for name in ("parameter_bytes", "gradient_bytes", "activation_bytes"):
-            found[name] = {dtype: getattr(self, name)(dtype) for dtype in BYTES}
+            sums[name] = {dtype: getattr(self, name)(dtype) for dtype in BYTES}
         layers = [
-            asdict(layer)
-            | {"forward_flops": layer.forward_flops, "backward_flops": layer.backward_flops}
-            for layer in self.layers
+            asdict(layer) | {name: getattr(layer, name) for name in flops} for layer in self.layers
         ]
-        return found | {"layers": layers}
+        return sums | {"layers": layers}
 
 
 def cost(
@@ -165,15 +160,15 @@ def cost(
 
 
 class Map(NamedTuple):
-    """A feature map without what is in it."""
+    """A feature map without the numbers in it."""
 
     height: int
     width: int
     channels: int
     grid: Grid = IMAGE
 
-    def behind(self, layer, channels=None) -> "Map":
-        """The map that a layer makes of this one."""
+    def behind(self, layer: Layer | Normalize, channels: int = 0) -> "Map":
+        """The map that a layer makes of this one, with as many channels if not told otherwise."""
         return Map(
             layer.size(self.height),
             layer.size(self.width),
@@ -230,7 +225,7 @@ class _Count:
 
 
 def table(cost: Cost) -> str:
-    """Returns what `cost` found as a table for people: every layer, and the sums."""
+    """Returns the cost of a network as a table for people: every layer, and the sums."""
     titles = ("output", "forward", "backward", "float32", "bfloat16", "parameters")
     head = " " * 14 + f"{titles[0]:>18}" + "".join(f"{title:>12}" for title in titles[1:])
     lines = [head]

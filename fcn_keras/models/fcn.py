@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s, section 4 of arXiv 1411.4038, as Keras models."""
+"""The networks of the paper as Keras models."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from fcn_keras.models.head import Head, crop_to, late_fusion
 from fcn_keras.models.layers import Feature, preprocess
 from fcn_keras.models.trunks import alexnet_trunk, vgg16_trunk
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
-from fcn_keras.models.weights.starts import choose_start
+from fcn_keras.models.weights.starts import RandomStart, choose_start
 
 
 def build(
@@ -123,16 +123,16 @@ def build(
         width=width,
         dropout=dropout,
         # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
-        initializer="he_normal" if start.random else "zeros",
+        initializer="he_normal" if isinstance(start, RandomStart) else "zeros",
         elide_padding=elide_padding,
     )
     outputs = {}
     for key, classes in heads.items():
         head = Head(classes, learn_upsampling, f"_{key}" if key else "")
         if variant == COLOR_HHA:
-            score = late_fusion(*trunks, head)
+            score = late_fusion(trunks[0], trunks[1], head)
         else:
-            score = scores(variant, *trunks, head)
+            score = scores(variant, trunks[0], head)
         score = crop_to(score, Feature(image, IMAGE)).tensor
         outputs[key] = layers.Identity(dtype="float32", name=f"score{head.suffix}")(score)
     model = keras.Model(image, outputs.get("", outputs), name=name or variant)

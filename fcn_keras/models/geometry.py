@@ -168,16 +168,3 @@ def reach(layers: Iterable[Layer]) -> Fraction:
             distance += stride * Fraction(layer.extent - 1, 2)
             stride *= layer.stride
     return distance
-
-
-def size_after(layers: Iterable[Layer], n: int) -> int:
-    """Returns how many cells an axis of `n` pixels has after `layers`.
-
-    Example:
-
-    >>> size_after([Conv(3, pad=100), Conv(3, pad=1), Pool()], 500)
-    349
-    """
-    for layer in layers:
-        n = layer.size(n)
-    return n

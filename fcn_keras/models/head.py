@@ -1,4 +1,4 @@
-"""What scores the maps of a trunk, brings the scores to the image's size, and fuses them."""
+"""The head of a network: scores a trunk's maps, upsamples the scores, and adds them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from fcn_keras.models.trunks import Trunk
 
 
 def late_fusion(color: Trunk, hha: Trunk, head: "Head") -> Feature:
-    """The mean of what two FCN-32s say, one of which looks at the image and one at its depth."""
+    """The mean of the scores of two FCN-32s, one of the colours and one of the depth."""
     both = [head.score(color.fc7, "score_frcolor"), head.score(hha.fc7, "score_frhha")]
     average = layers.Average(name=f"score_fused{head.suffix}")
     score = Feature(average([score.tensor for score in both]), color.fc7.grid)
@@ -40,8 +40,10 @@ class Head:
         )
         return Feature(conv(feature.tensor), feature.grid)
 
-    def upsample(self, feature: Feature, factor: int, name: str, kernel=None) -> Feature:
-        """Upsamples scores by a transposed convolution that starts as bilinear."""
+    def upsample(
+        self, feature: Feature, factor: int, name: str, kernel: int | None = None
+    ) -> Feature:
+        """Upsamples scores by a transposed convolution that starts as bilinear interpolation."""
         deconv = Deconv(kernel=kernel or 2 * factor, stride=factor)
         layer = layers.Conv2DTranspose(
             self.num_classes,
@@ -68,6 +70,7 @@ class Head:
         return Feature(layers.Add(name=name + self.suffix)(both), coarse.grid)
 
     def rescale(self, feature: Feature, scale: float, name: str) -> Feature:
+        """Multiplies a map by a number that does not learn."""
         layer = layers.Rescaling(scale, name=name + self.suffix)
         return Feature(layer(feature.tensor), feature.grid)
 
@@ -79,10 +82,9 @@ def crop_to(feature: Feature, like: Feature) -> Feature:
     size, on every backend, also after saving and loading.
     """
     offset = feature.grid.offset_over(like.grid)
-    rows = ops.sum(like.tensor[:, :, 0, 0], axis=0)
-    columns = ops.sum(like.tensor[:, 0, :, 0], axis=0)
     tensor = feature.tensor
-    for axis, line in ((1, rows), (2, columns)):
-        index = ops.cumsum(ops.ones_like(line, dtype="int32")) + (offset - 1)
+    for axis, cells in ((1, like.tensor[:, :, 0, 0]), (2, like.tensor[:, 0, :, 0])):
+        ones = ops.ones_like(ops.sum(cells, axis=0), dtype="int32")
+        index = ops.cumsum(ones) + (offset - 1)
         tensor = ops.take(tensor, index, axis=axis)
     return Feature(tensor, like.grid)

@@ -69,7 +69,7 @@ def convolve(
 ) -> Feature:
     """A convolution and its ReLU.
 
-    A deep net without normalisation layers trains from He's scaling.
+    Its kernel starts with He's scaling, from which a deep net without normalisation trains.
     """
     x = feature.tensor
     same = 2 * conv.pad == conv.extent - 1 and conv.stride == 1
@@ -116,9 +116,8 @@ def pool(feature: Feature, pool: Pool, name: str) -> Feature:
 def widen(feature: Feature, border: Widen, name: str) -> Feature:
     """Repeats a row and a column on either side of a map, where a border was left out before."""
     x = feature.tensor
-    rows, columns = ops.sum(x[:, :, 0, 0], axis=0), ops.sum(x[:, 0, :, 0], axis=0)
-    for axis, line in ((1, rows), (2, columns)):
-        ones = ops.ones_like(line, dtype="int32")
+    for axis, cells in ((1, x[:, :, 0, 0]), (2, x[:, 0, :, 0])):
+        ones = ops.ones_like(ops.sum(cells, axis=0), dtype="int32")
         last = ops.sum(ones) - 1
         place = ops.cumsum(ops.pad(ones, [[border.copies] * 2], constant_values=1)) - 1
         # Up to the row that stands for the border; that row; the inside; the same at the far end.
@@ -130,7 +129,7 @@ def widen(feature: Feature, border: Widen, name: str) -> Feature:
 
 
 def normalize_responses(feature: Feature, name: str) -> Feature:
-    """Divides each number by what the neighbouring channels say at its place."""
+    """Local response normalisation, see `NEIGHBOURS`."""
     # float32: squares overflow float16.
     x = ops.cast(feature.tensor, "float32")
     margin = NEIGHBOURS // 2

@@ -14,10 +14,7 @@ from fcn_keras.models.layers import Feature, convolve, normalize_responses, pool
 
 
 class Trunk(NamedTuple):
-    """The maps that heads read; a trunk whose inner ones nobody reads leaves them out.
-
-    In VGG16 they have strides 8, 16 and 32.
-    """
+    """The maps that heads read: in VGG16 of strides 32, 16 and 8, in CaffeNet the last alone."""
 
     fc7: Feature
     pool4: Feature | None = None
@@ -27,16 +24,16 @@ class Trunk(NamedTuple):
 def follow(
     trunk: Iterable[Named], x: Feature, dropout: float, initializer: str
 ) -> dict[str, Feature]:
-    """Builds the layers of a trunk one behind the other.
+    """Builds the layers of a trunk, each on the map of the one before.
 
     Args:
-        trunk: see `fcn_keras.models.architecture`.
+        trunk: the layers, such as `fcn_keras.models.architecture.vgg16_layers` returns.
         x: the preprocessed image.
         dropout: rate of the dropout behind fc6 and fc7.
         initializer: how kernels start.
 
     Returns:
-        The map that each of them makes, by name.
+        Layer name -> the map that the layer makes; of fc6 and fc7, behind their dropout.
     """
     maps = {}
     for name, layer, channels, groups in trunk:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.networks import size_after
 
 from fcn_keras.bench import forward, report
 from fcn_keras.bench.forward import MeasuredPeer, bench_forward
@@ -18,7 +19,6 @@ from fcn_keras.bench.step import Step
 from fcn_keras.bench.steps import MeasuredStep, peers_to_compare
 from fcn_keras.errors import UserError
 from fcn_keras.models.fcn import build
-from fcn_keras.models.geometry import size_after
 
 TINY = ("--width", "0.03125", "--size", "33x40")
 SMALL = Forward(width=0.03125, size=(33, 40), num_classes=5, matrix=128)

@@ -113,3 +113,10 @@ def parameters(variant, classes, width):
         elif name in DECONVS:
             total += DECONVS[name][0] ** 2 * classes**2  # no bias
     return total
+
+
+def size_after(layers, n):
+    """How many cells an axis of `n` pixels has after `layers`."""
+    for layer in layers:
+        n = layer.size(n)
+    return n

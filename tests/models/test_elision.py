@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.networks import size_after
 
 from fcn_keras import build
 from fcn_keras.models.elision import Border, thin_border
-from fcn_keras.models.geometry import Conv, Pool, Widen, size_after, walk
+from fcn_keras.models.geometry import Conv, Pool, Widen, walk
 from fcn_keras.system.processor import has_only_avx2
 
 VGG = [

@@ -2,9 +2,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers.networks import size_after
 from keras import layers
 
-from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Pool, size_after, walk
+from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Pool, walk
 
 # The networks of the paper, written down from its reference, not taken from the package.
 # Convolutions in each of VGG16's five blocks; a pooling ends the block.

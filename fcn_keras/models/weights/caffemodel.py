@@ -16,14 +16,13 @@ import numpy as np
 
 from fcn_keras.errors import UserError
 
-# Wire types.
+# Wire types, and how many bytes those of a fixed size have.
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+FIXED = {FIXED64: 8, FIXED32: 4}
 
 # Fields of BlobProto; its first four are the shape in old files.
 LEGACY_SHAPE = (1, 2, 3, 4)
-
 DATA, SHAPE, DOUBLE_DATA = 5, 7, 8
-
 SHAPE_DIM = 1
 
 # Caffe's own bounds of a blob.
@@ -38,14 +37,19 @@ class Layout(NamedTuple):
     inner: dict[int, "Layout"]  # field -> a message that holds name and blobs instead
 
 
-V0_LAYER = Layout(name=1, blobs=50, inner={})
+# Fields of NetParameter: layers as before 2014, in which those of the first releases may be, and
+# as they are since.
+NET = {
+    2: Layout(name=4, blobs=6, inner={1: Layout(name=1, blobs=50, inner={})}),
+    100: Layout(name=1, blobs=7, inner={}),
+}
 
-V1_LAYER = Layout(name=4, blobs=6, inner={1: V0_LAYER})
-
-LAYER = Layout(name=1, blobs=7, inner={})
-
-# Fields of NetParameter.
-NET = {2: V1_LAYER, 100: LAYER}
+# What other files begin with, and what to do with them.
+OTHERS = {
+    b"\x89HDF": "It is an HDF5 file: let Caffe write its snapshots as BINARYPROTO.",
+    b"PK": "It is a zip archive: unpack it, or give it the suffix of what it holds.",
+    b"\x1f\x8b": "It is compressed: unpack it with gunzip.",
+}
 
 
 class Damage(Exception):
@@ -81,12 +85,12 @@ def _net(data):
     blobs = {}
     for field, wire, value in Fields(data, 0, len(data)):
         if wire == BYTES and field in NET:
-            name, found = _layer(data, value, NET[field])
-            if not found:
+            name, arrays = _layer(data, value, NET[field])
+            if not arrays:
                 continue
             if name in blobs:
                 raise Damage(f"two layers with weights are named {name!r}")
-            blobs[name] = found
+            blobs[name] = arrays
     if not len(data):
         raise Damage("it is empty")
     if not blobs:
@@ -188,19 +192,16 @@ class Fields:
             start = self.position
             tag, position = _varint(self.data, start, self.end)
             field, wire = tag >> 3, tag & 7
+            if not 0 < field < 2**29 or wire not in (VARINT, BYTES, *FIXED):
+                raise Damage(f"there is no field at byte {start}")
             if wire == VARINT:
                 value, self.position = _varint(self.data, position, self.end)
-            elif wire == BYTES:
-                size, position = _varint(self.data, position, self.end)
-                value = position, position + size
-            elif wire in (FIXED32, FIXED64):
-                value = position, position + (4 if wire == FIXED32 else 8)
             else:
-                raise Damage(f"there is no field at byte {start}")
-            if not 0 < field < 2**29:
-                raise Damage(f"there is no field at byte {start}")
-            if wire != VARINT:
-                self.position = value[1]
+                size = FIXED.get(wire)
+                if size is None:
+                    size, position = _varint(self.data, position, self.end)
+                self.position = position + size
+                value = position, self.position
             if self.position > self.end:
                 raise Damage(f"what begins at byte {start} should go on to byte {self.position}")
             yield field, wire, value
@@ -239,12 +240,9 @@ def _varint(data, position, end):
 def _advice(data):
     """What a file that is no caffemodel seems to be, and what to do."""
     start = data[:512]
-    if start.startswith(b"\x89HDF"):
-        return "It is an HDF5 file: let Caffe write its snapshots as BINARYPROTO."
-    if start.startswith(b"PK"):
-        return "It is a zip archive: unpack it, or give it the suffix of what it holds."
-    if start.startswith(b"\x1f\x8b"):
-        return "It is compressed: unpack it with gunzip."
+    for magic, advice in OTHERS.items():
+        if start.startswith(magic):
+            return advice
     if start and not any(byte < 32 and byte not in b"\t\n\r" for byte in start):
         return "It is text: give the trained weights, not a prototxt or a web page."
     return "Download or copy it again, and compare its size."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from fcn_keras.errors import UserError
+from fcn_keras.errors import UserError, first_line
 from fcn_keras.models.architecture import BLOCKS
 from fcn_keras.models.surgery import convolutionalize
 from fcn_keras.models.weights.copying import copy_weights
@@ -60,9 +60,8 @@ def fetch_imagenet() -> Path:
     # get_file wraps every failure of the network in a bare Exception.
     except Exception as error:
         home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"The ImageNet weights of VGG16 could not be fetched ({reason}). "
+            f"The ImageNet weights of VGG16 could not be fetched ({first_line(error)}). "
             f"Download {IMAGENET_URL} (md5 {IMAGENET_MD5}) on a machine with network access and "
             f"put it at {home / 'models' / IMAGENET_FILE}, or give its path as --weights; or train "
             "a narrow network from random weights with --recipe small."

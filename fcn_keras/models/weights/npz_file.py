@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.errors import UserError
+from fcn_keras.errors import UserError, first_line
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -33,9 +33,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
             return {name: _numbers(name, arrays[name]) for name in arrays.files}
     # Damaged files fail in any way that zip archives, zlib and NumPy know.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{path}: cannot be read as an .npz of numbers ({reason}). Download or copy it again."
+            f"{path}: cannot be read as an .npz of numbers ({first_line(error)}). "
+            "Download or copy it again."
         ) from error
 
 

@@ -30,37 +30,29 @@ RANDOM_START_STD = 64.0
 
 
 class Start:
-    """What the weights of a network start from.
+    """What a network starts from.
 
     Attributes:
         mean: what the weights expect to be subtracted from an image: BGR, HHA, or both.
         std: what they expect it to be divided by.
-        random: whether kernels start from random numbers; otherwise `fill` sets all of the trunk.
     """
 
-    random = False
-
-    def __init__(self, variant: str, color_mean: tuple[float, ...] = IMAGENET_MEAN):
+    def __init__(
+        self, variant: str, color_mean: tuple[float, ...] = IMAGENET_MEAN, std: float = 1.0
+    ):
         means = {HHA: HHA_MEAN, COLOR_HHA: (*color_mean, *HHA_MEAN)}
         self.mean = means.get(variant, color_mean)
-        self.std = 1.0
+        self.std = std
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
         """Puts the weights into a network; the layers named in `skip` stay as they are."""
-        raise NotImplementedError
 
 
 class RandomStart(Start):
-    """Random kernels, as a network has them when it is built."""
-
-    random = True
+    """Random kernels, which a network is built with: nothing is put into it."""
 
     def __init__(self, variant: str):
-        super().__init__(variant)
-        self.std = RANDOM_START_STD
-
-    def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
-        """Leaves the network as it is."""
+        super().__init__(variant, std=RANDOM_START_STD)
 
 
 class ClassifierFile(Start):
@@ -139,7 +131,7 @@ class PublishedFile(Start):
         transplant(self.blobs, model, self.path, is_classifier(self.blobs), skip)
 
 
-# By what the names of files end in; the first that fits counts.
+# By the endings of files; the first that fits counts.
 _FILES = {".keras": KerasFile, ".weights.h5": WeightsFile, ".h5": ClassifierFile}
 
 

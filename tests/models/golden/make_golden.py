@@ -1,6 +1,6 @@
 """Makes the files of this folder, which `test_golden.py` compares the networks with.
 
-    cd tests && python -m golden.make_golden
+    PYTHONPATH=tests python tests/models/golden/make_golden.py
 
 Each holds an image, and the scores that OpenCV 4's DNN module (`opencv-python-headless<5`) gives
 it under the Caffe definition in `caffe_nets.py`. The weights are not in the file: they follow

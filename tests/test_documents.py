@@ -63,8 +63,8 @@ def folder(network, tmp_path_factory):
     Image.fromarray(photo).save(folder / "photo.jpg")
     fcn_keras.export(network, folder / "exported" / "roads", CLASSES, COLORS)
     for format in ("onnx", "openvino", "litert"):
-        if all(map(importlib.util.find_spec, runtimes.NEEDED[format])):
-            path = folder / f"roads{FORMATS[format]}"
+        if all(map(importlib.util.find_spec, FORMATS[format].packages)):
+            path = folder / f"roads{FORMATS[format].endings[0]}"
             runtimes.export_to_runtime(network, path, format, CLASSES, COLORS)
     return folder
 
@@ -133,7 +133,7 @@ def test_half_precision(guide, network):
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "litert"])
 def test_other_runtimes(guide, network, format):
-    for module in runtimes.NEEDED[format]:
+    for module in FORMATS[format].packages:
         pytest.importorskip(module)
     scores = keras.ops.convert_to_numpy(network(guide["images"]))
     found = guide[f"{format}_scores"]

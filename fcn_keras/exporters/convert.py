@@ -5,11 +5,11 @@ import zipfile
 from functools import partial
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 
 from fcn_keras.errors import UserError
+from fcn_keras.exporters import weights
 from fcn_keras.inference.network import load_network
 from fcn_keras.models.fcn import build
 from fcn_keras.models.layers import preprocessing_of
@@ -52,46 +52,29 @@ def convert(
             has another ending.
     """
     target = Path(target)
-    endings = (".keras", ".weights.h5") if is_foreign(source) else (".weights.h5",)
+    published = is_foreign(source)
+    endings = (".keras", ".weights.h5") if published else (".weights.h5",)
     if not target.name.endswith(endings):
         raise UserError(f"{target}: must end in {' or '.join(endings)}.")
     if target.exists():
         raise UserError(f"{target}: exists already.")
-    if is_foreign(source):
+    if published:
         with keras.StatelessScope(initialize_variables=False):
             model = _stand_in(source, variant, num_classes, width, input_mean)
-            _save(model, target)
+            save = _save_network if target.suffix == ".keras" else weights.write
+            with written_whole(target) as aside:
+                save(model, aside)
     else:
         if variant is not None:
             raise UserError(f"--variant: is for published weights; {source} tells it itself.")
         model = load_network(source).full
         try:
-            _save(model, target)
+            preprocessing_of(model)
         except UserError as error:
             raise UserError(f"{source}: {error}") from error
+        with written_whole(target) as aside:
+            weights.write(model, aside)
     return f"{model.count_params():,} parameters of {model.name} in {target}"
-
-
-def _save(model, target):
-    preprocessing_of(model)  # raises
-    with written_whole(target) as aside:
-        if target.suffix == ".keras":
-            _save_network(model, aside)
-        else:
-            save_weights(model, aside)
-
-
-def save_weights(model: keras.Model, path: str | Path):
-    """Does what `model.save_weights` does; the preprocessing goes along in the file's attributes.
-
-    Raises:
-        UserError: if it is no network of this package.
-    """
-    mean, std = preprocessing_of(model)
-    model.save_weights(path)
-    with h5py.File(path, "a") as file:
-        file.attrs["fcn_keras_input_mean"] = mean
-        file.attrs["fcn_keras_input_std"] = std
 
 
 def _save_network(model, path):
@@ -115,21 +98,22 @@ def _stand_in(source, variant, num_classes, width, input_mean):
             f"Received: {variant}."
         )
     start = PublishedFile(Path(source), variant)
-    blobs = start.blobs
-    scores = {name: blob[0].shape for name, blob in blobs.items() if name.startswith("score_fr")}
+    scores = {
+        name.removeprefix("score_fr"): kernel.shape[0]
+        for name, (kernel, *_) in start.blobs.items()
+        if name.startswith("score_fr")
+    }
     if not scores:
         raise UserError(
             f"{source}: scores no classes, so it is no network to convert (it has "
-            f"{', '.join(blobs)}). A classifier to start training from goes to --weights."
+            f"{', '.join(start.blobs)}). A classifier to start training from goes to --weights."
         )
     if num_classes is None:
-        num_classes = _classes_of(scores)
+        # Names tell heads apart: score_fr_sem.
+        heads = {name[1:]: classes for name, classes in scores.items() if name.startswith("_")}
+        num_classes = heads if len(heads) == len(scores) else next(iter(scores.values()))
     if width is None:
-        first, channels = ("conv1", 96) if variant == ALEXNET else ("conv1_1", 64)
-        shapes = [blob[0].shape for name, blob in blobs.items() if name.startswith(first)]
-        if not shapes or not shapes[0]:
-            raise UserError(f"{source}: has no layer {first}, with which {variant} begins.")
-        width = shapes[0][0] / channels
+        width = _width_of(start, variant)
     model = build(
         variant,
         num_classes,
@@ -139,9 +123,18 @@ def _stand_in(source, variant, num_classes, width, input_mean):
         input_mean=start.mean if input_mean is None else input_mean,
         input_std=start.std,
     )
-    for layer, arrays in matched(blobs, model, source):
+    for layer, arrays in matched(start.blobs, model, source):
         layer.save_own_variables = partial(_save_arrays, arrays)
     return model
+
+
+def _width_of(start, variant):
+    """How wide the first layer is, against the whole network's."""
+    first, channels = ("conv1", 96) if variant == ALEXNET else ("conv1_1", 64)
+    for name, (kernel, *_) in start.blobs.items():
+        if name.startswith(first) and kernel.shape:
+            return kernel.shape[0] / channels
+    raise UserError(f"{start.path}: has no layer {first}, with which {variant} begins.")
 
 
 def _save_arrays(arrays, store):
@@ -158,14 +151,6 @@ class _OneCopy:
 
     def __array__(self, dtype=None, copy=None):
         return np.array(self.array, dtype, order="C")
-
-
-def _classes_of(scores):
-    """How many classes the layers score, by head where their names tell heads apart."""
-    heads = {name.removeprefix("score_fr"): shape[0] for name, shape in scores.items()}
-    if all(name.startswith("_") for name in heads):
-        return {name[1:]: classes for name, classes in heads.items()}
-    return next(iter(heads.values()))
 
 
 def list_weights(source: str | Path) -> dict[str, list[tuple[int, ...]]]:

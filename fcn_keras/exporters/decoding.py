@@ -2,9 +2,7 @@
 
 import tensorflow as tf
 
-# A camera's 24 megapixels. A byte of a PNG may stand for a thousand pixels, and a network takes
-# hundreds of bytes for each: an image's size has to be known before any of them is made.
-MAX_PIXELS = 25_000_000
+from fcn_keras.exporters.formats import MAX_PIXELS
 
 _JPEG, _PNG, _BMP, _GIF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"
 
@@ -26,16 +24,20 @@ def decode_image(image_bytes: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Ten
             too large.
     """
     data = tf.convert_to_tensor(image_bytes)
-    kinds = (
-        (_JPEG, lambda: _upright(_decode_jpeg(data, max_pixels), data)),
-        (_PNG, lambda: _upright(_decode_png(data, max_pixels), data)),
-        (_GIF, lambda: _decode_gif(data, max_pixels)),
+
+    def starts_with(start):
+        return tf.strings.substr(data, 0, len(start)) == start
+
+    image = tf.case(
+        [
+            (starts_with(_JPEG), lambda: _upright(_decode_jpeg(data, max_pixels), data)),
+            (starts_with(_PNG), lambda: _upright(_decode_png(data, max_pixels), data)),
+            (starts_with(_GIF), lambda: _decode_gif(data, max_pixels)),
+        ],
+        # What is none of these fails as a BMP.
+        default=lambda: _decode_bmp(data, max_pixels),
     )
-    # What is none of these fails as a BMP.
-    decode = lambda: _decode_bmp(data, max_pixels)  # noqa: E731
-    for start, decode_kind in kinds:
-        decode = _either(tf.strings.substr(data, 0, len(start)) == start, decode_kind, decode)
-    return tf.ensure_shape(decode(), (None, None, 3))
+    return tf.ensure_shape(image, (None, None, 3))
 
 
 def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -61,10 +63,6 @@ def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, 
     return first.with_options(options).get_single_element()
 
 
-def _either(condition, decode, other):
-    return lambda: tf.cond(condition, decode, other)
-
-
 def _check_size(height, width, max_pixels):
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     message = f"An image must have from 1 to {max_pixels} pixels. Received: "
@@ -73,9 +71,10 @@ def _check_size(height, width, max_pixels):
 
 
 def _numbers(data, at, count, dtype=tf.int32, little_endian=True):
-    """Whole numbers that follow one another in a file."""
+    """Whole numbers that follow one another in a file, as int32."""
     octets = tf.strings.substr(data, at, count * dtype.size)
-    return tf.unstack(tf.io.decode_raw(octets, dtype, little_endian), count)
+    numbers = tf.io.decode_raw(octets, dtype, little_endian)
+    return tf.unstack(tf.cast(numbers, tf.int32), count)
 
 
 def _decode_jpeg(data, max_pixels):
@@ -107,9 +106,10 @@ _ORIENTATION = (
 
 
 def _upright(image, data):
+    """Turns a photograph as its EXIF data says, if there is any."""
     head = tf.strings.substr(data, 0, 1 << 16)
-    found = tf.strings.regex_replace(head, _ORIENTATION, r"\1\2", replace_global=False)
-    orientation = tf.io.decode_raw(found + b"\x01", tf.uint8)[0]
+    captured = tf.strings.regex_replace(head, _ORIENTATION, r"\1\2", replace_global=False)
+    orientation = tf.io.decode_raw(captured + b"\x01", tf.uint8)[0]
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
     for axis, mirrored in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))):
         flip = tf.reduce_any(orientation == tf.constant(mirrored, tf.uint8))
@@ -134,7 +134,7 @@ def _decode_bmp(data, max_pixels):
     with _check_size(tf.abs(height), width, max_pixels):
         start, header = _numbers(data, 10, 2)
         # TensorFlow refuses what some programs fill files up with.
-        row = 4 * ((tf.cast(bits, tf.int32) * width + 31) // 32)
+        row = 4 * ((bits * width + 31) // 32)
         pixels = tf.io.decode_bmp(tf.strings.substr(data, 0, start + row * tf.abs(height)))
 
     def colors():
@@ -165,13 +165,11 @@ def _decode_gif(data, max_pixels):
     frame, transparent = tf.while_loop(
         lambda at, transparent: octets[at] != 0x2C, skip_extension, [head, tf.constant(0)]
     )
-    left, top, width, height = (
-        tf.cast(number, tf.int32) for number in _numbers(data, frame + 1, 4, tf.uint16)
-    )
+    left, top, width, height = _numbers(data, frame + 1, 4, tf.uint16)
     own_palette = _palette_size(octets[frame + 9])
-    screen = [tf.cast(number, tf.int32) for number in _numbers(data, 6, 2, tf.uint16)]
-    full_width = tf.maximum(screen[0], left + width)
-    full_height = tf.maximum(screen[1], top + height)
+    full_width, full_height = _numbers(data, 6, 2, tf.uint16)
+    full_width = tf.maximum(full_width, left + width)
+    full_height = tf.maximum(full_height, top + height)
     with _check_size(full_height, full_width, max_pixels):
         end = _behind_blocks(octets, frame + 11 + own_palette)
         # At no distance from the corner, and without the extensions, which would blacken what is
@@ -190,17 +188,16 @@ def _decode_gif(data, max_pixels):
 
 
 def _palette_size(flags):
+    """How many bytes a GIF's palette takes, by the byte that tells about it."""
     return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
 
 
 def _behind_blocks(octets, at):
     """The place behind a chain of blocks, each of which begins with its length."""
-    return (
-        1
-        + tf.while_loop(
-            lambda at: octets[at] > 0,
-            lambda at: (at + 1 + octets[at],),
-            [at],
-            parallel_iterations=1,
-        )[0]
+    [end] = tf.while_loop(
+        lambda at: octets[at] > 0,
+        lambda at: (at + 1 + octets[at],),
+        [at],
+        parallel_iterations=1,
     )
+    return end + 1

@@ -1,22 +1,88 @@
-"""What can be written, and of which kinds."""
+"""What a network can be exported as, and what goes along. No large library is imported here.
 
-# What `export` can write -> what the file's name ends in; a SavedModel is a folder.
-FORMATS = {
-    "savedmodel": "",
-    "onnx": ".onnx",
-    "openvino": ".xml",
-    "litert": ".tflite",
-    "weights": ".weights.h5",
-}
+A format other than the SavedModel is a module of its name in this package, with two functions:
+
+    write(model, path, metadata)   writes the file
+    run(path, model)               opens it: a function from images to logits
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from fcn_keras.errors import UserError
+
+# A network in some runtime: images uint8 `(N, H, W, 3)` to logits `(N, H, W, C)`, of each head
+# if there are several.
+Run = Callable[[Any], Any]
 
 PRECISIONS = ("float32", "bfloat16")
 
 PROCESSORS = ("cpu", "gpu")
 
-# Modules that come with the extra of a format's name.
-NEEDED = {
-    "onnx": ("onnx", "tf2onnx", "onnxruntime"),
-    "openvino": ("openvino",),
-    "litert": ("ai_edge_litert",),
-    "weights": (),
+# A camera's 24 megapixels. A byte of a PNG may stand for a thousand pixels, and a network takes
+# hundreds of bytes for each: an image's size has to be known before any of them is made.
+MAX_PIXELS = 25_000_000
+
+
+class Format(NamedTuple):
+    """A format of exported networks.
+
+    Attributes:
+        endings: what the names of its files end in, the one that the user gives first. A
+            SavedModel is a folder, of any name.
+        packages: modules that write it and run it, which come with the extra of its name.
+    """
+
+    endings: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "savedmodel": Format(),
+    "onnx": Format((".onnx",), ("onnx", "tf2onnx", "onnxruntime")),
+    "openvino": Format((".xml", ".bin"), ("openvino",)),
+    "litert": Format((".tflite",), ("ai_edge_litert",)),
+    "weights": Format((".weights.h5",)),
 }
+
+
+def format_of(output: str) -> str:
+    """Returns the format that a file's name stands for."""
+    names = (name for name, kind in FORMATS.items() if output.lower().endswith(kind.endings[:1]))
+    return next(names, "savedmodel")
+
+
+class Metadata(NamedTuple):
+    """What goes along with an exported network.
+
+    Attributes:
+        classes: C names.
+        colors: C RGB triples.
+        license: under what terms the network may be used.
+    """
+
+    classes: Sequence[str]
+    colors: Sequence[Sequence[int]]
+    license: str | None = None
+
+    def check(self, name: str, num_classes: int):
+        """Raises a `UserError` if there are not as many names as a network has classes."""
+        if len(self.classes) != num_classes:
+            raise UserError(
+                f"`classes` must name the {num_classes} classes of {name}. "
+                f"Received: {len(self.classes)} names."
+            )
+
+    def texts(self) -> dict[str, str]:
+        """Returns it as texts, by name: the lists are JSON."""
+        license = {"license": self.license} if self.license else {}
+        return {name: json.dumps(values) for name, values in self._lists().items()} | license
+
+    def files(self) -> dict[str, str]:
+        """Returns it as the contents of text files, by name."""
+        license = {"license.txt": self.license.rstrip("\n") + "\n"} if self.license else {}
+        return {"classes.json": json.dumps(self._lists(), indent=1) + "\n"} | license
+
+    def _lists(self):
+        return {"classes": list(self.classes), "colors": [list(color) for color in self.colors]}

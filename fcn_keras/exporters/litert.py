@@ -1,13 +1,15 @@
 """LiteRT's files, and LiteRT."""
 
-import json
 import zipfile
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from fcn_keras.exporters.formats import Metadata, Run
 
-def write_litert(model, path, about):
+
+def write(model: keras.Model, path: Path, metadata: Metadata):
     keras.Model(model.input, {"score": model.output}, name=model.name).export(
         str(path),
         format="litert",
@@ -18,14 +20,12 @@ def write_litert(model, path, about):
     )
     # As TensorFlow Lite's metadata does it, a zip archive lies behind the network.
     with zipfile.ZipFile(path, "a") as archive:
-        license = about.pop("license", None)
-        archive.writestr("classes.json", json.dumps(about, indent=1) + "\n")
-        if license:
-            archive.writestr("license.txt", license.rstrip("\n") + "\n")
+        for name, text in metadata.files().items():
+            archive.writestr(name, text)
 
 
-def run_litert(path, model):
+def run(path: Path, model: keras.Model) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    run = Interpreter(str(path)).get_signature_runner()
-    return lambda image: run(image=image)["score"]
+    runner = Interpreter(str(path)).get_signature_runner()
+    return lambda image: runner(image=image)["score"]

@@ -1,13 +1,19 @@
 """ONNX files, and ONNX Runtime."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_keras.exporters.tracing import as_graph, as_strings, image_spec
+from fcn_keras.exporters.formats import Metadata, Run
+from fcn_keras.exporters.tracing import as_graph
+
+# Axes of a kernel: ONNX has both kinds of channels before height and width.
+_TO_ONNX, _FROM_ONNX = (3, 2, 0, 1), (2, 3, 1, 0)
 
 
-def write_onnx(model, path, about):
+def write(model: keras.Model, path: Path, metadata: Metadata):
     """Does what `model.export` does, which takes the mean that is subtracted for an input.
 
     The weights stay out of the conversion, which would take 30 times their size in memory.
@@ -24,8 +30,8 @@ def write_onnx(model, path, about):
 
     names = [weight.path for weight in model.weights]
     arrays = [_as_in_onnx(weight) for weight in model.weights]
-    specs = [tf.TensorSpec(array.shape, array.dtype) for array in arrays]
-    traced = as_graph(call, image_spec(model), specs)
+    traced = as_graph(model, call, [tf.TensorSpec(array.shape, array.dtype) for array in arrays])
+    # Behind these come the constants that the graph has captured.
     inputs = dict(zip((tensor.name for tensor in traced.inputs), ["image", *names], strict=False))
     [score] = traced.outputs
     proto, _ = tf2onnx.convert.from_graph_def(
@@ -42,12 +48,8 @@ def write_onnx(model, path, about):
         for side, letter in zip(value.type.tensor_type.shape.dim, "NHW", strict=False):
             if not side.dim_value:
                 side.dim_param = letter
-    onnx.helper.set_model_props(proto, as_strings(about))
+    onnx.helper.set_model_props(proto, metadata.texts())
     onnx.save(proto, path)
-
-
-# Axes of a kernel: ONNX has both kinds of channels before height and width.
-_TO_ONNX, _FROM_ONNX = (3, 2, 0, 1), (2, 3, 1, 0)
 
 
 def _as_in_onnx(weight):
@@ -55,7 +57,7 @@ def _as_in_onnx(weight):
     return np.ascontiguousarray(array.transpose(_TO_ONNX)) if array.ndim == 4 else array
 
 
-def run_onnx(path, model):
+def run(path: Path, model: keras.Model) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

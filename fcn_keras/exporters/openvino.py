@@ -1,16 +1,24 @@
 """OpenVINO's files, and OpenVINO."""
 
+from pathlib import Path
+
+import keras
+
 from fcn_keras.errors import WriteError
-from fcn_keras.exporters.tracing import as_graph, as_strings, image_spec
+from fcn_keras.exporters.formats import Metadata, Run
+from fcn_keras.exporters.tracing import as_graph
+from fcn_keras.system.telemetry import keep_openvino_quiet
+
+keep_openvino_quiet()
 
 
-def write_openvino(model, path, about):
+def write(model: keras.Model, path: Path, metadata: Metadata):
     import openvino
 
     # `model.export` leaves the output without a name.
-    traced = as_graph(lambda image: {"score": model(image, training=False)}, image_spec(model))
+    traced = as_graph(model, lambda image: {"score": model(image, training=False)})
     network = openvino.convert_model(traced)
-    for name, text in as_strings(about).items():
+    for name, text in metadata.texts().items():
         network.set_rt_info(text, name)
     try:
         openvino.save_model(network, path, compress_to_fp16=False)
@@ -20,7 +28,7 @@ def write_openvino(model, path, about):
         ) from error
 
 
-def run_openvino(path, model):
+def run(path: Path, model: keras.Model) -> Run:
     import openvino
 
     # Where the processor can, OpenVINO computes in bfloat16 unless told otherwise.

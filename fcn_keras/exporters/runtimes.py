@@ -1,25 +1,18 @@
 """Networks as files for other runtimes: ONNX Runtime, OpenVINO, LiteRT, and Keras' weights."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from fcn_keras.errors import UserError
-from fcn_keras.exporters.convert import save_weights
-from fcn_keras.exporters.formats import FORMATS, NEEDED
-from fcn_keras.exporters.litert import run_litert, write_litert
-from fcn_keras.exporters.onnx import run_onnx, write_onnx
-from fcn_keras.exporters.openvino import run_openvino, write_openvino
-from fcn_keras.exporters.saved_model import with_precision
+from fcn_keras.exporters.formats import FORMATS, Metadata
+from fcn_keras.exporters.precision import with_precision
 from fcn_keras.system.files import written_whole
-from fcn_keras.system.telemetry import keep_openvino_quiet
-
-keep_openvino_quiet()
 
 # How far a runtime may be from Keras: in logits, as a share of the largest, and in labels.
 MAX_DIFFERENCE, MIN_LABELS = 1e-4, 0.9999
@@ -89,22 +82,17 @@ def export_to_runtime(
     >>> export_to_runtime(model, "fcn8s.onnx", "onnx", ["sky", "road"], [(0, 0, 0), (128, 0, 0)])
     """
     files = check_output(output, format)
-    if format != "weights" and len(classes) != model.output_shape[-1]:
-        raise UserError(
-            f"`classes` must name the {model.output_shape[-1]} classes of {model.name}. "
-            f"Received: {len(classes)} names."
-        )
-    if any(layer.compute_dtype != "float32" for layer in model.layers) and format != "weights":
-        model = with_precision(model, "float32")
-    about = {"classes": list(classes), "colors": [list(color) for color in colors]}
-    if license:
-        about["license"] = license
+    metadata = Metadata(classes, colors, license)
+    if format != "weights":
+        metadata.check(model.name, model.output_shape[-1])
+        if any(layer.compute_dtype != "float32" for layer in model.layers):
+            model = with_precision(model, "float32")
     with ExitStack() as stack:
         # Files appear in the opposite order: what the first one refers to is there before it.
         aside, *_ = [stack.enter_context(written_whole(file)) for file in files]
-        write, run = _FORMATS[format]
-        write(model, aside, about)
-        agreement = _compare(model, run(aside, model))
+        writer = _writer(format)
+        writer.write(model, aside, metadata)
+        agreement = _compare(model, writer.run(aside, model))
         # Written such that a difference that is no number is too large.
         if not (agreement.difference <= MAX_DIFFERENCE and agreement.labels >= MIN_LABELS):
             raise RuntimeError(
@@ -122,21 +110,28 @@ def check_output(output: str | Path, format: str) -> list[Path]:
         UserError: if one exists, or the name has another ending, or a package is missing.
     """
     output = Path(output)
-    if not output.name.lower().endswith(FORMATS[format]):
-        raise UserError(f"{output}: must end in {FORMATS[format]} for --format {format}.")
-    files = [output, output.with_suffix(".bin")] if format == "openvino" else [output]
+    ending, *others = FORMATS[format].endings
+    if not output.name.lower().endswith(ending):
+        raise UserError(f"{output}: must end in {ending} for --format {format}.")
+    files = [output, *map(output.with_suffix, others)]
     for file in files:
         if file.exists():
             raise UserError(f"{file}: exists already.")
-    for module in NEEDED[format]:
+    _writer(format)  # before the packages: it may have something to say about their import
+    for package in FORMATS[format].packages:
         try:
-            import_module(module)
+            import_module(package)
         except ImportError as error:
             raise UserError(
-                f"--format {format}: needs {module}, which is not installed. Use pip install "
+                f"--format {format}: needs {package}, which is not installed. Use pip install "
                 f'"fcn_keras[{format}]".'
             ) from error
     return files
+
+
+def _writer(format) -> ModuleType:
+    """The module of a format, see `fcn_keras.exporters.formats`."""
+    return import_module(f"fcn_keras.exporters.{format}")
 
 
 def _compare(model, run):
@@ -148,38 +143,19 @@ def _compare(model, run):
         # Patches rather than noise, which every deep network takes for the same grey.
         patches = rng.integers(0, 256, (count, height // 8 + 1, width // 8 + 1, channels), "uint8")
         image = patches.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
-        expected, scores = _logits(model(image, training=False)), run(image)
-        if scores.shape != expected.shape or scores.dtype != expected.dtype:
+        expected, logits = _as_one(model(image, training=False)), _as_one(run(image))
+        if logits.shape != expected.shape or logits.dtype != expected.dtype:
             raise RuntimeError(
-                f"{model.name}: gave {scores.dtype} {scores.shape} for {expected.dtype} "
+                f"{model.name}: gave {logits.dtype} {logits.shape} for {expected.dtype} "
                 f"{expected.shape}."
             )
-        differences.append(np.abs(scores - expected).max() / (np.abs(expected).max() or 1))
-        same += np.sum(scores.argmax(axis=-1) == expected.argmax(axis=-1))
-        pixels += scores[..., 0].size
+        differences.append(np.abs(logits - expected).max() / (np.abs(expected).max() or 1))
+        same += np.sum(logits.argmax(axis=-1) == expected.argmax(axis=-1))
+        pixels += logits[..., 0].size
     return Agreement(float(np.max(differences)), float(same / pixels))
 
 
-def _logits(outputs):
-    """The scores of all heads, one behind the other."""
-    outputs = [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
-    return np.concatenate(outputs, axis=-1)
-
-
-def _write_weights(model, path, about):
-    save_weights(model, path)
-
-
-def _run_weights(path, model):
-    other = keras.models.clone_model(model)
-    other.load_weights(path)
-    return lambda image: _logits(other(image, training=False))
-
-
-# How to write a file of a network and what goes along, and how to run it.
-_FORMATS: dict[str, tuple[Callable, Callable]] = {
-    "onnx": (write_onnx, run_onnx),
-    "openvino": (write_openvino, run_openvino),
-    "litert": (write_litert, run_litert),
-    "weights": (_write_weights, _run_weights),
-}
+def _as_one(outputs):
+    """The logits of all heads in one array, one behind the other."""
+    arrays = [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
+    return np.concatenate(arrays, axis=-1)

@@ -1,7 +1,5 @@
 """Networks as SavedModels for TensorFlow Serving: bytes of images in, label maps out."""
 
-import json
-import os
 from pathlib import Path
 
 import keras
@@ -10,12 +8,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from fcn_keras.cpu.products import with_own_products
 from fcn_keras.errors import UserError
-from fcn_keras.exporters.decoding import MAX_PIXELS
-from fcn_keras.exporters.formats import PRECISIONS, PROCESSORS
+from fcn_keras.exporters.formats import MAX_PIXELS, PRECISIONS, PROCESSORS, Metadata
+from fcn_keras.exporters.precision import with_precision
 from fcn_keras.exporters.signatures import signatures_of
-from fcn_keras.exporters.version_folder import check_target, locked, partial_folder
+from fcn_keras.exporters.version_folder import check_target, partial_folder, publish
 from fcn_keras.exporters.warmup import write_warmup
-from fcn_keras.system.files import writing
 
 
 def export(
@@ -68,7 +65,8 @@ def export(
             TensorFlow copies them often: exporting then takes some 33 times their size in
             memory, and serving 15 times.
         processor: what the network will run on, `"cpu"` or `"gpu"`. On the first its large
-            convolutions are computed as products of matrices, see `products.with_products`.
+            convolutions are computed as products of matrices, see
+            `fcn_keras.cpu.products.with_products`.
 
     Returns:
         `output/<version>`. It appears complete or not at all; what exports that were killed have
@@ -79,41 +77,29 @@ def export(
             images of any size.
         WriteError: if the disk refuses it.
     """
-    if processor not in PROCESSORS:
-        raise UserError(
-            f"`processor` must be one of {', '.join(PROCESSORS)}. Received: {processor!r}."
-        )
     check_target(output, version)
-    _check_network(model, classes, precision, max_pixels)
+    metadata = Metadata(classes, colors, license)
+    _check(model, metadata, max_pixels, precision, processor)
     if precision is not None:
         model = with_precision(model, precision)
-    logits = _as_function(with_own_products(model) if processor == "cpu" else model, freeze)
-    # The variables that the signatures use are found and stored. `track` would store all twice.
+    if processor == "cpu":
+        model = with_own_products(model)
+    network = _as_function(model, freeze)
     archive = keras.export.ExportArchive()
-    for name, function, spec in signatures_of(logits, len(classes), strict, max_pixels):
+    # The variables that the signatures use are found and stored. `track` would store all twice.
+    for name, function, spec in signatures_of(network, len(classes), strict, max_pixels):
         archive.add_endpoint(name, function, [spec])
-    about = {"classes": list(classes), "colors": [list(color) for color in colors]}
-    about = json.dumps(about, indent=1) + "\n"
-
-    output = Path(output)
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-        with partial_folder(output) as aside:
-            archive.write_out(str(aside), verbose=False)
-            assets = aside / "assets"
-            assets.mkdir(exist_ok=True)
-            (assets / "classes.json").write_text(about)
-            if license:
-                (assets / "license.txt").write_text(license.rstrip("\n") + "\n")
-            write_warmup(aside / "assets.extra" / "tf_serving_warmup_requests")
-            with locked(output):
-                # Another process may have been faster.
-                target = check_target(output, version)
-                os.rename(aside, target)
-    return target
+    with partial_folder(output) as folder:
+        archive.write_out(str(folder), verbose=False)
+        assets = folder / "assets"
+        assets.mkdir(exist_ok=True)
+        for name, text in metadata.files().items():
+            (assets / name).write_text(text)
+        write_warmup(folder / "assets.extra" / "tf_serving_warmup_requests")
+        return publish(folder, version)
 
 
-def _check_network(model, classes, precision, max_pixels):
+def _check(model, metadata, max_pixels, precision, processor):
     if model.input_shape != (None, None, None, 3):
         shape = ", ".join(map(str, model.input_shape[1:]))
         raise UserError(
@@ -125,31 +111,17 @@ def _check_network(model, classes, precision, max_pixels):
         raise UserError(
             f"{model.name}: tells {num_classes} classes apart; a label map of 8 bits holds 256."
         )
-    if len(classes) != num_classes:
-        raise UserError(
-            f"`classes` must name the {num_classes} classes of {model.name}. "
-            f"Received: {len(classes)} names."
-        )
+    metadata.check(model.name, num_classes)
     if precision not in (None, *PRECISIONS):
         raise UserError(
             f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}."
         )
+    if processor not in PROCESSORS:
+        raise UserError(
+            f"`processor` must be one of {', '.join(PROCESSORS)}. Received: {processor!r}."
+        )
     if max_pixels < 1:
         raise UserError(f"`max_pixels` must be at least 1. Received: {max_pixels}.")
-
-
-def with_precision(model: keras.Model, precision: str) -> keras.Model:
-    """Copies a network into another precision: all of its layers but the last."""
-
-    def clone(operation):
-        config = operation.get_config()
-        if isinstance(operation, keras.layers.Layer) and operation.name not in model.output_names:
-            config["dtype"] = precision
-        return type(operation).from_config(config)
-
-    other = keras.models.clone_model(model, clone_function=clone)
-    other.set_weights(model.get_weights())
-    return other
 
 
 def _as_function(model, freeze):

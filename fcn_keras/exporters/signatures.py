@@ -1,42 +1,39 @@
-"""What an exported network answers to."""
+"""What an exported network answers."""
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from fcn_keras.exporters.decoding import decode_or_skip
 
 
-def signatures_of(logits, num_classes, strict, max_pixels):
-    def class_ids(scores):
-        return tf.cast(tf.argmax(scores, axis=-1), tf.uint8)
+def signatures_of(
+    network: Callable, num_classes: int, strict: bool, max_pixels: int
+) -> tuple[tuple[str, Callable, tf.TensorSpec], ...]:
+    """Returns a name for each signature, the function that answers, and what it is asked.
 
-    def scores(image):
+    Args:
+        network: images uint8 `(N, H, W, 3)` to logits float32 `(N, H, W, C)`.
+        num_classes: C.
+        strict, max_pixels: see `fcn_keras.exporters.saved_model.export`.
+    """
+
+    def segment(image):
+        return {"class_ids": _class_ids(logits_of(image))}
+
+    def probabilities(image):
+        return {"probabilities": tf.nn.softmax(logits_of(image))}
+
+    def logits_of(image):
         # Convolutions refuse to see nothing.
         shape = tf.concat([tf.shape(image)[:3], [num_classes]], axis=0)
-        scores = tf.cond(tf.size(image) > 0, lambda: logits(image), lambda: tf.zeros(shape))
-        return tf.ensure_shape(scores, (None, None, None, num_classes))
+        logits = tf.cond(tf.size(image) > 0, lambda: network(image), lambda: tf.zeros(shape))
+        return tf.ensure_shape(logits, (None, None, None, num_classes))
 
-    def label(image):
-        ids = class_ids(logits(image[None]))[0]
-        pixels = tf.math.bincount(
-            tf.cast(ids, tf.int32), minlength=num_classes, maxlength=num_classes
-        )
-        return tf.io.encode_png(ids[:, :, None]), pixels
-
-    def from_bytes(image_bytes):
-        def one(place_and_data):
-            place, data = place_and_data
-            image, good = decode_or_skip(data, max_pixels)
-            if strict:
-                message = f"is no JPEG, PNG, BMP or GIF, damaged, or larger than {max_pixels} px."
-                message = tf.strings.format("image_bytes[{}]: " + message, place)
-                with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
-                    return label(tf.identity(image))
-            nothing = tf.constant(b""), tf.fill((num_classes,), -1)
-            return tf.cond(good, lambda: label(image), lambda: nothing)
-
+    def label_files(image_bytes):
         # One image after the other: their sizes may differ.
         mask_bytes, class_pixels = tf.map_fn(
-            one,
+            label_file,
             (tf.range(tf.size(image_bytes)), image_bytes),
             fn_output_signature=(
                 tf.TensorSpec((), tf.string),
@@ -46,16 +43,32 @@ def signatures_of(logits, num_classes, strict, max_pixels):
         )
         return {"mask_bytes": mask_bytes, "class_pixels": class_pixels}
 
-    def segment(image):
-        return {"class_ids": class_ids(scores(image))}
+    def label_file(place_and_bytes):
+        place, image_bytes = place_and_bytes
+        image, good = decode_or_skip(image_bytes, max_pixels)
+        if strict:
+            message = f"is no JPEG, PNG, BMP or GIF, damaged, or larger than {max_pixels} px."
+            message = tf.strings.format("image_bytes[{}]: " + message, place)
+            with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
+                return label(tf.identity(image))
+        nothing = tf.constant(b""), tf.fill((num_classes,), -1)
+        return tf.cond(good, lambda: label(image), lambda: nothing)
 
-    def probabilities(image):
-        return {"probabilities": tf.nn.softmax(scores(image))}
+    def label(image):
+        class_ids = _class_ids(network(image[None]))[0]
+        pixels = tf.math.bincount(
+            tf.cast(class_ids, tf.int32), minlength=num_classes, maxlength=num_classes
+        )
+        return tf.io.encode_png(class_ids[:, :, None]), pixels
 
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
     images = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
     return (
-        ("serving_default", from_bytes, files),
+        ("serving_default", label_files, files),
         ("segment", segment, images),
         ("probabilities", probabilities, images),
     )
+
+
+def _class_ids(logits):
+    return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)

@@ -1,27 +1,28 @@
 """Networks as graphs, for converters."""
 
-import json
+from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 
-def as_graph(function, *spec):
+def as_graph(model: keras.Model, function: Callable, *others):
+    """Traces a function of what a network takes, bytes `(N, H, W, 3)`.
+
+    Args:
+        model: the network.
+        function: what to trace.
+        *others: the `tf.TensorSpec` of each further argument, or a list of them.
+
+    Returns:
+        A concrete function of TensorFlow.
+    """
+    spec = (tf.TensorSpec(model.input_shape, tf.uint8, name="image"), *others)
+    traced = tf.function(function, input_signature=spec, autograph=False)
     # Keras makes a compiled function of each grouped convolution, which tf2onnx does not look
     # into. Run eagerly, it becomes a part of the graph.
-    function = tf.function(function, input_signature=spec, autograph=False)
     tf.config.run_functions_eagerly(True)
     try:
-        return function.get_concrete_function()
+        return traced.get_concrete_function()
     finally:
         tf.config.run_functions_eagerly(False)
-
-
-def image_spec(model):
-    return tf.TensorSpec(model.input_shape, tf.uint8, name="image")
-
-
-def as_strings(about):
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in about.items()
-    }

@@ -4,17 +4,19 @@ import fcntl
 import os
 import shutil
 import uuid
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fcn_keras.errors import UserError
+from fcn_keras.system.files import writing
 
 # Folders in the making. TensorFlow Serving looks at numbered ones only.
 _PARTIAL = ".export-"
 
 
 def check_target(output: str | Path, version: int | None = None) -> Path:
-    """Returns the folder that an export would make, see `export`.
+    """Returns the folder that an export would make, see `fcn_keras.exporters.saved_model.export`.
 
     Raises:
         UserError: if it exists, or cannot be made.
@@ -42,26 +44,40 @@ def check_target(output: str | Path, version: int | None = None) -> Path:
 
 
 @contextmanager
-def partial_folder(output):
-    """Gives a new folder in `output`, which is gone afterwards if it still has its name."""
-    aside = output / f"{_PARTIAL}{uuid.uuid4().hex[:12]}"
-    with locked(output):
-        for path in output.glob(f"{_PARTIAL}*"):
-            # One that its process writes to is locked, as long as that lives.
-            with suppress(OSError), locked(path, fcntl.LOCK_NB):
-                shutil.rmtree(path)
-        aside.mkdir()
-        held = os.open(aside, os.O_RDONLY)
-        fcntl.flock(held, fcntl.LOCK_EX)
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        os.close(held)
+def partial_folder(output: str | Path) -> Iterator[Path]:
+    """Gives a new folder in `output`, which is gone afterwards unless it was published.
+
+    `output` is made if need be. What exports that were killed have left in it is deleted.
+
+    Raises:
+        WriteError: if the disk refuses what is written meanwhile.
+    """
+    folder = Path(output) / f"{_PARTIAL}{uuid.uuid4().hex[:12]}"
+    with writing(output), ExitStack() as stack:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.parent):
+            for path in folder.parent.glob(f"{_PARTIAL}*"):
+                # One that its process writes to is locked, as long as that lives.
+                with suppress(OSError), _locked(path, fcntl.LOCK_NB):
+                    shutil.rmtree(path)
+            folder.mkdir()
+            stack.enter_context(_locked(folder))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
+
+
+def publish(folder: Path, version: int | None = None) -> Path:
+    """Gives a partial folder its number, under which it is returned.
+
+    Raises:
+        UserError: if another process was faster, and that version exists now.
+    """
+    with _locked(folder.parent):
+        return folder.rename(check_target(folder.parent, version))
 
 
 @contextmanager
-def locked(folder, flags=0):
+def _locked(folder, flags=0):
     """Keeps other processes from locking a folder meanwhile; waits for those that have."""
     lock = os.open(folder, os.O_RDONLY)
     try:

@@ -1,14 +1,16 @@
 """The requests that TensorFlow Serving makes when it has loaded a network."""
 
+from pathlib import Path
+
 import tensorflow as tf
 
 from fcn_keras.system.protobuf import encoded_field
 
 
-def write_warmup(path):
-    """Writes a request to each signature, which TensorFlow Serving makes when it has loaded.
+def write_warmup(path: Path):
+    """Writes a request to each signature, in a folder of their own.
 
-    The numbers are those of tensorflow_serving/apis/prediction_log.proto and of those that it
+    The numbers are those of tensorflow_serving/apis/prediction_log.proto and of what that
     imports. Their Python classes come with tensorflow-serving-api only.
     """
     image = tf.fill((64, 64, 3), tf.constant(127, tf.uint8))
@@ -23,6 +25,5 @@ def write_warmup(path):
             tensor = tf.make_tensor_proto(value).SerializeToString()
             model_spec = encoded_field(1, encoded_field(3, signature.encode()))
             inputs = encoded_field(2, encoded_field(1, name.encode()) + encoded_field(2, tensor))
-            file.write(
-                encoded_field(6, encoded_field(1, model_spec + inputs))
-            )  # predict_log, request
+            predict_log = encoded_field(1, model_spec + inputs)  # its request
+            file.write(encoded_field(6, predict_log))

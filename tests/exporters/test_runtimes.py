@@ -15,8 +15,8 @@ import pytest
 import fcn_keras
 from fcn_keras import UserError
 from fcn_keras.errors import WriteError
-from fcn_keras.exporters import runtimes
-from fcn_keras.exporters.formats import FORMATS
+from fcn_keras.exporters import runtimes, weights
+from fcn_keras.exporters.formats import FORMATS, Format
 from fcn_keras.exporters.runtimes import export_to_runtime
 
 CLASSES = ["sky", "road", "car", "tree", "none of these"]
@@ -99,18 +99,22 @@ RUNTIMES = [*RUN]
 
 
 def need(format):
-    for module in runtimes.NEEDED[format]:
-        pytest.importorskip(module)
+    for package in FORMATS[format].packages:
+        pytest.importorskip(package)
+
+
+def file_name(format, stem="net"):
+    return stem + FORMATS[format].endings[0]
 
 
 def written(model, folder, format, **options):
     """A network as a file, whose name the runtime does not depend on."""
     need(format)
-    path = folder / f"a net{FORMATS[format]}"
+    path = folder / file_name(format, "a net")
     agreement = export_to_runtime(model, path, format, CLASSES, COLORS, **options)
     assert agreement.difference <= 1e-5 and agreement.labels >= 0.9999
-    names = [path.name, "a net.bin"] if format == "openvino" else [path.name]
-    assert sorted(file.name for file in folder.iterdir()) == sorted(names)
+    names = {path.name, "a net.bin"} if format == "openvino" else {path.name}
+    assert {file.name for file in folder.iterdir()} == names
     return path
 
 
@@ -254,7 +258,7 @@ def test_command_writes_by_the_ending(run_command, tmp_path):
 def test_command_prints_one_line(network, tmp_path, format):
     need(format)
     run = run_directory(tmp_path / "run", network)
-    command = [sys.executable, "-m", "fcn_keras", "export", run, tmp_path / f"x{FORMATS[format]}"]
+    command = [sys.executable, "-m", "fcn_keras", "export", run, tmp_path / file_name(format)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(
@@ -293,7 +297,7 @@ def test_what_differs_from_keras_is_not_written(
     need(format)
     monkeypatch.setattr(runtimes, limit, value)
     with pytest.raises(RuntimeError, match=f"not written: in {format} the logits of fcn8s are off"):
-        path = tmp_path / f"net{FORMATS[format]}"
+        path = tmp_path / file_name(format)
         export_to_runtime(network, path, format, CLASSES, COLORS)
     assert not [*tmp_path.iterdir()]
 
@@ -304,20 +308,20 @@ def test_what_differs_from_keras_is_not_written(
     ids=["not a number", "one of a batch", "another sign"],
 )
 def test_the_check_sees_what_is_wrong(monkeypatch, tmp_path, spoil):
-    write, run = runtimes._FORMATS["weights"]
+    run = weights.run
 
     def spoilt(path, model):
         good = run(path, model)
         return lambda images: spoil(good(images))
 
-    monkeypatch.setitem(runtimes._FORMATS, "weights", (write, spoilt))
+    monkeypatch.setattr(weights, "run", spoilt)
     with pytest.raises(RuntimeError):
         export_to_runtime(make_network(), tmp_path / "net.weights.h5", "weights", CLASSES, COLORS)
     assert not [*tmp_path.iterdir()]
 
 
 def test_every_class_has_a_name(monkeypatch, network, tmp_path):
-    monkeypatch.setitem(runtimes.NEEDED, "onnx", ())
+    monkeypatch.setitem(FORMATS, "onnx", Format(FORMATS["onnx"].endings))
     with pytest.raises(UserError, match="must name the 5 classes of fcn8s. Received: 4 names"):
         export_to_runtime(network, tmp_path / "net.onnx", "onnx", CLASSES[1:], COLORS[1:])
 
@@ -325,7 +329,8 @@ def test_every_class_has_a_name(monkeypatch, network, tmp_path):
 def test_openvino_tells_nobody():
     """Its telemetry forks at each call, and with TensorFlow's threads the fork may hang."""
     pytest.importorskip("openvino")
-    program = "import fcn_keras.exporters.runtimes, openvino, sys\n"
+    program = "import sys\nfrom fcn_keras.exporters.runtimes import check_output\n"
+    program += "check_output('net.xml', 'openvino')\n"
     program += "from openvino.tools.ovc import telemetry_utils\n"
     program += "print(telemetry_utils.tm.__name__, sys.modules.get('openvino_telemetry'))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -345,28 +350,27 @@ def test_what_openvino_cannot_write(monkeypatch, network, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("format", runtimes.NEEDED)
-def test_what_exists_stays(monkeypatch, tmp_path, format):
-    monkeypatch.setitem(runtimes.NEEDED, format, ())
-    path = tmp_path / f"net{FORMATS[format]}"
+@pytest.mark.parametrize("format", [*RUNTIMES, "weights"])
+def test_what_exists_stays(tmp_path, format):
+    path = tmp_path / file_name(format)
     if format == "openvino":
         path = path.with_suffix(".bin")
     path.write_text("older")
     with pytest.raises(UserError, match=f"{path.name}: exists already"):
-        export_to_runtime(None, tmp_path / f"net{FORMATS[format]}", format, CLASSES, COLORS)
+        export_to_runtime(None, tmp_path / file_name(format), format, CLASSES, COLORS)
     assert path.read_text() == "older"
 
 
 @pytest.mark.parametrize("format", RUNTIMES)
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, run_command, tmp_path, format):
-    missing = runtimes.NEEDED[format][-1]
+    missing = FORMATS[format].packages[-1]
 
     def without(name):
         if name == missing:
             raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(runtimes, "import_module", without)
-    code, out, err = run_command("export", tmp_path, tmp_path / f"net{FORMATS[format]}")
+    code, out, err = run_command("export", tmp_path, tmp_path / file_name(format))
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert f"needs {missing}" in err and f'pip install "fcn_keras[{format}]"' in err
 

@@ -1,22 +1,27 @@
+"""Exported networks, as TensorFlow and its C library answer with them."""
+
 import io
 import json
-import os
-import random
 import re
-import signal
 import struct
 import subprocess
 import sys
-import time
 import zlib
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import c_api
-from helpers.exported import CLASSES, COLORS, encoded, photo
+from helpers.exported import (
+    CLASSES,
+    COLORS,
+    encoded,
+    network_to_export,
+    photo,
+    tiny_network,
+    tree,
+)
 from PIL import Image
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
@@ -24,13 +29,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 import fcn_keras
 from fcn_keras import UserError
 from fcn_keras.data.files.images import read_image
-from fcn_keras.exporters.decoding import decode_image, decode_or_skip
 from fcn_keras.exporters.saved_model import export
-from fcn_keras.exporters.version_folder import check_target
+from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.predict import predict
-from fcn_keras.inference.segmenter import make_segmenter
 
-# What clients rely on: DESIGN 3.7.
+# What clients rely on.
 SIGNATURES = {
     "serving_default": {
         "inputs": {"image_bytes": "DT_STRING (-1)"},
@@ -53,17 +56,9 @@ def decoded(mask_bytes):
         return np.asarray(mask)
 
 
-def tiny_network():
-    image = keras.Input((None, None, 3))
-    return keras.Model(image, keras.layers.Conv2D(5, 1)(image))
-
-
-def tree(folder):
-    """All that is in a folder, with its content."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
+@pytest.fixture(scope="module")
+def network():
+    return network_to_export()
 
 
 @pytest.fixture(scope="module")
@@ -285,50 +280,6 @@ def test_bad_files_fail_alone(served, exported, files, predicted):
     assert_answers(answer, label_maps)
 
 
-@pytest.fixture(scope="module")
-def skipping():
-    """`decode_or_skip` with a limit of 63 pixels; None for what it skips."""
-    graph = tf.function(
-        lambda data: decode_or_skip(data, 63), input_signature=[tf.TensorSpec((), tf.string)]
-    )
-
-    def decode(data):
-        image, good = graph(tf.constant(data))
-        assert good or image.shape == (1, 1, 3)
-        return image.numpy() if good else None
-
-    return decode
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF"])
-def test_max_pixels(skipping, format):
-    for shape, good in (((9, 7), True), ((7, 9), True), ((8, 8), False), ((64, 1), False)):
-        image = Image.fromarray(photo(*shape))
-        data = encoded(image.quantize(40) if format == "GIF" else image, format)
-        image = skipping(data)
-        assert image.shape[:2] == shape if good else image is None
-
-
-@pytest.mark.parametrize("name", ["JPEG", "JPEG-progressive", "PNG", "BMP", "BMP-palette", "GIF"])
-def test_files_cut_anywhere(skipping, tmp_path, name):
-    """What `read_image` refuses is skipped, and what is not skipped is right."""
-    image = Image.fromarray(photo(9, 7))
-    if name in ("GIF", "BMP-palette"):
-        image = image.quantize(20)
-    data = encoded(image, name.partition("-")[0], progressive=True)
-    if name == "JPEG":
-        data = encoded(image, name)
-    skipped = 0
-    for end in range(0, len(data), 3):
-        found = skipping(data[:end])
-        if found is None:
-            skipped += 1
-        else:
-            np.testing.assert_array_equal(found, as_read(data[:end], tmp_path))
-    assert skipped > 0.9 * len(data) / 3
-    np.testing.assert_array_equal(skipping(data), as_read(data, tmp_path))
-
-
 needs_c_library = pytest.mark.skipif(
     not c_api.library_path().exists(), reason="no C library in this wheel"
 )
@@ -410,11 +361,11 @@ def test_a_wide_network(files, tmp_path):
     exported = export(wide, tmp_path / "out", CLASSES, COLORS)
     images = [read_image(path) for path in files[:2]]
     requests = [("segment", {"image": image[None]}) for image in images]
-    segment = make_segmenter(wide)
+    segmenter = open_network(wide)
     for image, answer in zip(images, session_run(exported, requests), strict=True):
-        expected = segment(image[None]).numpy()
+        [expected] = segmenter.label([image])
         assert len(np.unique(expected)) > 1
-        np.testing.assert_array_equal(answer["class_ids"], expected)
+        np.testing.assert_array_equal(answer["class_ids"], expected[None])
 
 
 @pytest.fixture(scope="module")
@@ -553,231 +504,3 @@ def test_a_version_that_exists_stays_as_it_is(exported):
     with pytest.raises(UserError, match=r"12: exists already.*--version"):
         export(tiny_network(), exported.parent, CLASSES, COLORS, version=12)
     assert tree(exported.parent) == before
-
-
-def test_check_target(tmp_path):
-    output = tmp_path / "not" / "yet"
-    assert check_target(output) == check_target(output, None) == output / "1"
-    assert check_target(output, 7) == output / "7"
-    assert not output.parent.exists()
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file: is not a folder"):
-        check_target(tmp_path / "file")
-
-
-@pytest.mark.parametrize("output", ["new", "."])
-@pytest.mark.parametrize("at", ["model", "classes"])
-def test_a_failed_export_leaves_nothing(monkeypatch, tmp_path, at, output):
-    def write_out(self, path, **_):
-        # The server must not take up what is not complete.
-        assert not Path(path).name.isdigit()
-        (Path(path) / "variables").mkdir(parents=True)
-        (Path(path) / "saved_model.pb").write_bytes(b"half a mo")
-        if at == "model":
-            raise OSError("the disk is full")
-
-    backend_archive = type(keras.export.ExportArchive())
-    monkeypatch.setattr(backend_archive, "write_out", write_out)
-    classes = [object()] * 5 if at == "classes" else CLASSES  # JSON cannot hold an object
-    with pytest.raises((OSError, TypeError)):
-        export(tiny_network(), tmp_path / output, classes, COLORS)
-    assert set(tree(tmp_path)) <= {"new"}
-
-
-EXPORTERS = """
-import os, sys, keras
-from fcn_keras import export
-parent = os.getpid()
-for _ in range(3):
-    if os.fork() == 0:
-        image = keras.Input((None, None, 3))
-        network = keras.Model(image, keras.layers.Conv2D(1, 1)(image))
-        while os.getppid() == parent:
-            made = export(network, sys.argv[1], ["a"], [(0, 0, 0)], version=None)
-            os.write(1, f"{os.getpid()} {made}\\n".encode())
-        sys.exit()
-for _ in range(3):
-    if os.wait()[1] != 9:
-        sys.exit("an export failed")
-"""
-
-PARTS = {
-    "saved_model.pb",
-    "variables/variables.index",
-    "variables/variables.data-00000-of-00001",
-    "assets/classes.json",
-    "assets.extra/tf_serving_warmup_requests",
-}
-
-
-@pytest.mark.slow
-def test_killed_exports(tmp_path):
-    """Three processes export into one folder, and are killed one after the other."""
-    output = tmp_path / "out"
-    command = [sys.executable, "-c", EXPORTERS, str(output)]
-    root = Path(fcn_keras.__file__).parents[1]
-    options = dict(cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    parent = subprocess.Popen(command, **options)
-    seen, made = set(), {}
-
-    def look():
-        """Checks versions when they first appear, as TensorFlow Serving would load them."""
-        names = {path.name for path in output.iterdir() if path.name.isdecimal()}
-        for name in names - seen:
-            assert PARTS <= {*tree(output / name)}
-        seen.update(names)
-
-    alive = set()
-    try:
-        while len(made) < 3:
-            pid, _, path = parent.stdout.readline().partition(" ")
-            made.setdefault(int(pid), path)
-            alive.add(int(pid))
-        assert len({*made.values()}) == 3  # none took another's number
-        draw = random.Random(0)
-        for pid in made:
-            end = time.monotonic() + draw.uniform(0.1, 1.5)
-            while time.monotonic() < end:
-                look()
-            os.kill(pid, signal.SIGKILL)
-            alive.remove(pid)
-        assert parent.wait(timeout=60) == 0
-    finally:
-        for pid in alive:
-            os.kill(pid, signal.SIGKILL)
-        parent.kill()
-        parent.communicate()
-    look()
-    assert {int(name) for name in seen} == {*range(1, len(seen) + 1)}
-    left = [path for path in output.iterdir() if not path.name.isdecimal()]
-    assert len(left) <= 3
-    (output / ".export-0123456789ab" / "variables").mkdir(parents=True)
-    last = export(tiny_network(), output, CLASSES, COLORS, version=None)
-    assert int(last.name) == len(seen) + 1
-    assert {path.name for path in output.iterdir()} == {*seen, last.name}
-    tf.saved_model.load(output / str(len(seen)))
-
-
-def with_orientation(orientation, byte_order):
-    exif = Image.Exif()
-    exif.endian = byte_order
-    exif[0x010E] = "a description, which is a tag before the one that matters"
-    exif[0x0112] = orientation
-    return exif
-
-
-def small_frame(gif, screen=(90, 70), corner=(11, 5)):
-    """Sets width and height of a GIF's screen, and left and top of its first frame."""
-    frame = gif.index(b"\x2c\0\0\0\0")
-    corner, screen = (struct.pack("<HH", *pair) for pair in (corner, screen))
-    return gif[:6] + screen + gif[10 : frame + 1] + corner + gif[frame + 5 :]
-
-
-def upside_down(bmp):
-    return bmp[:22] + struct.pack("<i", -struct.unpack("<i", bmp[22:26])[0]) + bmp[26:]
-
-
-def in_words(image):
-    """A BMP of 32 bits that says in which of them each colour lies."""
-    height, width, _ = image.shape
-    pixels = np.dstack([image[::-1, :, ::-1], np.zeros((height, width), "uint8")]).tobytes()
-    start = 14 + 40 + 12
-    head = b"BM" + struct.pack(
-        "<IIIIiihhI", start + len(pixels), 0, start, 40, width, height, 1, 32, 3
-    )
-    masks = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
-    return head + struct.pack("<IiiII", len(pixels), 0, 0, 0, 0) + masks + pixels
-
-
-PHOTO = Image.fromarray(photo(37, 53))
-ALPHA = Image.fromarray(np.dstack([photo(37, 53), photo(37, 53, 1)[:, :, 0]]))
-PALETTE = PHOTO.quantize(40)
-DEEP = photo(37, 53)[:, :, 0] * np.uint16(256) + photo(37, 53)[:, :, 1]
-
-ENCODINGS = {
-    f"JPEG-{quality}-{subsampling}-{progressive}": encoded(
-        PHOTO, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive == "prog"
-    )
-    for quality in (20, 75, 100)
-    for subsampling in ("4:4:4", "4:2:2", "4:2:0")
-    for progressive in ("base", "prog")
-} | {
-    "JPEG-grey": encoded(PHOTO.convert("L"), "JPEG"),
-    "JPEG-CMYK": encoded(PHOTO.convert("CMYK"), "JPEG"),
-    "JPEG-1x1": encoded(photo(1, 1), "JPEG"),
-    "JPEG-and-more-behind": encoded(PHOTO, "JPEG") + b"more",
-    "PNG-RGB": encoded(PHOTO, "PNG"),
-    "PNG-grey": encoded(PHOTO.convert("L"), "PNG"),
-    "PNG-one-bit": encoded(PHOTO.convert("1"), "PNG"),
-    "PNG-palette": encoded(PALETTE, "PNG"),
-    "PNG-palette-4-bits": encoded(PHOTO.quantize(9), "PNG"),
-    "PNG-palette-alpha": encoded(PALETTE, "PNG", transparency=3),
-    "PNG-alpha": encoded(ALPHA, "PNG"),
-    "PNG-grey-alpha": encoded(ALPHA.convert("LA"), "PNG"),
-    "PNG-16-bit-grey": encoded(DEEP, "PNG"),
-    "GIF": encoded(PALETTE, "GIF"),
-    "GIF-animated": encoded(PALETTE, "GIF", save_all=True, append_images=[PALETTE.rotate(180)]),
-    "GIF-transparent": encoded(PALETTE, "GIF", transparency=3),
-    "GIF-small-frame": small_frame(encoded(PALETTE, "GIF", transparency=3, interlace=0)),
-    "GIF-small-frame-opaque": small_frame(encoded(PALETTE, "GIF")),
-    "GIF-frame-beyond-the-screen": small_frame(encoded(PALETTE, "GIF"), screen=(20, 30)),
-    "PNG-turned": encoded(PHOTO, "PNG", exif=with_orientation(6, ">")),
-    "BMP": encoded(PHOTO, "BMP"),
-    "BMP-upside-down": upside_down(encoded(PHOTO, "BMP")),
-    "BMP-in-words": in_words(photo(37, 53)),
-    "BMP-grey": encoded(PHOTO.convert("L"), "BMP"),
-    "BMP-alpha": encoded(ALPHA, "BMP"),
-}
-
-
-@pytest.fixture(scope="module")
-def decode():
-    """`decode_image` in a graph, as it is served."""
-    graph = tf.function(decode_image, input_signature=[tf.TensorSpec((), tf.string)])
-    return lambda data: graph(tf.constant(data)).numpy()
-
-
-def as_read(data, tmp_path):
-    (tmp_path / "image").write_bytes(data)
-    return read_image(tmp_path / "image")
-
-
-@pytest.mark.parametrize("name", ENCODINGS)
-def test_decode_image_sees_what_read_image_sees(decode, tmp_path, name):
-    image = decode(ENCODINGS[name])
-    assert image.dtype == np.uint8
-    np.testing.assert_array_equal(image, as_read(ENCODINGS[name], tmp_path))
-
-
-@pytest.mark.parametrize("channels", [2, 3, 4])
-def test_decode_image_sees_the_upper_half_of_16_bits(decode, tmp_path, channels):
-    deep = np.random.default_rng(0).integers(0, 1 << 16, (11, 13, channels), dtype="uint16")
-    data = tf.io.encode_png(deep).numpy()  # Pillow cannot write these
-    np.testing.assert_array_equal(decode(data), as_read(data, tmp_path))
-
-
-@pytest.mark.parametrize("colors", [2, 9, 40])
-def test_decode_image_shows_a_bmp_with_a_palette_in_its_colors_or_refuses(decode, tmp_path, colors):
-    data = encoded(PHOTO.convert("1") if colors == 2 else PHOTO.quantize(colors), "BMP")
-    try:
-        image = decode(data)
-    except tf.errors.InvalidArgumentError:
-        return
-    np.testing.assert_array_equal(image, as_read(data, tmp_path))
-
-
-@pytest.mark.parametrize("filling", [b"\1", b"\0\0", b"\0" * 300])
-@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
-def test_decode_image_does_not_mind_a_filled_up_bmp(decode, tmp_path, mode, filling):
-    image = Image.fromarray(photo(7, 13)).quantize(99) if mode == "P" else None
-    image = image or Image.fromarray(photo(7, 13)).convert(mode)
-    data = encoded(image, "BMP") + filling
-    (tmp_path / "a.bmp").write_bytes(data)
-    np.testing.assert_array_equal(decode(data), read_image(tmp_path / "a.bmp"))
-
-
-@pytest.mark.parametrize("byte_order", ["<", ">"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_decode_image_turns_photos_upright(decode, tmp_path, orientation, byte_order):
-    data = encoded(PHOTO, "JPEG", exif=with_orientation(orientation, byte_order))
-    np.testing.assert_array_equal(decode(data), as_read(data, tmp_path))

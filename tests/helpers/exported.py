@@ -4,7 +4,6 @@ import io
 
 import keras
 import numpy as np
-import pytest
 from PIL import Image
 
 import fcn_keras
@@ -29,8 +28,7 @@ def encoded(image, format, **options):
     return file.getvalue()
 
 
-@pytest.fixture(scope="module")
-def network():
+def network_to_export():
     keras.utils.set_random_seed(1)
     model = fcn_keras.build("fcn8s", 5, weights=None, width=0.03125, geometry="same")
     rng = np.random.default_rng(1)
@@ -43,3 +41,16 @@ def network():
     typical = np.median(model(photo(96, 96)[None]), axis=(0, 1, 2))
     layer.set_weights([kernel, bias - typical])
     return model
+
+
+def tiny_network():
+    image = keras.Input((None, None, 3))
+    return keras.Model(image, keras.layers.Conv2D(5, 1)(image))
+
+
+def tree(folder):
+    """All that is in a folder, with its content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }

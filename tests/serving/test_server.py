@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import urllib3
-from helpers.exported import CLASSES, COLORS, encoded, network, photo  # noqa: F401
+from helpers.exported import CLASSES, COLORS, encoded, network_to_export, photo
 from helpers.served import assert_equal
 
 from fcn_keras import UserError
@@ -33,7 +33,12 @@ needs_kserve = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def folder(network, tmp_path_factory):  # noqa: F811
+def network():
+    return network_to_export()
+
+
+@pytest.fixture(scope="module")
+def folder(network, tmp_path_factory):
     output = tmp_path_factory.mktemp("exported") / "roads"
     export(network, output, CLASSES, COLORS, version=7)
     return output
@@ -129,7 +134,7 @@ def test_wrong_requests(model, body, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_strict_network_names_the_file(network, tmp_path):  # noqa: F811
+def test_a_strict_network_names_the_file(network, tmp_path):
     model = RestModel(export(network, tmp_path, CLASSES, COLORS, strict=True), "roads", 1)
     with pytest.raises(UserError) as caught:
         model.predict({"instances": [b64(encoded(photo(5, 5), "PNG")), b64(b"no image")]})
@@ -319,7 +324,7 @@ def test_a_thousand_requests(folder, signatures):
 
 
 @needs_kserve
-def test_a_run_is_exported_and_served(network, signatures, tmp_path):  # noqa: F811
+def test_a_run_is_exported_and_served(network, signatures, tmp_path):
     network.save(tmp_path / "best.keras")
     before = set(Path(tempfile.gettempdir()).glob("fcn-keras-serve-*"))
     server = Server(tmp_path, "--name", "streets")

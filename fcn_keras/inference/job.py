@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from tqdm import tqdm
 
 from fcn_keras.data.files.images import IMAGE_SUFFIXES
 from fcn_keras.errors import UserError
@@ -39,20 +38,25 @@ class Worklist(NamedTuple):
     pending: list[Path]
     output: Path
 
-    def progress_bar(self) -> tqdm:
-        """Returns a bar that begins with what has been labelled already."""
-        done = len(self.images) - len(self.pending)
-        return progress_bar("predicting", len(self.images), initial=done)
-
-    def finish(self, faults: dict[Path, str | None]) -> list[Path]:
-        """Returns the label maps' paths, when all images have been worked on.
+    def finish(self, batches: Iterable[dict[Path, str | None]]) -> list[Path]:
+        """Waits for the pending images with a progress bar.
 
         Args:
-            faults: what is wrong with images, by their files; None where nothing is.
+            batches: gives for each batch, once it is labelled, its files with what is wrong with
+                each of them, or None.
+
+        Returns:
+            The label maps' paths, in order of the images.
 
         Raises:
             UserError: if there is something wrong with an image.
         """
+        faults: dict[Path, str | None] = {}
+        done = len(self.images) - len(self.pending)
+        with progress_bar("predicting", len(self.images), initial=done) as bar:
+            for batch in batches:
+                faults |= batch
+                bar.update(len(batch))
         told = sorted(fault for fault in faults.values() if fault)
         if told:
             more = f" And {len(told) - 10} more like these." if len(told) > 10 else ""

@@ -63,7 +63,7 @@ def predict_on_ray(
     """
     worklist = make_worklist(inputs, output, job, fresh)
     if not worklist.pending:
-        return worklist.finish({})
+        return worklist.finish([])
     _connect(address)
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
@@ -82,14 +82,9 @@ def predict_on_ray(
             num_cpus=0.5,
             num_gpus=1 if gpus else 0,
         )
-        faults = {}
-        with worklist.progress_bar() as bar:
-            for row in shares.iter_rows():
-                faults[row["path"]] = row["fault"]
-                bar.update()
+        return worklist.finish({row["path"]: row["fault"]} for row in shares.iter_rows())
     finally:
         ray.shutdown()
-    return worklist.finish(faults)
 
 
 class _Worker:

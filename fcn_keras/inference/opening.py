@@ -103,10 +103,12 @@ def _open_export(path, folder, views):
 
 
 def _open_file(path, views):
+    from fcn_keras.inference.c_library.graph_reader import open_kept_graph
+
     file = network_file(path, "a .keras file, an exported SavedModel, or the URL of a server")
     with ThreadPoolExecutor(1) as aside:
         digest = aside.submit(_digest, file)
-        segmenter = _by_kept_graph(path) if views == _WHOLE else None
+        segmenter = open_kept_graph(path) if views == _WHOLE else None
         segmenter = segmenter or _by_keras(path, file, views)
         segmenter.job = {
             "network": digest.result(),
@@ -114,13 +116,6 @@ def _open_file(path, views):
             "flip": views["flip"],
         }
     return segmenter
-
-
-def _by_kept_graph(path):
-    from fcn_keras.inference.c_library.graph_reader import open_kept_graph
-
-    with stderr_held():
-        return open_kept_graph(path)
 
 
 def _by_keras(path, file, views):

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from fcn_keras.data.files.images import read_image, read_size
@@ -28,11 +27,6 @@ if TYPE_CHECKING:
 
 # Images of a batch, and pixels: what a network keeps of them has to fit into memory.
 _BATCH_IMAGES, _BATCH_PIXELS = 8, 1 << 20
-
-
-class _Photo(NamedTuple):
-    path: Path
-    image: np.ndarray
 
 
 def predict(
@@ -85,12 +79,7 @@ def predict(
     batches = label_images(
         segmenter, worklist.pending, output, classes, colors, batch_size=batch_size, job=job
     )
-    faults: dict[Path, str | None] = {}
-    with worklist.progress_bar() as bar:
-        for done in batches:
-            faults |= done
-            bar.update(len(done))
-    return worklist.finish(faults)
+    return worklist.finish(batches)
 
 
 def label_images(
@@ -119,12 +108,8 @@ def label_images(
     """
     if batch_size is not None and batch_size < 1:
         raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")
-    write = partial(_write, Path(output), classes, palette_for(colors), job)
-    return _work(segmenter, images, batch_size, write)
-
-
-def _work(segmenter, images, batch_size, write):
     label, requests = partial(_label, segmenter), segmenter.requests
+    write = partial(_write, Path(output), classes, palette_for(colors), job)
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
         batches = _batches(images, batch_size, segmenter)
@@ -165,33 +150,33 @@ def _batches(images, batch_size, segmenter):
 
 
 def _read(paths):
-    """Reads a batch: the photos that can be read, and what is wrong with each path, or None."""
-    photos, faults = [], dict.fromkeys(paths)
+    """Reads a batch: the images by their paths, and what is wrong with each path, or None."""
+    images, faults = {}, dict.fromkeys(paths)
     for path in paths:
         try:
-            photos.append(_Photo(path, read_image(path)))
+            images[path] = read_image(path)
         except UserError as error:
             faults[path] = str(error)
-    return photos, faults
+    return images, faults
 
 
 def _label(segmenter, batch):
-    """Labels what `_read` gives: pairs of a photo and its class ids, and what is wrong."""
-    photos, faults = batch
-    answers = segmenter.label([photo.image for photo in photos], [photo.path for photo in photos])
+    """Labels what `_read` gives: paths, images and class ids, and what is wrong."""
+    images, faults = batch
+    answers = segmenter.label([*images.values()], [*images])
     labelled = []
-    for photo, class_ids in zip(photos, answers, strict=True):
+    for (path, image), class_ids in zip(images.items(), answers, strict=True):
         if isinstance(class_ids, str):
-            faults[photo.path] = f"{photo.path}: {class_ids}"
+            faults[path] = f"{path}: {class_ids}"
         else:
-            labelled.append((photo, class_ids))
+            labelled.append((path, image, class_ids))
     return labelled, faults
 
 
 def _write(output, classes, palette, job, batch):
     """Writes what `_label` gives; returns what is wrong."""
     labelled, faults = batch
-    for (path, image), class_ids in labelled:
+    for path, image, class_ids in labelled:
         pictures = (
             Image.fromarray(overlay(image, class_ids, palette)),
             side_by_side(image, class_ids, palette, classes),

@@ -37,7 +37,11 @@ class Tiling:
     Args:
         model: a network of this package.
         tile: height and width of a part, in pixels. What the network sees of the image at once is
-            larger by `margin` on either side.
+            larger, by less than `reach + stride` on either side.
+
+    Attributes:
+        reach: how far the network sees from a pixel, in pixels.
+        stride: the steps that parts begin on.
 
     Raises:
         UserError: if `tile` is less than 1, or how far the network sees is not known.
@@ -45,7 +49,8 @@ class Tiling:
     Example:
 
     >>> tiling = Tiling(model, 512)
-    >>> tiling.logits(model, image).shape == (*image.shape[:2], num_classes)
+    >>> scores = np.empty((*image.shape[:2], num_classes))
+    >>> tiling.map(model, image, scores).shape == scores.shape
     True
 
     Reference:
@@ -60,11 +65,6 @@ class Tiling:
         self.tile = tile
         self.reach = math.ceil(reach(path))
         self.stride = max(int(walk(path[:i]).stride) for i in range(len(path) + 1))
-
-    @property
-    def margin(self) -> int:
-        """The most that the network sees on one side of a part."""
-        return self.reach + self.stride - 1
 
     def parts(self, length: int) -> Iterator[Part]:
         """Cuts an axis of `length` pixels."""
@@ -89,11 +89,6 @@ class Tiling:
                     y.start - y.first : y.stop - y.first, x.start - x.first : x.stop - x.first
                 ]
         return output
-
-    def logits(self, model: keras.Model, image: np.ndarray) -> np.ndarray:
-        """Returns the scores `(H, W, C)` of an image `(H, W, 3)`, float32, seen part by part."""
-        scores = np.empty((*image.shape[:2], model.output_shape[-1]), "float32")
-        return self.map(lambda seen: model(seen, training=False), image, scores)
 
 
 def _layers_of(model):

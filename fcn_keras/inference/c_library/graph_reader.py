@@ -21,7 +21,7 @@ from fcn_keras.errors import first_line
 from fcn_keras.inference.c_library import library
 from fcn_keras.inference.c_library.saved_model import InLibrary
 from fcn_keras.inference.run_folder import classes_of, config_of, network_file
-from fcn_keras.system.console import debug_line
+from fcn_keras.system.console import debug_line, stderr_held
 from fcn_keras.system.processor import has_only_avx2
 from fcn_keras.system.versions import versions
 
@@ -42,6 +42,7 @@ UNUSABLE = (
     TypeError,
     AttributeError,
     LookupError,
+    OverflowError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -97,7 +98,8 @@ def open_kept_graph(path: str | Path) -> KeptGraph | None:
     if any(map(os.path.exists, _GPUS)):
         return None
     try:
-        return KeptGraph(path)
+        with stderr_held():
+            return KeptGraph(path)
     # Keras opens the file, or says what is wrong with it.
     except UNUSABLE as error:
         debug_line(f"{path}: is opened by Keras: {first_line(error)}")

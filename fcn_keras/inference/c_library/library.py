@@ -41,6 +41,26 @@ class Output(ctypes.Structure):
     _fields_ = [("operation", Pointer), ("index", ctypes.c_int)]
 
 
+# What functions of the library return that return no int.
+RESULTS = {
+    "TF_NewStatus": Pointer,
+    "TF_NewGraph": Pointer,
+    "TF_NewSessionOptions": Pointer,
+    "TF_NewSession": Pointer,
+    "TF_NewImportGraphDefOptions": Pointer,
+    "TF_LoadSessionFromSavedModel": Pointer,
+    "TF_GraphOperationByName": Pointer,
+    "TF_AllocateTensor": Pointer,
+    "TF_TensorData": Pointer,
+    "TF_StringGetDataPointer": Pointer,
+    "TF_NewBuffer": ctypes.POINTER(Buffer),
+    "TF_NewBufferFromString": ctypes.POINTER(Buffer),
+    "TF_Message": ctypes.c_char_p,
+    "TF_Dim": ctypes.c_int64,
+    "TF_StringGetSize": ctypes.c_size_t,
+}
+
+
 def library_path() -> Path:
     """Returns where the wheel keeps the C library: TensorFlow is looked up, but not imported."""
     name = "libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtensorflow_cc.so.2"
@@ -59,23 +79,8 @@ def open_library() -> ctypes.CDLL:
     # By itself ctypes has all symbols looked up at once, which takes a fifth longer.
     ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_LAZY)
     tf = ctypes.CDLL(path)  # finds it open, or says why it cannot be
-    for name in (
-        "TF_NewStatus",
-        "TF_NewGraph",
-        "TF_NewSessionOptions",
-        "TF_NewSession",
-        "TF_NewImportGraphDefOptions",
-        "TF_LoadSessionFromSavedModel",
-        "TF_GraphOperationByName",
-        "TF_AllocateTensor",
-        "TF_TensorData",
-        "TF_StringGetDataPointer",
-    ):
-        getattr(tf, name).restype = Pointer
-    tf.TF_NewBuffer.restype = tf.TF_NewBufferFromString.restype = ctypes.POINTER(Buffer)
-    tf.TF_Message.restype = ctypes.c_char_p
-    tf.TF_Dim.restype = ctypes.c_int64
-    tf.TF_StringGetSize.restype = ctypes.c_size_t
+    for name, result in RESULTS.items():
+        getattr(tf, name).restype = result
     return tf
 
 
@@ -234,7 +239,14 @@ class Model(Session):
         finally:
             self.tf.TF_DeleteSessionOptions(options)
             self.tf.TF_DeleteBuffer(buffer)
-        self.signatures = read_signatures(meta_graph)
+        # The numbers are those of meta_graph.proto: signature_def, and of it inputs and outputs.
+        self.signatures = {
+            name: [
+                {key: field(info, 1).decode() for key, info in entries(definition, number)}
+                for number in (1, 2)
+            ]
+            for name, definition in entries(meta_graph, 5)
+        }
 
 
 class Graph(Session):
@@ -258,17 +270,3 @@ class Graph(Session):
             self.tf.TF_DeleteSessionOptions(options)
             self.tf.TF_DeleteImportGraphDefOptions(importing)
             self.tf.TF_DeleteBuffer(buffer)
-
-
-def read_signatures(meta_graph: bytes) -> Signatures:
-    """Returns a serialised `MetaGraphDef`'s signatures, see `Session`.
-
-    The numbers are those of meta_graph.proto. Its Python classes come with the package only.
-    """
-    signatures: Signatures = {}
-    for name, definition in entries(meta_graph, 5):  # signature_def
-        signatures[name] = [
-            {key: field(info, 1).decode() for key, info in entries(definition, number)}
-            for number in (1, 2)  # inputs, outputs
-        ]
-    return signatures

@@ -50,7 +50,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         name: name of the metric.
     """
 
-    score: str | None = None
+    score: str | None = None  # the one that `result` returns; None for all four
 
     def __init__(
         self, num_classes: int, ignore_label: int = 255, name: str | None = None, dtype: Any = None
@@ -97,7 +97,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         self.unknown_labels.assign(ops.zeros((), self.unknown_labels.dtype))
 
     def result(self) -> Any:
-        """Computes the scores: all four, or the one that a class is for."""
+        """Returns the four scores by name, or the one of this class: float32 scalars."""
         # The sums are taken over integers: in float32 they would not be exact past 2^24.
         right = ops.cast(ops.diagonal(self.confusion), "float32")
         truth_count = ops.sum(self.confusion, axis=1)

@@ -62,9 +62,7 @@ def curves_figure(rows: Sequence[Mapping[str, float | None]]) -> Figure:
         column: np.array([row.get(column) for row in rows], float)
         for column in ("epoch", "images_per_second", "seconds", *drawn)
     }
-    epochs, mean_iu, learning_rate = (
-        table[column] for column in ("epoch", "mean_iu", "learning_rate")
-    )
+    epochs, mean_iu = table["epoch"], table["mean_iu"]
     figure = Figure(figsize=(9, 8), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.1))
     panels = figure.subplots(3, 1, sharex=True, height_ratios=[3, 4, 1.4])
     for panel, (label, factor, curves) in zip(panels, _PANELS, strict=True):
@@ -75,10 +73,10 @@ def curves_figure(rows: Sequence[Mapping[str, float | None]]) -> Figure:
     loss, scores, rate = panels
     _scale_numbers(loss, np.concatenate([table["loss"], table["val_loss"]]))
     scores.set_ylim(0, 100)
-    _scale_numbers(rate, learning_rate)
+    _scale_numbers(rate, table["learning_rate"])
     if rate.get_yscale() == "linear":
         # A constant rate, the usual case, is then read off the axis as it was given.
-        largest = np.nanmax(learning_rate, initial=0)
+        largest = np.nanmax(table["learning_rate"], initial=0)
         rate.set_ylim(bottom=0)
         rate.set_yticks([0, largest], ["0", f"{largest:.4g}"])
     rate.set_xlabel("epoch")
@@ -91,11 +89,20 @@ def curves_figure(rows: Sequence[Mapping[str, float | None]]) -> Figure:
     title = "Training"
     if np.isfinite(mean_iu).any():
         best = np.nanargmax(mean_iu)
-        dashes = {"color": "#aaaaaa", "linewidth": 1, "linestyle": (0, (4, 3))}
-        for panel in panels:
-            panel.axvline(epochs[best], zorder=1.9, **dashes)  # below the curves
-        ring = {"markerfacecolor": "none", "markeredgecolor": VERMILION, "markeredgewidth": 1.8}
-        scores.plot(epochs[best], 100 * mean_iu[best], "o", markersize=9, label="best", **ring)
+        for panel in panels:  # below the curves
+            panel.axvline(
+                epochs[best], color="#aaaaaa", linewidth=1, linestyle=(0, (4, 3)), zorder=1.9
+            )
+        scores.plot(
+            epochs[best],
+            100 * mean_iu[best],
+            "o",
+            label="best",
+            markersize=9,
+            markerfacecolor="none",
+            markeredgecolor=VERMILION,
+            markeredgewidth=1.8,
+        )
         title = f"Best mean IU on validation: {100 * mean_iu[best]:.1f} % at epoch {epochs[best]:g}"
     figure.suptitle(title)
     rate.text(
@@ -105,7 +112,7 @@ def curves_figure(rows: Sequence[Mapping[str, float | None]]) -> Figure:
         transform=rate.transAxes,
         va="top",
         color=FAINT,
-        fontsize=9,
+        size=9,
         linespacing=1.5,
     )
     return figure

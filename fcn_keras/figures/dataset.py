@@ -103,9 +103,8 @@ def frequencies_figure(inspection: Inspection) -> Figure:
             label=lambda length: f"{length:#.2g}".rstrip("."),
             label_at=np.where(np.isnan(share), 1.25 * left, 1.15 * share)[order],
         )
-        void = 100 * inspection.void(split)
-        axes.set_title(f"{split}, void {void:.2g} %", fontsize=10, fontweight="normal")
+        title = f"{split}, void {100 * inspection.void(split):.2g} %"
+        axes.set_title(title, fontsize=10, fontweight="normal")
         axes.set_xlabel("labelled pixels, %")
-    title = f"{inspection.name}: how frequent the classes are"
-    figure.suptitle(shortened(title, 60))
+    figure.suptitle(shortened(f"{inspection.name}: how frequent the classes are", 60))
     return figure

@@ -22,7 +22,7 @@ RIM, DARK_RIM = "#bbbbbb", "#00000060"
 # Okabe and Ito's colours, told apart by readers of any colour vision.
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#b0609a"
 
-# Decorates the functions that draw.
+# Decorates the functions that draw, and the one that writes, as axes make their ticks last.
 in_style = rc_context(
     {
         "text.color": INK,

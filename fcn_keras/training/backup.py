@@ -98,7 +98,7 @@ class Backup:
 
         Args:
             position: how far the training has come.
-            measured: what `measured` returned there.
+            measured: what `measured` returned then.
 
         Raises:
             WriteError: if it cannot be written; the one before stays.

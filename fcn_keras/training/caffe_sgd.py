@@ -94,10 +94,8 @@ class CaffeSGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, step)
 
     def _factors_of(self, variable):
-        for pattern, factors in self.factors.items():
-            if re.search(pattern, variable.path):
-                return factors
-        return 1.0, 1.0
+        matching = (pair for key, pair in self.factors.items() if re.search(key, variable.path))
+        return next(matching, (1.0, 1.0))
 
     def get_config(self) -> dict:
         return {

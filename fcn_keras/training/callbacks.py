@@ -26,9 +26,9 @@ BACKUP_SECONDS = 600
 
 
 class Stop:
-    """Ctrl-C, and the signal that a batch system sends before it ends a job, until a good moment.
+    """Notes Ctrl-C, and the signal that a batch system sends before it ends a job.
 
-    The second one takes effect at once.
+    The training stops when it can make a backup. The second signal takes effect at once.
 
     Attributes:
         requested: whether one has come.
@@ -61,26 +61,26 @@ class TrainingBar(keras.callbacks.Callback):
 
     def __init__(self, job: TrainingJob, position: Position):
         super().__init__()
-        self.epochs = job.epochs
-        self.images = job.settings.images_per_step
+        self.job = job
+        self.epoch = position.epoch + 1
         done = position.epoch * job.steps + position.step
+        images = job.settings.images_per_step
         self.bar = progress_bar(
             "training",
-            job.epochs * job.steps * self.images,
-            initial=done * self.images,
+            job.epochs * job.steps * images,
+            initial=done * images,
             smoothing=0.05,
             disable=not job.chief,
         )
-        self.epoch = position.epoch + 1
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch = epoch + 1
         self.started, self.waited = time.perf_counter(), self.model.waited
         self.steps = 0
-        self.bar.set_description(f"epoch {self.epoch}/{self.epochs}", refresh=False)
+        self.bar.set_description(f"epoch {self.epoch}/{self.job.epochs}", refresh=False)
 
     def on_test_begin(self, logs: dict | None = None) -> None:
-        self.bar.set_description(f"epoch {self.epoch}/{self.epochs}, validating")
+        self.bar.set_description(f"epoch {self.epoch}/{self.job.epochs}, validating")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.steps += 1
@@ -91,7 +91,7 @@ class TrainingBar(keras.callbacks.Callback):
             f"{waited / seconds:.0%} of it for data, {peak_memory() / 1e9:.1f} GB",
             refresh=False,
         )
-        self.bar.update(self.images)
+        self.bar.update(self.job.settings.images_per_step)
 
 
 class Recorder(keras.callbacks.Callback):
@@ -102,10 +102,10 @@ class Recorder(keras.callbacks.Callback):
 
     Args:
         job: what is trained.
-        backup: what the training went on from, and is kept in.
-        position: where it went on.
+        backup: where the state of the training is kept.
+        position: how far the training had come when this process began.
         progress: the bar to show the validation on.
-        stop: tells whether to stop.
+        stop: tells whether the training is to stop.
     """
 
     def __init__(

@@ -7,8 +7,9 @@ from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import load_network
 from fcn_keras.models.fcn import build
+from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import COLOR_HHA
-from fcn_keras.models.weights.source import preprocessing_of
+from fcn_keras.models.weights.copying import copy_matching
 from fcn_keras.training.optimizers import make_optimizer
 from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
@@ -86,24 +87,12 @@ def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras
         )
     options["input_mean"] = settings.input_mean or sum(means, ())
     network = build(settings.variant, num_classes, weights=None, input_std=stds[0], **options)
-    have = {
+    layers = {
         layer.name + suffix: layer
         for source, suffix in zip(sources, suffixes, strict=True)
         for layer in source.layers
     }
-    print(f"from {settings.init_from}: {_copy_matching(have, network)}")
+    others = copy_matching(layers, network)
+    copied = f"every layer but {', '.join(others)}" if others else "all layers"
+    print(f"from {settings.init_from}: {copied}")
     return network
-
-
-def _copy_matching(have, network):
-    """Copies the layers that agree in name and shapes, and says which do not."""
-    new = []
-    for layer in network.layers:
-        if not layer.weights:
-            continue
-        same = have.get(layer.name)
-        if same and [w.shape for w in same.weights] == [w.shape for w in layer.weights]:
-            layer.set_weights(same.get_weights())
-        else:
-            new.append(layer.name)
-    return f"every layer but {', '.join(new)}" if new else "all layers"

@@ -42,10 +42,9 @@ def train(
 ) -> Path:
     """Trains a network, or goes on where an earlier call with the same settings stopped.
 
-    Where the first image of a batch falls on which device changes nothing: the gradient is that
-    of the whole batch, on any number of devices and machines. (Dropout alone draws for each
-    device.) On several machines every one makes the same call, and the first one writes; all must
-    see the run directory.
+    The gradient is that of the whole batch, on any number of devices and machines. (Dropout alone
+    draws for each device.) On several machines every one makes the same call, and the first one
+    writes; all must see the run directory.
 
     Args:
         settings: what to train, see `fcn_keras.recipes.common.resolving.resolve`.
@@ -155,7 +154,7 @@ def _has_finished(run, settings, dataset):
 
 
 def announce(run: Run, settings: Settings, strategy: tf.distribute.Strategy) -> None:
-    """Prints what is about to be trained, and where it differs from what one might expect."""
+    """Prints the settings, what they make less than the paper's network, and where all goes."""
     print(f"settings (recipe {settings.recipe}):\n{settings}", *settings.narrowed(), sep="\n")
     replicas = strategy.num_replicas_in_sync
     if settings.batch_size % replicas:

@@ -98,21 +98,21 @@ def differences(one, other):
     import keras
     import numpy as np
 
-    found = []
+    differing = []
     for name in ("last.keras", "best.keras"):
         models = [keras.models.load_model(run / name, compile=False) for run in (one, other)]
         for a, b in zip(*(model.weights for model in models), strict=True):
             if not np.array_equal(a.numpy(), b.numpy()):
-                found.append(f"{name}: {a.path}")
+                differing.append(f"{name}: {a.path}")
     if (one / "metrics.json").read_text() != (other / "metrics.json").read_text():
-        found.append("metrics.json")
+        differing.append("metrics.json")
     logs = [[*csv.DictReader((run / "log.csv").read_text().splitlines())] for run in (one, other)]
     times = {"images_per_second", "seconds", "step_seconds", "data_wait", "memory_mb"}
     for a, b in zip(*logs, strict=True):
-        found += [
+        differing += [
             f"log.csv: {key} of epoch {a['epoch']}" for key in {*a} - times if a[key] != b[key]
         ]
-    return found
+    return differing
 
 
 def main():
@@ -130,9 +130,9 @@ def main():
         moments = kill_and_resume(killed, settings, args.kills, rng, seconds, **quiet)
         for number, moment in enumerate(moments, 1):
             print(f"{number:3} {moment}")
-        found = differences(whole, killed)
-    print("\n".join(found) or f"equal after {len(moments)} kills, weights to the bit")
-    return 1 if found else 0
+        differing = differences(whole, killed)
+    print("\n".join(differing) or f"equal after {len(moments)} kills, weights to the bit")
+    return 1 if differing else 0
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main(data, devices, output):
     devices = int(devices)
     strategy = make_strategy(f"cpu:{devices}")
     dataset = load_dataset(data)
-    found = {}
+    results = {}
     for name, (batch_size, accumulate, remat) in RUNS[devices].items():
         micro_batch = -(-batch_size // devices)
         settings = resolve(
@@ -83,7 +83,7 @@ def main(data, devices, output):
             )
             batches, steps = distributed_batches(split, batch_size, strategy)
             loss = task.evaluate(batches, steps=steps, verbose=0, return_dict=True)["loss"]
-            found |= {
+            results |= {
                 f"{name}/{size}/losses": [*history.history["loss"], loss],
                 f"{name}/{size}/confusion": task.score_metric.confusion.numpy(),
                 f"{name}/{size}/weights": np.concatenate(
@@ -91,9 +91,9 @@ def main(data, devices, output):
                 ),
             }
     if devices == 2:
-        found["moved by an overflow"] = overflow(data, dataset, strategy)
-        found["streams"] = streams(dataset, strategy)
-    np.savez(output, **found)
+        results["moved by an overflow"] = overflow(data, dataset, strategy)
+        results["streams"] = streams(dataset, strategy)
+    np.savez(output, **results)
 
 
 def overflow(data, dataset, strategy):

@@ -167,8 +167,8 @@ class Machines:
         self.processes = [self.start(index) for index in range(2)]
 
     def start(self, index):
-        about = {"cluster": self.cluster, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CONFIG": json.dumps(about)}
+        config = {"cluster": self.cluster, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CONFIG": json.dumps(config)}
         command = [sys.executable, ROOT / "train.py", "--run-dir", self.run, *self.settings[index]]
         return subprocess.Popen(command, env=environment, cwd=ROOT)
 

@@ -7,18 +7,17 @@ from pathlib import Path
 from fcn_keras.errors import UserError
 from fcn_keras.training.settings import Settings
 
-# These are listed before the experiments: a first run, anyone's own images, and those without a
-# GPU.
+# Before the experiments: a first run, anyone's own images, and those without a GPU.
 _FIRST = ("shapes", "folder", "small")
 
-
-def _place(recipe):
-    return (_FIRST.index(recipe) if recipe in _FIRST else len(_FIRST)), recipe
-
-
-# Each file in `recipes` is one, with a hyphen for every underscore.
+# Each file in the folder `recipes` is one, with a hyphen for every underscore.
 _FILES = Path(__file__).parents[1].glob("[!_]*.py")
-RECIPES = tuple(sorted((file.stem.replace("_", "-") for file in _FILES), key=_place))
+RECIPES = tuple(
+    sorted(
+        (file.stem.replace("_", "-") for file in _FILES),
+        key=lambda recipe: ([recipe != first for first in _FIRST], recipe),
+    )
+)
 
 
 def resolve(recipe: str | None = None, **overrides) -> Settings:

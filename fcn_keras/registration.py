@@ -29,20 +29,27 @@ def _register():
 
 
 class _AfterKeras:
-    """Finds Keras as it would be found without it, once, and registers when it has run."""
+    """Finds Keras as it would be found without it, and registers when it has run.
+
+    It may be asked several times before: TensorFlow looks where Keras lies without importing it.
+    """
+
+    looking = False
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != "keras":
+        if fullname != "keras" or self.looking:
             return None
         from importlib.util import find_spec  # which takes its time to import
 
-        sys.meta_path.remove(self)
+        self.looking = True
         spec = find_spec(fullname)
+        self.looking = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module):
                 execute(module)
+                sys.meta_path.remove(self)
                 _register()
 
             spec.loader.exec_module = execute_and_register

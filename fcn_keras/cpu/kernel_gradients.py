@@ -12,7 +12,7 @@ import tensorflow as tf
 TOGETHER = 4096
 
 
-def trained(padding: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def trainable_convolution(padding: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns a convolution to train with, as a function of images and kernel.
 
     Args:
@@ -23,7 +23,7 @@ def trained(padding: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 
     Example:
 
-    >>> trained("same")(images, kernel).shape[:3] == images.shape[:3]
+    >>> trainable_convolution("same")(images, kernel).shape[:3] == images.shape[:3]
     True
     """
     padding = padding.upper()

@@ -5,14 +5,13 @@ import math
 import tensorflow as tf
 from keras import layers
 
-from fcn_keras.cpu import kernel_gradients as taps
-from fcn_keras.cpu import winograd
+from fcn_keras.cpu import kernel_gradients, winograd
 from fcn_keras.cpu.last_gradients import LastGradients
-from fcn_keras.cpu.winograd import MORE_COLUMNS
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import interpolate
-from fcn_keras.system.processor import has_only_avx2
+from fcn_keras.system import processor
 
+# With fewer tiles moving the values takes longer than multiplying saves.
 TILES = 20
 
 # With AVX2 alone a product by a matrix of 4096 columns takes twice the time of others, for the
@@ -20,7 +19,6 @@ TILES = 20
 # matrix out anew, unless the other one has few rows: from half of `ROWS` on, rows of zeros take
 # less time than they save.
 BAD_COLUMNS = 4096  # of windows' weights
-
 ROWS = 288
 
 
@@ -35,10 +33,10 @@ class _Product(layers.Layer):
     # Gradients written by hand are for training alone: a SavedModel would hold them too, and cannot
     # where weights are constants.
     def call(self, x, training=None):
-        found = self.convolve(x, training)
+        y = self.convolve(x, training)
         if self.conv.use_bias:
-            found = tf.nn.bias_add(found, self.conv.bias)
-        return self.conv.activation(found)
+            y = tf.nn.bias_add(y, self.conv.bias)
+        return self.conv.activation(y)
 
     @property
     def kernel(self):
@@ -55,18 +53,20 @@ class _Product(layers.Layer):
 
 
 class Windows(_Product):
+    """Multiplies each window of the images by the kernel, written as a matrix."""
+
     def convolve(self, x, training):
         kernel, padded, more = self.kernel, x, 0
         filters = kernel.shape[-1]
         matrix = tf.reshape(kernel, (-1, filters))
         shape = (*self.compute_output_shape(x.shape)[:-1], filters)
-        if has_only_avx2() and filters % BAD_COLUMNS == 0:
+        if processor.has_only_avx2() and filters % BAD_COLUMNS == 0:
             more = self._more_rows(x)
             padded = tf.pad(x, [(0, 0), (0, more), (0, 0), (0, 0)])
         windows, sizes = self._windows(padded)
         multiply = self._multiply_to_train(x, sizes) if training else tf.matmul
-        found = tf.reshape(multiply(windows, matrix), (*sizes, filters))
-        return tf.ensure_shape(found[:, : sizes[1] - more], shape)
+        products = tf.reshape(multiply(windows, matrix), (*sizes, filters))
+        return tf.ensure_shape(products[:, : sizes[1] - more], shape)
 
     def _more_rows(self, x):
         """How many rows of zeros below the images give as many windows as make a product fast."""
@@ -119,6 +119,8 @@ class Windows(_Product):
 
 
 class Winograd(_Product):
+    """Convolves by Winograd's method, see `fcn_keras.cpu.winograd`."""
+
     def call(self, x, training=None):
         tiles = [-(-size // winograd.TILE) if size else math.inf for size in x.shape[1:3]]
         if (x.shape[0] or math.inf) * math.prod(tiles) < TILES:
@@ -128,7 +130,7 @@ class Winograd(_Product):
     def convolve(self, x, training):
         pad = 1 if self.conv.padding == "same" else 0
         if training:
-            return winograd.trained(pad)(x, self.kernel)
+            return winograd.trainable_convolution(pad)(x, self.kernel)
         return winograd.convolve(x, self.kernel, pad)
 
 
@@ -137,7 +139,9 @@ class _Own:
 
     def __init__(self, conv):
         super().__init__(conv)
-        more = tf.pad(tf.convert_to_tensor(conv.kernel), [(0, 0)] * 3 + [(0, MORE_COLUMNS)])
+        more = tf.pad(
+            tf.convert_to_tensor(conv.kernel), [(0, 0)] * 3 + [(0, winograd.MORE_COLUMNS)]
+        )
         self.own_kernel = tf.Variable(more, trainable=False)
 
     @property
@@ -149,21 +153,25 @@ class _Own:
 
 
 class OwnWindows(_Own, Windows):
-    pass
+    """`Windows` with a kernel of its own."""
 
 
 class OwnWinograd(_Own, Winograd):
-    pass
+    """`Winograd` with a kernel of its own."""
 
 
 class Interpolation(_Product):
+    """What a transposed convolution does whose kernel is bilinear."""
+
     def convolve(self, x, training):
         return interpolate(x, self.conv.strides[0])
 
 
-class Taps(_Product):
+class KernelGradients(_Product):
+    """The convolution itself, whose kernel has its gradient found by products."""
+
     def call(self, x, training=None):
         return super().call(x, training) if training else self.conv(x)
 
     def convolve(self, x, training):
-        return taps.trained(self.conv.padding)(x, self.kernel)
+        return kernel_gradients.trainable_convolution(self.conv.padding)(x, self.kernel)

@@ -6,24 +6,14 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from fcn_keras.cpu import winograd
-from fcn_keras.cpu.layers import (
-    BAD_COLUMNS,
-    Interpolation,
-    OwnWindows,
-    OwnWinograd,
-    Taps,
-    Windows,
-    Winograd,
-)
+from fcn_keras.cpu import layers as faster, winograd
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import Bilinear
-from fcn_keras.system.processor import has_only_avx2
+from fcn_keras.system import processor
 
-# With fewer channels, fewer pairs of one that goes in and one that comes out, or fewer tiles,
-# moving the values takes longer than multiplying saves.
+# With fewer channels, or fewer pairs of one that goes in and one that comes out, moving the values
+# takes longer than multiplying saves.
 CHANNELS = 64
-
 PAIRS = 64 * 128
 
 
@@ -84,26 +74,26 @@ def with_own_products(network: keras.Model) -> keras.Model:
 
     def kind(layer):
         if _is_bilinear(layer):
-            return Interpolation
-        found = _kind(layer)
-        if found is Windows and layer.filters % BAD_COLUMNS == 0:
-            return OwnWindows
-        if found is Winograd and layer.filters % winograd.BAD_FILTERS == 0:
-            return OwnWinograd
-        return found
+            return faster.Interpolation
+        usual = _kind(layer)
+        if usual is faster.Windows and layer.filters % faster.BAD_COLUMNS == 0:
+            return faster.OwnWindows
+        if usual is faster.Winograd and layer.filters % winograd.BAD_FILTERS == 0:
+            return faster.OwnWinograd
+        return usual
 
     return _cloned(network, kind)
 
 
 def _cloned(network, kind):
-    """Copies a network, but for the layers' weights, with layers of other kinds where there are."""
+    """Copies a network that shares its weights, with layers of the class that `kind` gives each."""
     is_graph = isinstance(network, keras.Sequential) or hasattr(network, "operations")
     if not is_graph or not any(map(kind, network.layers)):
         return network
 
     def clone(layer):
-        found = kind(layer)
-        return found(layer) if found else layer
+        replacement = kind(layer)
+        return replacement(layer) if replacement else layer
 
     return keras.models.clone_model(network, clone_function=clone)
 
@@ -134,15 +124,15 @@ def _kind(layer):
     ):
         return None
     if layer.name.startswith(("fc6", "fc7")):
-        return Windows
+        return faster.Windows
     if (
         layer.kernel_size == (winograd.TAPS, winograd.TAPS)
         and layer.compute_dtype == "float32"
         and min(layer.kernel.shape[2:]) >= CHANNELS
     ):
         if math.prod(layer.kernel.shape[2:]) >= PAIRS:
-            return Winograd
-        return Taps if has_only_avx2() else None
+            return faster.Winograd
+        return faster.KernelGradients if processor.has_only_avx2() else None
     return None
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from fcn_keras.system.processor import has_only_avx2
+from fcn_keras.system import processor
 
 TILE = 4
 
@@ -58,7 +58,9 @@ INPUTS, KERNELS, FOUND = (np.kron(matrix, matrix).astype("float32") for matrix i
 
 
 def convolve(x: tf.Tensor, kernel: tf.Tensor, pad: int) -> tf.Tensor:
-    """Convolves images. Its gradient keeps much in memory: to train with, see `trained`.
+    """Convolves images.
+
+    Its gradient keeps much in memory: to train with, see `trainable_convolution`.
 
     A number that is not finite spoils its whole tile.
 
@@ -94,17 +96,17 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, pad: int) -> tf.Tensor:
 
 
 def _filters_of_zeros(filters):
-    return MORE_COLUMNS if has_only_avx2() and filters % BAD_FILTERS == 0 else 0
+    return MORE_COLUMNS if processor.has_only_avx2() and filters % BAD_FILTERS == 0 else 0
 
 
-def trained(pad: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def trainable_convolution(pad: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns `convolve` to train with, as a function of images and kernel.
 
     Its gradients are found in the same way. Only the images and the kernel are kept for them.
 
     Example:
 
-    >>> trained(pad=1)(images, kernel).shape[:3] == images.shape[:3]
+    >>> trainable_convolution(pad=1)(images, kernel).shape[:3] == images.shape[:3]
     True
     """
 

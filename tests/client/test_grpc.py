@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """The client by gRPC, against a service that misbehaves."""
 
 import socket
@@ -8,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tensorflow as tf
-from helpers.served import CLASSES, assert_equal, files, network, right  # noqa: F401
+from helpers.served import CLASSES, assert_equal
 
 grpc = pytest.importorskip("grpc")
 pytest.importorskip("tensorflow_serving")

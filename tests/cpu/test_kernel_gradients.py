@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_keras.cpu import kernel_gradients as taps
+from fcn_keras.cpu import kernel_gradients
 
 SIZES = [(3, 5), (7, 4), (12, 17)]
 
@@ -24,7 +24,7 @@ def gradients(convolution, x, kernel):
 # Of many groups of pixels and some more, and of less than a group.
 @pytest.fixture(params=[8, 4096])
 def together(request, monkeypatch):
-    monkeypatch.setattr(taps, "TOGETHER", request.param)
+    monkeypatch.setattr(kernel_gradients, "TOGETHER", request.param)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -39,8 +39,8 @@ def test_gradients(padding, size, images, kernel, together):
         lambda x, k: tf.nn.conv2d(x, k, 1, padding.upper()), *map(tf.constant, (x, kernel))
     )
     single = [tf.constant(array, tf.float32) for array in (x, kernel)]
-    found = gradients(taps.trained(padding), *single)
-    in_graph = tf.function(gradients)(taps.trained(padding), *single)
+    found = gradients(kernel_gradients.trainable_convolution(padding), *single)
+    in_graph = tf.function(gradients)(kernel_gradients.trainable_convolution(padding), *single)
     for ways in zip(expected, found, in_graph, strict=True):
         scale = np.abs(ways[0]).max()
         for way in ways[1:]:
@@ -50,7 +50,7 @@ def test_gradients(padding, size, images, kernel, together):
 
 def test_sizes_that_are_known_only_when_it_runs():
     function = tf.function(
-        lambda x, kernel: gradients(taps.trained("same"), x, kernel)[1:],
+        lambda x, kernel: gradients(kernel_gradients.trainable_convolution("same"), x, kernel)[1:],
         input_signature=[tf.TensorSpec((None, None, None, 4)), tf.TensorSpec((3, 3, 4, 5))],
     )
     for size in SIZES:

@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras import UserError, build
-from fcn_keras.cpu import products as module
+from fcn_keras.cpu import layers, winograd
 from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.cpu.products import on_this_machine, with_own_products, with_products
 from fcn_keras.models.bilinear import bilinear_kernel
+from fcn_keras.system import processor
 from fcn_keras.training.task import SegmentationTask
 
 # At a fourth of the width some layers have enough channels for Winograd's convolution.
@@ -305,7 +306,7 @@ def test_networks_without_such_a_layer():
 
 
 def test_only_training_has_gradients_of_its_own(monkeypatch):
-    monkeypatch.setattr(module, "has_only_avx2", lambda: False)
+    monkeypatch.setattr(processor, "has_only_avx2", lambda: False)
     products = with_products(network("fcn8s, wide"))
 
     def gradients(training):
@@ -320,7 +321,7 @@ def test_only_training_has_gradients_of_its_own(monkeypatch):
     assert gradients(training=True) == 6 + 2  # conv4 and conv5, fc6 and fc7
     assert gradients(training=False) == 0
     # conv3_2 and conv3_3, from 64 channels to 64.
-    monkeypatch.setattr(module, "has_only_avx2", lambda: True)
+    monkeypatch.setattr(processor, "has_only_avx2", lambda: True)
     products = with_products(network("fcn8s, wide"))
     assert gradients(training=True) == 6 + 2 + 2
     assert gradients(training=False) == 0
@@ -329,9 +330,9 @@ def test_only_training_has_gradients_of_its_own(monkeypatch):
 @pytest.fixture
 def one_layer(monkeypatch):
     """A function that makes a network of fc6, whose matrix is a bad one with AVX2 alone."""
-    monkeypatch.setattr(module, "has_only_avx2", lambda: True)
-    monkeypatch.setattr(module, "BAD_COLUMNS", 64)
-    monkeypatch.setattr(module, "ROWS", 24)
+    monkeypatch.setattr(processor, "has_only_avx2", lambda: True)
+    monkeypatch.setattr(layers, "BAD_COLUMNS", 64)
+    monkeypatch.setattr(layers, "ROWS", 24)
 
     def make(filters=64, padding="valid", **options):
         keras.utils.set_random_seed(1)
@@ -396,7 +397,7 @@ def test_exports_have_matrices_of_their_own(one_layer):
     expected = np.asarray(model(images))
     own = with_own_products(model)
     # Neither more rows, whatever the processor, nor the network's own kernel.
-    assert matrices(own, images, False) == [(20, 18, 18, 64 + module.MORE_COLUMNS)]
+    assert matrices(own, images, False) == [(20, 18, 18, 64 + winograd.MORE_COLUMNS)]
     model.layers[-1].kernel.assign(tf.zeros((3, 3, 2, 64)))
     np.testing.assert_allclose(own(images), expected, atol=1e-5)
     assert np.abs(with_products(model)(images) - expected).max() > 0.1
@@ -408,7 +409,7 @@ def test_exports_have_matrices_of_their_own(one_layer):
 
 
 def test_exports_have_kernels_of_their_own(monkeypatch):
-    monkeypatch.setattr(module.winograd, "BAD_FILTERS", 128)
+    monkeypatch.setattr(winograd, "BAD_FILTERS", 128)
     image = keras.Input((None, None, 64))
     model = keras.Model(
         image, keras.layers.Conv2D(128, 3, padding="same", activation="relu")(image)
@@ -424,10 +425,10 @@ def test_exports_have_kernels_of_their_own(monkeypatch):
     function = tf.function(lambda images: own(images, training=False))
     graph = function.get_concrete_function(tf.TensorSpec((None, None, None, 64))).graph
     products = [op for op in graph.get_operations() if op.type == "BatchMatMulV2"]
-    assert [op.inputs[1].shape for op in products] == [(36, 64, 128 + module.MORE_COLUMNS)]
+    assert [op.inputs[1].shape for op in products] == [(36, 64, 128 + winograd.MORE_COLUMNS)]
     # Nothing reads the network's own kernel, which would be stored too.
     shapes = {tuple(variable.shape) for variable in graph.variables}
-    assert shapes == {(128,), (3, 3, 64, 128 + module.MORE_COLUMNS)}
+    assert shapes == {(128,), (3, 3, 64, 128 + winograd.MORE_COLUMNS)}
 
 
 def test_exports_interpolate_channel_by_channel():

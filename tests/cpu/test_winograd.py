@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras.cpu import winograd
+from fcn_keras.system import processor
 
 SIZES = [(1, 1), (2, 3), (4, 4), (5, 8), (9, 3), (12, 17), (23, 6)]
 
@@ -29,7 +30,10 @@ def by_definition(x, kernel, pad):
 def test_results(size, pad):
     x, kernel, _ = arrays(size, pad)
     expected = by_definition(x, kernel, pad)
-    for way in (winograd.trained(pad), lambda *arrays: winograd.convolve(*arrays, pad)):
+    for way in (
+        winograd.trainable_convolution(pad),
+        lambda *arrays: winograd.convolve(*arrays, pad),
+    ):
         found = way(tf.constant(x), tf.constant(kernel))
         assert found.shape == expected.shape == (2, *size, 5)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
@@ -53,7 +57,7 @@ def test_gradients(size, pad, graph):
 
     expected = gradients(definition, tf.cast(x, "float64"), tf.cast(kernel, "float64"))
     function = tf.function(gradients) if graph else gradients
-    ways = winograd.trained(pad), lambda x, kernel: winograd.convolve(x, kernel, pad)
+    ways = winograd.trainable_convolution(pad), lambda x, kernel: winograd.convolve(x, kernel, pad)
     for way in ways:
         for one, other in zip(function(way, x, kernel), expected, strict=True):
             assert one.shape == other.shape
@@ -62,12 +66,12 @@ def test_gradients(size, pad, graph):
 
 def test_filters_of_zeros(monkeypatch):
     """They change neither results nor gradients, and are in all products."""
-    monkeypatch.setattr(winograd, "has_only_avx2", lambda: True)
+    monkeypatch.setattr(processor, "has_only_avx2", lambda: True)
 
     def gradients(x, kernel, upstream):
         with tf.GradientTape() as tape:
             tape.watch([x, kernel])
-            results = winograd.trained(1)(x, kernel)
+            results = winograd.trainable_convolution(1)(x, kernel)
         return results, *tape.gradient(results, [x, kernel], upstream)
 
     values = [tf.constant(array) for array in arrays((9, 13), pad=1, channels=4, filters=8)]
@@ -86,7 +90,7 @@ def test_filters_of_zeros(monkeypatch):
 
 def test_sizes_that_are_known_only_when_it_runs():
     function = tf.function(
-        winograd.trained(1),
+        winograd.trainable_convolution(1),
         input_signature=[
             tf.TensorSpec((None, None, None, 3)),
             tf.TensorSpec((3, 3, 3, 5)),
@@ -101,12 +105,17 @@ def test_sizes_that_are_known_only_when_it_runs():
 
 def test_no_images():
     x, kernel, _ = arrays((5, 6), pad=1, images=0)
-    assert winograd.trained(1)(tf.constant(x), tf.constant(kernel)).shape == (0, 5, 6, 5)
+    assert winograd.trainable_convolution(1)(tf.constant(x), tf.constant(kernel)).shape == (
+        0,
+        5,
+        6,
+        5,
+    )
 
 
 def test_errors_of_many_channels():
     """Beside the sum in float64; the usual way is off by a tenth of this at best."""
     x, kernel, _ = arrays((40, 40), pad=1, images=1, channels=128, filters=32)
     exact = by_definition(x, kernel, pad=1)
-    found = winograd.trained(1)(tf.constant(x), tf.constant(kernel))
+    found = winograd.trainable_convolution(1)(tf.constant(x), tf.constant(kernel))
     assert np.abs(found - exact).max() < 6e-6 * np.abs(exact).max()

@@ -8,6 +8,7 @@ slows all of them. Ratios are medians of those within a round.
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ import numpy as np
 
 from fcn_keras.bench.child import ChildFailed, answering_child
 from fcn_keras.bench.network import Forward
-from fcn_keras.bench.peers.programs import CEILINGS, PEERS, check_peers, default_peers
+from fcn_keras.bench.peers.programs import CEILINGS, PEERS
 from fcn_keras.errors import UserError
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.memory import free_memory
@@ -53,7 +54,7 @@ class MeasuredPeer:
 
 def bench_forward(
     forward: Forward,
-    names: list[str] | None = None,
+    names: Sequence[str],
     rounds: int = 7,
     folder: str | Path | None = None,
 ) -> list[MeasuredPeer]:
@@ -61,7 +62,7 @@ def bench_forward(
 
     Args:
         forward: the network and the image. Its weights are random, and the same for all.
-        names: which peers to measure beside ours; `default_peers()` if not given.
+        names: which peers to measure beside ours.
         rounds: how often each runs, after two runs that do not count.
         folder: where to keep the files that the programs load, which takes some 4 GB at full
             width, and to find those of an earlier call; a temporary folder if not given.
@@ -73,8 +74,9 @@ def bench_forward(
         UserError: if a name is unknown, the folder holds files of another network, or our own
             network cannot be measured.
     """
-    names = names or default_peers()
-    check_peers(names)
+    for name in names:
+        if name not in PEERS:
+            raise UserError(f"--peers: must be some of {', '.join(PEERS)}. Received: {name!r}.")
     # What the others are compared with runs in every round.
     always = ["ours", *(["ours_bfloat16"] if "ours_bfloat16" in names else [])]
     always += [name for name in CEILINGS if "bfloat16" not in name or "ours_bfloat16" in names]

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "opencv-python-headless")
 def bench_report(
     path: str | Path,
     forward: Forward,
-    peers: list[str] | None = None,
+    peers: Sequence[str],
     rounds: int = 7,
     folder: str | Path | None = None,
 ) -> dict:

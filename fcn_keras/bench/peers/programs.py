@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from fcn_keras.errors import UserError
-
 
 class Peer(NamedTuple):
     """A program that runs the network, or says what the machine can do.
@@ -69,10 +67,3 @@ OPT_IN = ("ours_frozen",)  # takes far more memory to write than all others
 def default_peers() -> list[str]:
     """Returns the names of all peers that take no more memory than others do."""
     return [name for name in PEERS if name not in (*CEILINGS, *OPT_IN)]
-
-
-def check_peers(names: list[str]):
-    """Raises `UserError` if there is no peer of a name."""
-    for name in names:
-        if name not in PEERS:
-            raise UserError(f"--peers: must be some of {', '.join(PEERS)}. Received: {name!r}.")

@@ -30,28 +30,27 @@ class FCN(nn.Module):
         self.network = fcn_layers(variant, width, geometry)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None])
         self.std = float(std)
-        for conv in [*sum(self.network.blocks, []), *self.network.fc]:
-            layer = nn.Conv2d(conv.inputs, conv.channels, conv.kernel, padding=conv.pad)
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-            self.add_module(conv.name, layer)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(0.5)
-        scored = [("fr", conv.channels)]
+        for conv in [*sum(self.network.blocks, []), *self.network.fc]:
+            layer = nn.Conv2d(conv.inputs, conv.channels, conv.kernel, padding=conv.pad)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            self.add_module(conv.name, layer)
+        scored = {"score_fr": conv.channels}
         for step in self.network.upsamplings:
-            layer = nn.ConvTranspose2d(
-                num_classes, num_classes, 2 * step.factor, step.factor, bias=False
-            )
-            layer.weight.requires_grad_(False)
-            self.add_module(step.name, layer)
+            kernel = 2 * step.factor
+            layer = nn.ConvTranspose2d(num_classes, num_classes, kernel, step.factor, bias=False)
+            self.add_module(step.name, layer.requires_grad_(False))
             if step.skip:
-                scored.append((step.skip, step.skip_channels))
-        for name, channels in scored:
+                scored[f"score_{step.skip}"] = step.skip_channels
+        for name, channels in scored.items():
             layer = nn.Conv2d(channels, num_classes, 1)
+            self.add_module(name, layer)
             nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-            self.add_module(f"score_{name}", layer)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """RGB `(N, H, W, 3)` in 0..255 to logits `(N, C, H, W)`."""

@@ -57,12 +57,13 @@ def show(args: Namespace) -> None:
 
 def check(args: Namespace) -> int:
     from fcn_keras.data.inspection import inspect
-    from fcn_keras.figures.dataset import frequencies_figure
-    from fcn_keras.figures.style import save_figure
 
     # A folder is not opened as a data set, which it might be too broken for.
     inspection = inspect(_open_dataset(args) if _is_registered(args) else args.dataset)
     if args.figure:
+        from fcn_keras.figures.dataset import frequencies_figure
+        from fcn_keras.figures.style import save_figure
+
         save_figure(frequencies_figure(inspection), args.figure)
     print(json.dumps(inspection.to_dict()) if args.json else inspection)
     return 2 if inspection.faults else 0

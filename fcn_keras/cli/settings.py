@@ -9,7 +9,7 @@ from fcn_keras.cli.command import Arguments
 from fcn_keras.data.catalog import DATASETS
 from fcn_keras.training.settings import CHOICES, Settings
 
-# Setting -> what it is. All but the recipe have a place here.
+# What each setting is; the recipe is no setting to change, but where the others come from.
 HELP = {
     "variant": "network (default: fcn8s)",
     "dataset": f"{', '.join(DATASETS)}, or a folder of images and masks (default: shapes)",

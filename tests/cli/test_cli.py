@@ -402,7 +402,7 @@ def test_list_of_data_sets_without_tensorflow(tmp_path):
     result = process("-X", "importtime", "-m", "fcn_keras", "data", "list", "--data-dir", tmp_path)
     assert result.code == 0
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    assert "fcn_keras.data.inspection" in imported
+    assert "fcn_keras.data.catalog" in imported
     assert not imported & {"tensorflow", "tensorflow_datasets", "keras", "matplotlib"}
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [*DATASETS]

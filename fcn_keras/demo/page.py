@@ -31,7 +31,7 @@ _ANY_SIZE = (None, None, None, 3)
 
 def demo(
     source: str | Path, host: str = "127.0.0.1", port: int = 7860, classes: str | Path | None = None
-):
+) -> None:
     """Serves the page until Ctrl-C or SIGTERM ends it, and prints its address once it is ready.
 
     Nothing is written but a network's graph, as by `predict`, and to a temporary folder, which is

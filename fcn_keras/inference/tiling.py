@@ -1,8 +1,8 @@
 """Large images in parts, with the result of the whole: each part sees all that decides on it."""
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -73,7 +73,9 @@ class Tiling:
             first = max(start - self.reach, 0) // self.stride * self.stride
             yield Part(first, min(stop + self.reach, length), start, stop)
 
-    def map(self, function, image: np.ndarray, output: np.ndarray) -> np.ndarray:
+    def map(
+        self, function: Callable[[np.ndarray], Any], image: np.ndarray, output: np.ndarray
+    ) -> np.ndarray:
         """Fills `output`, part by part, with what `function` makes of the image.
 
         Args:

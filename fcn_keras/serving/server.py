@@ -40,7 +40,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8501,
     debug: bool = False,
-):
+) -> None:
     """Serves a network until Ctrl-C or SIGTERM, by TensorFlow Serving's REST protocol.
 
     It prints its address once it is ready. A wrong request is answered with 400 and one line.
@@ -74,9 +74,9 @@ def serve(
 
 @contextmanager
 def _exported(source):
-    found = find_saved_model(source)
-    if found:
-        yield found
+    exported = find_saved_model(source)
+    if exported:
+        yield exported
         return
     network = load_network(source)
     with tempfile.TemporaryDirectory(prefix="fcn-keras-serve-") as folder:

@@ -60,6 +60,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         self.ignore_label = ignore_label
         # What 64-bit integers become on this backend; to ask for more makes JAX warn.
         integer = ops.convert_to_tensor(np.zeros((), "int64")).dtype
+        integer = keras.backend.standardize_dtype(integer)
         self.confusion = self.add_variable(
             (num_classes, num_classes), "zeros", dtype=integer, name="confusion"
         )

@@ -63,6 +63,20 @@ class Named(NamedTuple):
     groups: int = 1
 
 
+def trunk_layers(
+    variant: str,
+    geometry: str,
+    output_stride: int,
+    width: float,
+    elide_padding: bool,
+    suffix: str = "",
+) -> list[Named]:
+    """Returns the trunk of a network; for the arguments see `vgg16_layers`."""
+    if variant == ALEXNET:
+        return alexnet_layers(width, elide_padding)
+    return vgg16_layers(geometry, output_stride, width, elide_padding, suffix)
+
+
 def vgg16_layers(
     geometry: str = "paper",
     output_stride: int = 32,
@@ -72,9 +86,18 @@ def vgg16_layers(
 ) -> list[Named]:
     """Returns VGG16 as a fully convolutional trunk, from the image to fc7.
 
+    Layers are named as in the reference (`conv1_1` ... `pool5`, `fc6`, `fc7`).
+
     Args:
-        geometry, output_stride, width, elide_padding, suffix: see
-        `fcn_keras.models.trunks.vgg16_trunk`.
+        geometry: `"paper"` or `"same"`, see `GEOMETRIES`.
+        output_stride: stride of fc7 on the image: 32, 16 or 8. Below 32 the last poolings move
+            by one cell instead of two, and all that follows them is dilated: the same weights
+            give the same numbers at the places where both look, and those between (the
+            "filter rarefaction" of section 3.2).
+        width: factor on the number of channels of every layer.
+        elide_padding: whether to compute what becomes of the image's padding once, and to
+            repeat it, where it is the same in every row: the same maps from pool3 on.
+        suffix: what the names of layers end in.
 
     Example:
 
@@ -123,8 +146,10 @@ def scaled(channels: int, width: float, groups: int = 1) -> int:
 def alexnet_layers(width: float = 1.0, elide_padding: bool = True) -> list[Named]:
     """Returns CaffeNet as a fully convolutional trunk, from the image to fc7.
 
+    Layers are named as in the reference. Each pooling comes before the normalisation.
+
     Args:
-        width, elide_padding: see `fcn_keras.models.trunks.alexnet_trunk`.
+        width, elide_padding: see `vgg16_layers`; the padding is repeated behind pool1.
     """
     stages = [[Conv(11, 4), _ALEXNET_POOL]]
     pad, borders = thin_border(stages, 100) if elide_padding else (100, [])

@@ -1,5 +1,7 @@
 """Bilinear interpolation as the kernel of a transposed convolution."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -33,11 +35,11 @@ def _line(size):
     return 1 - np.abs(np.arange(size) - centre) / factor
 
 
-def interpolate(x, stride: int):
+def interpolate(x: Any, stride: int) -> Any:
     """What a transposed convolution does whose kernel `Bilinear` has filled, of size `2 * stride`.
 
-    An axis at a time, and each channel by itself: a pixel is a mix of the two nearest. The
-    convolution does the same with all pairs of channels, most of them zeros.
+    It takes an axis at a time, and each channel by itself: a pixel is a mix of its two nearest
+    cells. The convolution multiplies all pairs of channels, most of them by zero.
 
     Args:
         x: `(N, H, W, C)`.
@@ -79,7 +81,7 @@ class Bilinear(keras.initializers.Initializer):
     ... )
     """
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
         """Returns the kernel.
 
         Args:

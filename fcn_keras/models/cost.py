@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.architecture import Normalize, alexnet_layers, check, scores, vgg16_layers
+from fcn_keras.models.architecture import Normalize, check, scores, trunk_layers
 from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Layer, Pool
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA, VARIANTS
+from fcn_keras.models.variants import COLOR_HHA, VARIANTS
 
 COUNTED = tuple(variant for variant in VARIANTS if variant != COLOR_HHA)
 
@@ -139,15 +139,11 @@ def cost(
     check(variant, [num_classes], geometry, output_stride, width)
     if min(size) < 1:
         raise UserError(f"`size` must be at least 1 x 1. Received: {size[0]} x {size[1]}.")
-    if variant == ALEXNET:
-        trunk = alexnet_layers(width, elide_padding)
-    else:
-        trunk = vgg16_layers(geometry, output_stride, width, elide_padding)
-
     image = Map(*size, 3)
     count = _Count(num_classes, learn_upsampling)
     x = count.note("normalize", image, float32=True)
     maps = {}
+    trunk = trunk_layers(variant, geometry, output_stride, width, elide_padding)
     for name, layer, channels, groups in trunk:
         if isinstance(layer, Conv) and not isinstance(layer, Pool):
             x = count.convolve(x, layer, name, channels, groups)

@@ -1,7 +1,8 @@
 """How little of a network's padding needs to be computed: pure arithmetic, one axis at a time.
 
 The paper's networks pad their image by 100 pixels. What they make of these zeros is the same in
-every row, but for those near the edge and those near the image: a row can stand for all."""
+every row, but for the rows near the edge and those near the image: one row can stand for all.
+"""
 
 import math
 from dataclasses import dataclass
@@ -11,14 +12,12 @@ from fcn_keras.models.geometry import Conv, Pool, Widen
 
 @dataclass(frozen=True)
 class Border:
-    """What is known about the rows on one side of a map, counted from its outer edge.
-
-    An image is surrounded by zeros. What a network makes of them is the same in every row, but
-    for the rows near the edge of the map, which see its own padding, and those near the image.
+    """The rows on one side of a map that do not see the image, counted from its outer edge.
 
     Attributes:
-        disturbed: how many rows at the edge may differ from the ones that follow.
-        alike: how many rows there are before the image is seen, those included.
+        disturbed: how many rows at the edge see the map's own padding, and so may differ from
+            the others.
+        alike: how many rows there are before the image is seen, the disturbed ones included.
     """
 
     disturbed: int
@@ -37,6 +36,7 @@ class Border:
         return Border(disturbed, max(alike, 0))
 
     def widened(self, copies: int) -> "Border":
+        """The border with so many copies of a row put in."""
         return Border(self.disturbed, self.alike + copies)
 
     @property
@@ -53,8 +53,8 @@ def thin_border(stages: list[list[Conv]], pad: int) -> tuple[int, list[Widen]]:
     little of it as it can.
 
     Args:
-        stages: the layers of each stage; the first one's padding of the image is left out, as
-            it is what is looked for.
+        stages: the layers of each stage; the first layer without its padding of the image,
+            which is looked for.
         pad: how many zeros the network has around its image.
 
     Returns:

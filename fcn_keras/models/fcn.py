@@ -1,17 +1,17 @@
 """The networks of the paper as Keras models."""
 
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.architecture import check, scores
+from fcn_keras.models.architecture import check, scores, trunk_layers
 from fcn_keras.models.geometry import IMAGE
 from fcn_keras.models.head import Head, crop_to, late_fusion
 from fcn_keras.models.layers import Feature, preprocess
-from fcn_keras.models.trunks import alexnet_trunk, vgg16_trunk
+from fcn_keras.models.trunks import build_trunk
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
 from fcn_keras.models.weights.starts import RandomStart, choose_start
 
@@ -113,19 +113,19 @@ def build(
         )
 
     image = keras.Input(input_shape, name="image")
-    trunks = _trunks(
-        variant,
-        image,
-        mean,
-        std,
-        geometry,
-        output_stride,
-        width=width,
-        dropout=dropout,
-        # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
-        initializer="he_normal" if isinstance(start, RandomStart) else "zeros",
-        elide_padding=elide_padding,
-    )
+    if variant == COLOR_HHA:
+        images = {
+            "color": preprocess(image[..., :3], mean[:3], std, name="normalizecolor"),
+            "hha": preprocess(image[..., 3:], mean[3:], std, flip=False, name="normalizehha"),
+        }
+    else:
+        images = {"": preprocess(image, mean, std, flip=variant != HHA)}
+    # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
+    initializer = "he_normal" if isinstance(start, RandomStart) else "zeros"
+    trunks = []
+    for suffix, pixels in images.items():
+        trunk = trunk_layers(variant, geometry, output_stride, width, elide_padding, suffix)
+        trunks.append(build_trunk(trunk, pixels, dropout, initializer, suffix))
     outputs = {}
     for key, classes in heads.items():
         head = Head(classes, learn_upsampling, f"_{key}" if key else "")
@@ -141,18 +141,6 @@ def build(
     return model
 
 
-def _trunks(variant, image, mean, std, geometry, output_stride, **options):
-    """The trunks of a network, on the preprocessed image: two where it sees colours and depth."""
-    if variant == ALEXNET:
-        return [alexnet_trunk(preprocess(image, mean, std), **options)]
-    vgg16 = partial(vgg16_trunk, geometry=geometry, output_stride=output_stride, **options)
-    if variant != COLOR_HHA:
-        return [vgg16(preprocess(image, mean, std, flip=variant != HHA))]
-    color = preprocess(image[..., :3], mean[:3], std, name="normalizecolor")
-    hha = preprocess(image[..., 3:], mean[3:], std, flip=False, name="normalizehha")
-    return [vgg16(color, suffix="color"), vgg16(hha, suffix="hha")]
-
-
 def _check(variant, heads, input_shape, channels, geometry, output_stride, width):
     check(variant, list(heads.values()), geometry, output_stride, width)
     if not heads:
@@ -161,21 +149,21 @@ def _check(variant, heads, input_shape, channels, geometry, output_stride, width
         raise UserError(f"`input_shape` must be (H, W, {channels}). Received: {input_shape}.")
 
 
-def FCN32s(num_classes: int = 21, **options) -> keras.Model:
+def FCN32s(num_classes: int = 21, **options: Any) -> keras.Model:
     """FCN-32s: fc7's scores, upsampled 32 times. See `fcn_keras.build` for the options."""
     return build("fcn32s", num_classes, **options)
 
 
-def FCN16s(num_classes: int = 21, **options) -> keras.Model:
+def FCN16s(num_classes: int = 21, **options: Any) -> keras.Model:
     """FCN-16s: FCN-32s with a skip from pool4. See `fcn_keras.build` for the options."""
     return build("fcn16s", num_classes, **options)
 
 
-def FCN8s(num_classes: int = 21, **options) -> keras.Model:
+def FCN8s(num_classes: int = 21, **options: Any) -> keras.Model:
     """FCN-8s: FCN-16s with a skip from pool3. See `fcn_keras.build` for the options."""
     return build("fcn8s", num_classes, **options)
 
 
-def FCNAlexNet(num_classes: int = 21, **options) -> keras.Model:
+def FCNAlexNet(num_classes: int = 21, **options: Any) -> keras.Model:
     """FCN-AlexNet: CaffeNet's scores, upsampled 32 times. See `fcn_keras.build` for the options."""
     return build(ALEXNET, num_classes, **options)

@@ -116,8 +116,9 @@ def pool(feature: Feature, pool: Pool, name: str) -> Feature:
 def widen(feature: Feature, border: Widen, name: str) -> Feature:
     """Repeats a row and a column on either side of a map, where a border was left out before."""
     x = feature.tensor
-    for axis, cells in ((1, x[:, :, 0, 0]), (2, x[:, 0, :, 0])):
-        ones = ops.ones_like(ops.sum(cells, axis=0), dtype="int32")
+    rows, columns = ops.sum(x[:, :, 0, 0], axis=0), ops.sum(x[:, 0, :, 0], axis=0)
+    for axis, line in ((1, rows), (2, columns)):
+        ones = ops.ones_like(line, dtype="int32")
         last = ops.sum(ones) - 1
         place = ops.cumsum(ops.pad(ones, [[border.copies] * 2], constant_values=1)) - 1
         # Up to the row that stands for the border; that row; the inside; the same at the far end.

@@ -1,4 +1,4 @@
-"""Networks made of trained ones: heatmap networks of classifiers, and more classes.
+"""Networks made of trained ones: heatmap networks of classifiers, and networks of more classes.
 
 A dense layer that reads a flattened feature map of `(h, w, c)` is a convolution with an
 `(h, w)` kernel that happens to fit once. Written as a convolution it slides over larger maps
@@ -141,7 +141,7 @@ def _is_only_probability(layer):
 
 
 def expand_classes(model: keras.Model, num_classes: int, name: str | None = None) -> keras.Model:
-    """Makes a network that tells more classes apart out of a trained one.
+    """Makes a network of a trained one that tells more classes apart.
 
     The old classes come first and keep their weights to the last bit, and so their scores; the
     new ones start with scores of zero. Layers are copied, so the old network stays as it is.

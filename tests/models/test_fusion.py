@@ -66,6 +66,15 @@ def test_scores_are_the_mean_of_both(geometry):
     np.testing.assert_allclose(fused(image), (logits[0] + logits[1]) / 2, atol=1e-5)
 
 
+def test_two_heads():
+    model = small(COLOR_HHA, {"sem": 3, "geo": 2})
+    found = model(photo(24, 30, channels=6))
+    assert {name: scores.shape[1:] for name, scores in found.items()} == {
+        "sem": (24, 30, 3),
+        "geo": (24, 30, 2),
+    }
+
+
 def test_scores_lie_over_the_pixels_they_belong_to():
     model = small(COLOR_HHA, num_classes=2)
     inputs = [model.get_layer(f"drop7{suffix}").output for suffix in ("color", "hha")]

@@ -31,9 +31,10 @@ from helpers.networks import (
 
 from fcn_keras import FCN8s, FCN16s, FCN32s, UserError
 from fcn_keras.exporters.convert import convert
+from fcn_keras.models.architecture import vgg16_layers
 from fcn_keras.models.geometry import IMAGE
 from fcn_keras.models.layers import Feature
-from fcn_keras.models.trunks import vgg16_trunk
+from fcn_keras.models.trunks import build_trunk
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA, VARIANTS
 from fcn_keras.models.weights.imagenet import IMAGENET_FILE, IMAGENET_MD5, IMAGENET_URL
 
@@ -181,7 +182,7 @@ def test_preprocessing_of_a_random_start():
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_grids_of_the_trunk(geometry):
     image = keras.Input((None, None, 3))
-    trunk = vgg16_trunk(Feature(image, IMAGE), geometry, width=WIDTH)
+    trunk = build_trunk(vgg16_layers(geometry, width=WIDTH), Feature(image, IMAGE))
     for name, found in (("pool3", trunk.pool3), ("pool4", trunk.pool4), ("drop7", trunk.fc7)):
         assert found.grid.stride == STRIDES[name]
         assert found.grid.shift == Fraction(SHIFTS[geometry][name])

@@ -1,16 +1,16 @@
 """Caffe's `.caffemodel` files, read without Caffe.
 
 Such a file is a protocol buffer: a message of numbered fields, some of which are messages again.
-Of Caffe's hundreds of fields weights need a dozen, so the few rules of the wire format
+Weights need a dozen of Caffe's hundreds of fields, so the few rules of the wire format
 (https://protobuf.dev/programming-guides/encoding) stand here in place of a generated parser.
-That spares its copies, too: nearly all of a file is packed float32, on which an array is laid
-where it is.
+That saves copies, too: nearly all of a file is packed float32, of which an array is a view.
 """
 
 import math
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Layout(NamedTuple):
 
     name: int
     blobs: int
-    inner: dict[int, "Layout"]  # field -> a message that holds name and blobs instead
+    inner: dict[int, "Layout"]  # field -> the message in it that has name and blobs instead
 
 
 # Fields of NetParameter: layers as before 2014, in which those of the first releases may be, and
@@ -180,14 +180,14 @@ class Fields:
     """Walks over the fields of a message.
 
     Yields:
-        Field number, wire type and value: the number of a `VARINT`, else the `(start, end)` of
-        the bytes.
+        `(field, wire, value)`: its number, its wire type, and what it holds: a `VARINT` a
+        number, any other the `(start, end)` of its bytes.
     """
 
-    def __init__(self, data, start, end):
+    def __init__(self, data: mmap.mmap | bytes, start: int, end: int):
         self.data, self.position, self.end = data, start, end
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[int, int, Any]]:
         while self.position < self.end:
             start = self.position
             tag, position = _varint(self.data, start, self.end)
@@ -206,7 +206,7 @@ class Fields:
                 raise Damage(f"what begins at byte {start} should go on to byte {self.position}")
             yield field, wire, value
 
-    def run(self, dtype):
+    def run(self, dtype: str) -> np.ndarray:
         """The number just read and those behind it, each in a field of its own.
 
         Old files keep weights like this. Such a run is an array of (tag, number) records.

@@ -17,14 +17,14 @@ IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vg
 IMAGENET_MD5 = "64373286793e3c8b2b4e3219cbf3544b"
 
 
-def load_classifier(model: keras.Model, path: str | Path):
+def load_classifier(model: keras.Model, path: str | Path) -> None:
     """Puts the weights of Keras' `VGG16(include_top=True)` into a network on this trunk.
 
     The dense layers fc1 and fc2 become fc6 (7x7) and fc7 (1x1); the 1000 ImageNet classes are
     left behind.
 
     Args:
-        model: a network built on `vgg16_trunk` with `width=1`.
+        model: a network on VGG16 with `width=1`.
         path: Keras' `.h5` file of the classifier's weights, see `fetch_imagenet`.
 
     Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.errors import UserError
+from fcn_keras.models.weights import caffemodel, npz_file, torch_file
 
 SUFFIXES = (".caffemodel", ".pth", ".pt", ".pth.tar", ".npz")
 
@@ -49,15 +50,9 @@ def read_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
     if not path.is_file():
         raise UserError(f"{path}: is no file. Check the path.")
     if path.name.lower().endswith(".caffemodel"):
-        from fcn_keras.models.weights import caffemodel
-
         return caffemodel.read(path)
     if path.name.lower().endswith(".npz"):
-        from fcn_keras.models.weights import npz_file
-
         return _by_layer(path, npz_file.read(path), "/W", "/b")
-    from fcn_keras.models.weights import torch_file
-
     return _by_layer(path, torch_file.read(path), ".weight", ".bias")
 
 

@@ -18,10 +18,10 @@ NUMPY_TYPES = ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multi
 class Ignored:
     """Stands for what is not needed, so that nothing but torch's own types is trusted."""
 
-    def __init__(self, *args):
+    def __init__(self, *args: object):
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
 
@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
             warnings.catch_warnings(),
             torch.serialization.safe_globals([(Ignored, name) for name in NUMPY_TYPES]),
         ):
-            # Of torch's own plans, which are not the user's concern.
+            # PyTorch warns of what it plans to change, which is not the user's concern.
             warnings.simplefilter("ignore")
             state = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path)

@@ -1,4 +1,4 @@
-"""Puts weights of the reference implementations into the networks of this package."""
+"""Puts weights of other frameworks into the networks of this package."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -10,9 +10,10 @@ from keras import layers
 
 from fcn_keras.errors import UserError
 
-# Layers that a classifier does not have, and the one of its that has no place here.
+# What the names of layers begin with that a classifier does not have.
 HEAD = ("score", "up", "scale")
 
+# The classifier's last layer: its classes are ImageNet's, so it has no place in these networks.
 CLASSES = "fc8"
 
 
@@ -26,14 +27,14 @@ def transplant(
     model: keras.Model,
     source: str | Path,
     starting: bool = False,
-    keep: Collection[str] = (),
-):
+    skip: Collection[str] = (),
+) -> None:
     """Puts weights in Caffe's layout into the layers of the same names.
 
     Nothing is written unless all of it fits.
 
     Args:
-        blobs, model, source, starting, keep: see `matched`.
+        blobs, model, source, starting, skip: see `matched`.
 
     Raises:
         UserError: lists every layer that is missing, has no place, or has another shape or
@@ -48,7 +49,7 @@ def transplant(
     Reference:
         `surgery.py` of shelhamer/fcn.berkeleyvision.org.
     """
-    for layer, arrays in matched(blobs, model, source, starting, keep):
+    for layer, arrays in matched(blobs, model, source, starting, skip):
         for weight, array in zip(layer.weights, arrays, strict=True):
             _assign(weight, array)
 
@@ -58,7 +59,7 @@ def matched(
     model: keras.Model,
     source: str | Path,
     starting: bool = False,
-    keep: Collection[str] = (),
+    skip: Collection[str] = (),
 ) -> list[tuple[keras.Layer, list[np.ndarray]]]:
     """Finds the layers that weights in Caffe's layout belong to.
 
@@ -69,11 +70,11 @@ def matched(
     Args:
         blobs: layer name -> weight and bias, see `fcn_keras.models.weights.published.read_weights`.
         model: a network of this package.
-        source: the file they are from. Only Caffe's files hold scales; from others, a missing
-            scale is taken to be the network's.
+        source: the file they are from. Only Caffe's files hold scales: in other files none is
+            missed.
         starting: whether the weights are a classifier's, from which the network is to be
-            trained: its scores and upsamplings keep their start, fc8 is left behind.
-        keep: names of layers that stay as they are, whatever the file has for them.
+            trained: its scores and upsamplings skip their start, fc8 is left behind.
+        skip: names of layers that stay as they are, whatever the file has for them.
 
     Returns:
         `(layer, arrays)` pairs; the arrays are views of the blobs in the shapes of the layer's
@@ -83,11 +84,11 @@ def matched(
         UserError: lists every layer that is missing, has no place, or has another shape or
             scale.
     """
-    blobs = {name: arrays for name, arrays in blobs.items() if name not in keep}
+    blobs = {name: arrays for name, arrays in blobs.items() if name not in skip}
     targets = {
         layer.name: layer
         for layer in model.layers
-        if (layer.weights or _is_scale(layer)) and layer.name not in keep
+        if (layer.weights or _is_scale(layer)) and layer.name not in skip
     }
     for layer in targets.values():
         if not isinstance(layer, layers.Conv2D | layers.Conv2DTranspose | layers.Rescaling):
@@ -160,17 +161,17 @@ def _caffe_shapes(layer):
 def _other_shapes(name, layer, arrays):
     """How the shapes of a layer's blobs differ from what it needs; None if they fit."""
     wanted = _caffe_shapes(layer)
-    found = [array.shape for array in arrays]
-    if len(found) == len(wanted) and all(
+    shapes = [array.shape for array in arrays]
+    if len(shapes) == len(wanted) and all(
         shape == needed or _was_kept_as(needed, shape, layer)
-        for shape, needed in zip(found, wanted, strict=True)
+        for shape, needed in zip(shapes, wanted, strict=True)
     ):
         return None
-    return f"{name} has {_listed(found)}, needs {_listed(wanted)}"
+    return f"{name} has {_listed(shapes)}, needs {_listed(wanted)}"
 
 
-def _was_kept_as(wanted, found, layer):
-    """Whether a weight may have a shape because it was a dense one's, or is in an old file.
+def _was_kept_as(wanted, shape, layer):
+    """Whether a weight may have another shape: that of a dense layer, or of an old file.
 
     Dense weights are `(O, I * kh * kw)`. Old files have four axes for everything; the first
     ones of a dense weight or a bias are 1. Equal counts alone would let permuted axes pass.
@@ -179,8 +180,8 @@ def _was_kept_as(wanted, found, layer):
         if isinstance(layer, layers.Conv2DTranspose) or layer.groups > 1:
             return False
         wanted = (wanted[0], math.prod(wanted[1:]))
-    padding = len(found) - len(wanted)
-    return padding >= 0 and found == (1,) * padding + wanted
+    padding = len(shape) - len(wanted)
+    return padding >= 0 and shape == (1,) * padding + wanted
 
 
 def _other_scale(name, layer, arrays):

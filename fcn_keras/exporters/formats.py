@@ -66,7 +66,7 @@ class Metadata(NamedTuple):
     colors: Sequence[Sequence[int]]
     license: str | None = None
 
-    def check(self, name: str, num_classes: int):
+    def check(self, name: str, num_classes: int) -> None:
         """Raises a `UserError` if there are not as many names as a network has classes."""
         if len(self.classes) != num_classes:
             raise UserError(

@@ -9,7 +9,7 @@ import tensorflow as tf
 from fcn_keras.exporters.formats import Metadata, Run
 
 
-def write(model: keras.Model, path: Path, metadata: Metadata):
+def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
     keras.Model(model.input, {"score": model.output}, name=model.name).export(
         str(path),
         format="litert",

@@ -13,7 +13,7 @@ from fcn_keras.exporters.tracing import as_graph
 _TO_ONNX, _FROM_ONNX = (3, 2, 0, 1), (2, 3, 1, 0)
 
 
-def write(model: keras.Model, path: Path, metadata: Metadata):
+def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
     """Does what `model.export` does, which takes the mean that is subtracted for an input.
 
     The weights stay out of the conversion, which would take 30 times their size in memory.

@@ -12,7 +12,7 @@ from fcn_keras.system.telemetry import keep_openvino_quiet
 keep_openvino_quiet()
 
 
-def write(model: keras.Model, path: Path, metadata: Metadata):
+def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
     import openvino
 
     # `model.export` leaves the output without a name.
@@ -32,6 +32,5 @@ def run(path: Path, model: keras.Model) -> Run:
     import openvino
 
     # Where the processor can, OpenVINO computes in bfloat16 unless told otherwise.
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    network = openvino.Core().compile_model(path, "CPU", exact)
+    network = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda image: network(image)["score"]

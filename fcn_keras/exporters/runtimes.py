@@ -68,7 +68,7 @@ def export_to_runtime(
         license: under what terms the network may be used; not for `"weights"`.
 
     Returns:
-        The `Agreement` that was found.
+        How close the runtime comes to Keras.
 
     Raises:
         UserError: if the output exists or has another ending, the names are not as many as the
@@ -117,7 +117,7 @@ def check_output(output: str | Path, format: str) -> list[Path]:
     for file in files:
         if file.exists():
             raise UserError(f"{file}: exists already.")
-    _writer(format)  # before the packages: it may have something to say about their import
+    _writer(format)  # first: it may prepare for the import of its packages
     for package in FORMATS[format].packages:
         try:
             import_module(package)

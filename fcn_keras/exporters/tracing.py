@@ -6,16 +6,15 @@ import keras
 import tensorflow as tf
 
 
-def as_graph(model: keras.Model, function: Callable, *others):
+def as_graph(
+    model: keras.Model, function: Callable, *others: tf.TensorSpec | list[tf.TensorSpec]
+) -> tf.types.experimental.ConcreteFunction:
     """Traces a function of what a network takes, bytes `(N, H, W, 3)`.
 
     Args:
         model: the network.
         function: what to trace.
-        *others: the `tf.TensorSpec` of each further argument, or a list of them.
-
-    Returns:
-        A concrete function of TensorFlow.
+        *others: what the function takes beside the image, argument by argument.
     """
     spec = (tf.TensorSpec(model.input_shape, tf.uint8, name="image"), *others)
     traced = tf.function(function, input_signature=spec, autograph=False)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from fcn_keras.system.protobuf import encoded_field
 
 
-def write_warmup(path: Path):
+def write_warmup(path: Path) -> None:
     """Writes a request to each signature, in a folder of their own.
 
     The numbers are those of tensorflow_serving/apis/prediction_log.proto and of what that
@@ -25,5 +25,5 @@ def write_warmup(path: Path):
             tensor = tf.make_tensor_proto(value).SerializeToString()
             model_spec = encoded_field(1, encoded_field(3, signature.encode()))
             inputs = encoded_field(2, encoded_field(1, name.encode()) + encoded_field(2, tensor))
-            predict_log = encoded_field(1, model_spec + inputs)  # its request
-            file.write(encoded_field(6, predict_log))
+            request = encoded_field(1, model_spec + inputs)
+            file.write(encoded_field(6, request))  # as a predict_log

@@ -9,7 +9,7 @@ from fcn_keras.exporters.formats import Metadata, Run
 from fcn_keras.models.layers import preprocessing_of
 
 
-def write(model: keras.Model, path: Path, metadata: Metadata | None = None):
+def write(model: keras.Model, path: Path, metadata: Metadata | None = None) -> None:
     """Does what `model.save_weights` does; the preprocessing goes along in the file's attributes.
 
     Raises:

@@ -55,6 +55,11 @@ def bench_input(dataset: Dataset, settings: Settings, seconds: float = 5.0) -> d
     return {name: statistics.median(measured) for name, measured in rates.items()}
 
 
+def table(rates: dict[str, float]) -> str:
+    """Returns what `bench_input` measured as lines for a reader."""
+    return "\n".join(f"{name:16} {rate:9.1f} images/s" for name, rate in rates.items())
+
+
 def _decoding(split):
     for index in itertools.cycle(range(len(split))):
         split[index]

@@ -61,6 +61,14 @@ def bench_metrics(step: Step, rounds: int = 5) -> dict[str, float]:
     return medians | {"share": (medians["update"] + medians["result"]) / medians["step"]}
 
 
+def table(results: dict[str, float]) -> str:
+    """Returns what `bench_metrics` measured as lines for a reader."""
+    *times, share = results
+    lines = [f"{name:16} {results[name]:9.3f} ms" for name in times]
+    lines.append(f"{share:16} {100 * results[share]:9.3f} % of the step (update and result)")
+    return "\n".join(lines)
+
+
 def _milliseconds(part, repeats):
     started = time.perf_counter()
     for _ in range(repeats):

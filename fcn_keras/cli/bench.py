@@ -1,7 +1,7 @@
 """The commands `bench input`, `bench train` and so on: how fast this package is here."""
 
 import json
-from argparse import SUPPRESS
+from argparse import SUPPRESS, Namespace
 from dataclasses import replace
 
 from fcn_keras.bench.peers.programs import default_peers
@@ -118,20 +118,16 @@ _COST: Arguments = {
 }
 
 
-def _input(args):
-    from fcn_keras.bench.input import bench_input
+def _input(args: Namespace) -> None:
+    from fcn_keras.bench.input import bench_input, table
     from fcn_keras.data.registry import load_dataset
 
     settings = resolve(args.recipe, dataset=args.dataset)
     rates = bench_input(load_dataset(args.dataset), settings, args.seconds)
-    if args.json:
-        print(json.dumps(rates))
-    else:
-        for name, rate in rates.items():
-            print(f"{name:16} {rate:9.1f} images/s")
+    print(json.dumps(rates) if args.json else table(rates))
 
 
-def _train(args):
+def _train(args: Namespace) -> None:
     from fcn_keras.bench.steps import (
         bench_training,
         peers_to_compare,
@@ -151,7 +147,7 @@ def _train(args):
     _print(args, {"rows": rows}, table(rows))
 
 
-def _forward(args):
+def _forward(args: Namespace) -> None:
     from fcn_keras.bench.forward import bench_forward
     from fcn_keras.bench.forward_results import draw, results, table
 
@@ -162,14 +158,14 @@ def _forward(args):
     _print(args, measured, table(measured))
 
 
-def _start(args):
+def _start(args: Namespace) -> None:
     from fcn_keras.bench.start import bench_start, table
 
     seconds = bench_start(_step(args), args.rounds)
     _print(args, seconds, table(seconds))
 
 
-def _report(args):
+def _report(args: Namespace) -> None:
     from fcn_keras.bench.report import bench_report
 
     figures = bench_report(args.output, _labelled(args), _peers(args), args.rounds, args.folder)
@@ -177,16 +173,14 @@ def _report(args):
     print(json.dumps(figures) if args.json else text)
 
 
-def _metrics(args):
-    from fcn_keras.bench.metrics import bench_metrics
+def _metrics(args: Namespace) -> None:
+    from fcn_keras.bench.metrics import bench_metrics, table
 
-    figures = bench_metrics(_step(args), args.rounds)
-    lines = [f"{name:16} {figures[name]:9.3f} ms" for name in figures if name != "share"]
-    share = f"{'share':16} {100 * figures['share']:9.3f} % of the step (update and result)"
-    _print(args, figures, "\n".join([*lines, share]))
+    milliseconds = bench_metrics(_step(args), args.rounds)
+    _print(args, milliseconds, table(milliseconds))
 
 
-def _cost(args):
+def _cost(args: Namespace) -> None:
     from fcn_keras.models.cost import cost, table
 
     names = ("geometry", "output_stride", "width", "learn_upsampling", "elide_padding")
@@ -213,7 +207,7 @@ def _peers(args):
     return names + ["ours_frozen"] * args.freeze
 
 
-def _print(args, figures, text):
+def _print(args: Namespace, figures: dict, text: str) -> None:
     """Prints what was measured: figures for programs, or a text, and on which machine."""
     from fcn_keras.bench.machine import conditions
 

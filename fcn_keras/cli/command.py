@@ -29,9 +29,9 @@ class Command(NamedTuple):
     """A command.
 
     Attributes:
-        run: what it does with its arguments; returns the exit code, or None for 0.
-        arguments: what it takes.
-        section: what it takes beside these.
+        run: does it, given the values of its arguments; returns the exit code, or None for 0.
+        arguments: its arguments.
+        section: further ones, under a title.
         stopped: what is printed after Ctrl-C.
         tensorflow: whether to import TensorFlow before it runs.
     """

@@ -25,12 +25,10 @@ def quiet(debug: bool, tensorflow: bool) -> Iterator[None]:
     use_onednn()
     _debug = debug
     try:
-        if debug:
-            yield
-            return
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            if not debug:
+                os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+                warnings.simplefilter("ignore")
             if tensorflow:
                 import_tensorflow_silently()
             yield

@@ -1,6 +1,5 @@
 """Which devices and machines a job runs on, as a `tf.distribute` strategy."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from fcn_keras.errors import MachineLost, UserError
+from fcn_keras.errors import MachineLost, UserError, first_line
 
 
 def make_strategy(devices: str | None = None, cluster: str | None = None) -> tf.distribute.Strategy:
@@ -39,7 +38,7 @@ def make_strategy(devices: str | None = None, cluster: str | None = None) -> tf.
                 f"(CUDA_VISIBLE_DEVICES says otherwise). Received: {devices!r}."
             )
         resolver = _resolver(cluster)
-        with _reaching():
+        with reaching():
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     if devices is None:
         gpus = len(tf.config.list_logical_devices("GPU"))
@@ -82,12 +81,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 def wait_for_all(strategy: tf.distribute.Strategy):
     """Waits until every machine has come to this point."""
-    if not is_alone(strategy):
-
-        def meet():
-            tf.distribute.get_replica_context().all_reduce("sum", tf.ones(()))
-
-        strategy.run(tf.function(meet))
+    all_have(strategy, [1])
 
 
 def all_have(strategy: tf.distribute.Strategy, numbers) -> bool:
@@ -104,18 +98,15 @@ def all_have(strategy: tf.distribute.Strategy, numbers) -> bool:
 
 
 @contextmanager
-def reaching(strategy: tf.distribute.Strategy) -> Iterator[None]:
+def reaching(strategy: tf.distribute.Strategy | None = None) -> Iterator[None]:
     """Says in one line that another machine was lost.
+
+    Args:
+        strategy: says whether there are others; there are if not given.
 
     Raises:
         MachineLost: instead of what TensorFlow raises on the others.
     """
-    with contextlib.nullcontext() if is_alone(strategy) else _reaching():
-        yield
-
-
-@contextmanager
-def _reaching():
     try:
         yield
     except (
@@ -124,6 +115,8 @@ def _reaching():
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
     ) as error:
+        if strategy and is_alone(strategy):
+            raise
         raise MachineLost("Another machine cannot be reached any more.") from error
 
 
@@ -140,7 +133,7 @@ def _resolver(cluster):
         workers = resolver.cluster_spec().as_dict()
         place = (resolver.task_type, resolver.task_id)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"`cluster='{cluster}'`: {str(error).splitlines()[0]}") from error
+        raise UserError(f"`cluster='{cluster}'`: {first_line(error)}") from error
     machines = [*workers.get("chief", []), *workers.get("worker", [])]
     if set(workers) - {"chief", "worker"} or place[0] not in workers:
         raise UserError(

@@ -14,8 +14,12 @@ def progress_bar(what: str, total: int, unit: str = "image", **options) -> tqdm:
         unit: what is counted.
         **options: of `tqdm`.
     """
-    # In a file every refresh is a line more; on a terminal it overwrites the one before.
-    interval = 0.2 if sys.stderr.isatty() else 15
     return tqdm(
-        desc=what, total=total, unit=unit, mininterval=interval, dynamic_ncols=True, **options
+        desc=what,
+        total=total,
+        unit=unit,
+        # In a file every refresh is a line more; on a terminal it overwrites the one before.
+        mininterval=0.2 if sys.stderr.isatty() else 15,
+        dynamic_ncols=True,
+        **options,
     )

@@ -18,9 +18,10 @@ def listen(host: str, port: int, option: str) -> socket.socket:
     """
     if not 0 <= port < 1 << 16:
         raise UserError(f"{option}: must be from 0 up to 65535. Received: {port}.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=128)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
+        )
     except OSError as error:
         # Python adds the address to the system's words.
         why = error.strerror.partition(" (while")[0]

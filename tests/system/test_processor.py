@@ -73,8 +73,8 @@ def test_what_was_told_stays(cpuinfo, monkeypatch):
 
 PROGRAM = """
 import os
-from fcn_keras import cli
 from fcn_keras.inference.c_library import library as c_api
+from fcn_keras.system import console
 os.environ.pop("{name}", None)
 {call}
 print(os.environ.get("{name}"))
@@ -82,7 +82,7 @@ print(os.environ.get("{name}"))
 
 
 @pytest.mark.skipif("avx2" not in processor.flags(), reason="needs a processor with AVX2")
-@pytest.mark.parametrize("call", ["c_api.open_library()", "cli._quiet(True, False).__enter__()"])
+@pytest.mark.parametrize("call", ["c_api.open_library()", "console.quiet(True, False).__enter__()"])
 def test_who_tells_it(call):
     program = PROGRAM.format(name=processor.ONEDNN, call=call)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -63,20 +63,19 @@ def _crop(image, label, augmentation, draw):
     low, high = augmentation.scale
     zoom = low * (high / low) ** draw[0]
     windows = [tf.maximum(1, tf.cast(tf.round(side / zoom), tf.int32)) for side in (height, width)]
-    begins, ends, pads = [], [], []
+    cut, pads = [], []
     for axis, (window, place) in enumerate(zip(windows, draw[1:], strict=True)):
-        slack = tf.shape(image)[axis] - window
+        side = tf.shape(image)[axis]
+        slack = side - window
         # From 0 to the slack; where the image is smaller than the window, from it to 0.
         choices = tf.cast(tf.abs(slack) + 1, tf.float32)
         start = tf.sign(slack) * tf.cast(tf.floor(place * choices), tf.int32)
-        begins.append(tf.maximum(start, 0))
-        ends.append(tf.minimum(start + window, tf.shape(image)[axis]))
-        pads.append([tf.maximum(-start, 0), tf.maximum(start + window - tf.shape(image)[axis], 0)])
-    cut = (slice(begins[0], ends[0]), slice(begins[1], ends[1]))
-    pads = [*pads, [0, 0]]
+        cut.append(slice(tf.maximum(start, 0), tf.minimum(start + window, side)))
+        pads.append([tf.maximum(-start, 0), tf.maximum(start + window - side, 0)])
+    pads.append([0, 0])
     color = tf.constant(PADDING_COLOR[: image.shape[-1]], tf.uint8)
-    image = tf.pad(image[cut] - color, pads) + color  # modulo 256, so nothing is lost
-    label = tf.pad(label[cut], pads, constant_values=IGNORE_LABEL)
+    image = tf.pad(image[tuple(cut)] - color, pads) + color  # modulo 256, so nothing is lost
+    label = tf.pad(label[tuple(cut)], pads, constant_values=IGNORE_LABEL)
     if low != 1 or high != 1:
         image = tf.image.resize(image, (height, width))
         image = tf.cast(tf.round(image), tf.uint8)

@@ -119,10 +119,9 @@ def images_of_batch(
     split: Split, batch_size: int, seed: int, step: int, replacement: bool = False
 ) -> list[str]:
     """Returns the names of the images in a training batch, see `training_batches`."""
-    slots = tf.range(batch_size, dtype=tf.int64)
     drawn = [
         int(_drawn(split, batch_size, seed, replacement, tf.constant(step, tf.int64), slot)[0])
-        for slot in slots
+        for slot in tf.range(batch_size, dtype=tf.int64)
     ]
     return [split[index].id for index in drawn if index >= 0]
 
@@ -145,11 +144,12 @@ def evaluation_batches(split: Split, batch_size: int, shards: Shards = WHOLE) ->
     size = shards.size(batch_size)
     order = _by_size(split, shards.count * size).reshape(-1, shards.count, size)
     mine = order[:, shards.first : shards.first + shards.mine].reshape(-1)
-    places = tf.data.Dataset.from_tensor_slices(mine)
     # All images of a batch have one size but those that fill it up: one pixel of void each,
     # which the padding makes as large as the others.
     return _ahead(
-        places.map(lambda index: _read(split, index), num_parallel_calls=cores()).padded_batch(
+        tf.data.Dataset.from_tensor_slices(mine)
+        .map(lambda index: _read(split, index), num_parallel_calls=cores())
+        .padded_batch(
             size, padding_values=(np.uint8(0), np.uint8(IGNORE_LABEL)), drop_remainder=True
         )
     )

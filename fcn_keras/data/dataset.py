@@ -1,12 +1,17 @@
 """What a data set is here: names, colours, and splits of images with their label maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from fcn_keras.system.progress import progress_bar
+
 IGNORE_LABEL = 255
+
+Result = TypeVar("Result")
 
 
 class Example(NamedTuple):
@@ -32,11 +37,9 @@ class Split(Protocol):
 
     def size(self, index: int) -> tuple[int, int]:
         """Returns the height and width of an image."""
-        ...
 
     def scan(self) -> np.ndarray:
         """Checks all labels, and returns how many pixels have each: int64 `(256,)`."""
-        ...
 
 
 def count_values(pixels: np.ndarray) -> np.ndarray:
@@ -49,10 +52,35 @@ def count_labels(split: Split) -> np.ndarray:
 
     Of several label maps, the first is counted.
     """
-    counts = np.zeros(256, "int64")
-    for index in range(len(split)):
-        counts += count_values(split[index].label[..., 0])
-    return counts
+    counts = (count_values(split[index].label[..., 0]) for index in range(len(split)))
+    return sum(counts, np.zeros(256, "int64"))
+
+
+def in_parallel(
+    function: Callable[[Any], Result],
+    items: Sequence[Any],
+    what: str,
+    unit: str = "image",
+    progress: bool = True,
+) -> Iterator[Result]:
+    """Calls a function for each of many items, in threads; yields the results in their order.
+
+    Args:
+        function: what to call.
+        items: what to call it with.
+        what: the work, as the progress bar calls it.
+        unit: what an item is, in the bar.
+        progress: whether to show a bar where it takes more than two seconds.
+    """
+    with ThreadPoolExecutor() as pool:
+        yield from progress_bar(
+            what,
+            len(items),
+            unit,
+            iterable=pool.map(function, items),
+            disable=not progress,
+            delay=2,
+        )
 
 
 @dataclass(frozen=True)

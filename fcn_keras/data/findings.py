@@ -55,12 +55,6 @@ class Contents:
     pixels: list[np.ndarray] = field(default_factory=list)
     occurrences: list[np.ndarray] = field(default_factory=list)
 
-    @classmethod
-    def of_nothing(cls, maps: int) -> "Contents":
-        """Returns the contents of a split without images, each of which has so many label maps."""
-        pixels, occurrences = np.zeros((2, maps, 256), "int64")
-        return cls(pixels=[*pixels], occurrences=[*occurrences])
-
 
 @dataclass
 class Inspection:
@@ -124,7 +118,6 @@ class Inspection:
         }
 
     def __str__(self) -> str:
-        """A report to read: counts, sizes, frequencies, faults."""
         width = max(5, *map(len, self.splits))
         lines = [f"{self.name}:"]
         for split, contents in self.splits.items():

@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcn_keras.data.dataset import IGNORE_LABEL, Dataset, count_values
+from fcn_keras.data.dataset import IGNORE_LABEL, Dataset, count_values, in_parallel
 from fcn_keras.data.files.images import read_image
 from fcn_keras.data.files.masks import values_with_meaning
 from fcn_keras.data.findings import Contents, Fault, Inspection
 from fcn_keras.data.folders.description import read_description
 from fcn_keras.data.folders.layout import Files, list_files
-from fcn_keras.data.in_parallel import in_parallel
 from fcn_keras.errors import LabelError, UserError
 
 
@@ -78,24 +77,17 @@ def _inspect_folder(root, progress):
     ]
     looks = [*in_parallel(lambda job: _look(*job, read), jobs, "checking", progress=progress)]
     faults = [fault for split, files in listed.items() for fault in _missing(split, files)]
-    ids = description.class_ids
     if not description.classes:
-        counts = sum((values for look in looks for values in look.values), _none())
+        counts = sum((values for look in looks for values in look.values), np.zeros(256, "int64"))
         try:
             description = description.with_numbered_classes(counts)
-            ids = description.class_ids
         except UserError as error:
-            ids = np.full(256, IGNORE_LABEL, "int16")
             if counts.any():
                 faults.append(Fault("label", next(iter(listed)), str(root), _text(error, root)))
     inspection = Inspection(
-        description.name,
-        {"": description.classes},
-        description.class_colors,
-        {split: Contents.of_nothing(1) for split in listed},
-        faults,
+        description.name, {"": description.classes}, description.class_colors, {}, faults
     )
-    return _filled(inspection, looks, [ids])
+    return _filled(inspection, listed, looks, [description.class_ids])
 
 
 def _missing(split: str, files: Files) -> Iterator[Fault]:
@@ -114,27 +106,24 @@ def _missing(split: str, files: Files) -> Iterator[Fault]:
 
 
 def _look(split, image_path, mask_path, read):
-    """Reads an image and its mask, if it has one."""
     faults, digest, size, values = [], None, None, []
-
-    def blame(kind, path, text):
-        faults.append(Fault(kind, split, str(path), text))
 
     try:
         size = read_image(image_path).shape[:2]
-        digest = _digest(image_path.read_bytes())
+        digest = hashlib.blake2b(image_path.read_bytes(), digest_size=16).digest()
     except UserError as error:
-        blame("unreadable", image_path, _text(error, image_path))
+        faults.append(Fault("unreadable", split, str(image_path), _text(error, image_path)))
     if mask_path:
         try:
             mask = read(mask_path)
         except UserError as error:
             kind = "label" if isinstance(error, LabelError) else "unreadable"
-            blame(kind, mask_path, _text(error, mask_path))
+            faults.append(Fault(kind, split, str(mask_path), _text(error, mask_path)))
         else:
             values.append(count_values(mask))
             if size and mask.shape != size:
-                blame("size", mask_path, _other_size(mask.shape, image_path, size))
+                text = _other_size(mask.shape, image_path, size)
+                faults.append(Fault("size", split, str(mask_path), text))
     return _Look(
         split, str(image_path), image_path.stem, str(mask_path), faults, digest, size, values
     )
@@ -155,23 +144,28 @@ def _inspect_dataset(dataset, progress):
         if label.shape[:2] != size:
             text = _other_size(label.shape, "the image", size)
             faults.append(Fault("size", split, id, text))
-        digest = _digest(np.ascontiguousarray(image).data)
+        digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
         values = [count_values(label[..., i]) for i in range(len(heads))]
         return _Look(split, id, id, id, faults, digest, size, values)
 
     looks = [*in_parallel(look, jobs, "checking", progress=progress)]
-    splits = {name: Contents.of_nothing(len(heads)) for name in dataset.splits}
-    inspection = Inspection(dataset.name, heads, dataset.colors, splits, [])
+    inspection = Inspection(dataset.name, heads, dataset.colors, {}, [])
     values = np.arange(256)
     tables = [
         np.where((values < len(classes)) | (values == IGNORE_LABEL), values, -1)
         for classes in heads.values()
     ]
-    return _filled(inspection, looks, tables)
+    return _filled(inspection, dataset.splits, looks, tables)
 
 
-def _filled(inspection, looks, tables):
-    """Enters what was seen; `tables` has the class id for each value of each label map."""
+def _filled(inspection, splits, looks, tables):
+    """Enters what was seen in the splits.
+
+    `tables` has the class id for each value of each label map.
+    """
+    for split in splits:
+        pixels, occurrences = np.zeros((2, len(tables), 256), "int64")
+        inspection.splits[split] = Contents(pixels=[*pixels], occurrences=[*occurrences])
     faults = inspection.faults
     for look in looks:
         contents = inspection.splits[look.split]
@@ -183,7 +177,7 @@ def _filled(inspection, looks, tables):
             text = _strange(ids, values)
             if text:
                 faults.append(Fault("label", look.split, look.mask, text))
-            counts = _none()
+            counts = np.zeros(256, "int64")
             known = ids >= 0
             np.add.at(counts, ids[known], values[known])
             contents.pixels[i] += counts
@@ -222,18 +216,11 @@ def _in_two_splits(looks):
 
 def _apart(split, other):
     """Whether two splits must have no image in common; "trainaug" may have all of "train"."""
-    roles = []
-    for name in (split, other):
-        roles.append(next((r for r in ("train", "val", "test") if name.startswith(r)), name))
-    return roles[0] != roles[1] and "trainval" not in (split, other)
-
-
-def _none():
-    return np.zeros(256, "int64")
-
-
-def _digest(data):
-    return hashlib.blake2b(data, digest_size=16).digest()
+    roles = {
+        next((role for role in ("train", "val", "test") if name.startswith(role)), name)
+        for name in (split, other)
+    }
+    return len(roles) > 1 and "trainval" not in (split, other)
 
 
 def _text(error, path):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from fcn_keras.data.files.unreadable import unreadable
+from fcn_keras.errors import UserError, first_line
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
@@ -88,6 +88,20 @@ def open_image(path: str | Path | BinaryIO) -> Iterator[ImageFile.ImageFile]:
     # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise unreadable(path, "an image", error) from error
+
+
+def unreadable(path: str | Path | BinaryIO, kind: str, error: Exception) -> UserError:
+    """Returns the error to raise for a file that cannot be read.
+
+    Args:
+        path: the file.
+        kind: what it should be, such as "an image".
+        error: what came up; the first line of its message is the reason.
+    """
+    reason = getattr(error, "strerror", None) or first_line(error)
+    if isinstance(error, UnidentifiedImageError):
+        reason = "unknown or damaged format"
+    return UserError(f"{path}: cannot be read as {kind} ({reason}).")
 
 
 def check_end(path: Path) -> None:

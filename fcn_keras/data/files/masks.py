@@ -98,8 +98,7 @@ def _values_of(path, picture, colors, values):
         raise LabelError(f"{path}: holds colours, of which two classes have one: no mask tells.")
     order = np.argsort(codes)
     pixels = _codes(picture)
-    places = np.searchsorted(codes[order], pixels)
-    nearest = order[np.minimum(places, len(order) - 1)]
+    nearest = order[np.minimum(np.searchsorted(codes[order], pixels), len(order) - 1)]
     strange = codes[nearest] != pixels
     if strange.any():
         y, x = np.argwhere(strange)[0]

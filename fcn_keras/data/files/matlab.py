@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.data.files.unreadable import unreadable
+from fcn_keras.data.files.images import unreadable
 from fcn_keras.errors import LabelError, UserError
 
 
@@ -94,7 +94,14 @@ def read_variables(path: Path, key: str | None = None) -> dict[str, np.ndarray]:
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
-                variables = _in_hdf5(file, key)
+                wanted = [*file] if key is None else [key]
+                items = {name: file.get(name.replace(".", "/")) for name in wanted}
+                # Files of version 7.3 hold the columns of a matrix as rows.
+                variables = {
+                    name: item[()].T
+                    for name, item in items.items()
+                    if hasattr(item, "dtype") and item.attrs.get("MATLAB_class") != b"char"
+                }
         else:
             names = None if key is None else [key.partition(".")[0]]
             # A path without a suffix of its own would be tried with another.
@@ -104,17 +111,6 @@ def read_variables(path: Path, key: str | None = None) -> dict[str, np.ndarray]:
     except Exception as error:
         raise unreadable(path, "a MATLAB file", error) from error
     return {name: value for name, value in variables.items() if isinstance(value, np.ndarray)}
-
-
-def _in_hdf5(file, key):
-    """Reads files of version 7.3, which hold the columns of a matrix as rows."""
-    names = [*file] if key is None else [key]
-    items = {name: file.get(name.replace(".", "/")) for name in names}
-    return {
-        name: item[()].T
-        for name, item in items.items()
-        if hasattr(item, "dtype") and item.attrs.get("MATLAB_class") != b"char"
-    }
 
 
 def _field(variables, names):

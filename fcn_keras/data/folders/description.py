@@ -125,7 +125,6 @@ def _ignore_label(given):
 
 
 def _fault_in(given):
-    """Says what is wrong with the contents of a `dataset.json`, if anything."""
     if not isinstance(given, dict) or set(given) - set(_KEYS):
         return f"may have the keys {', '.join(_KEYS)} and no others."
     classes = given.get("classes", ["unnamed"])

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.data.dataset import Dataset, Example, count_values
+from fcn_keras.data.dataset import Dataset, Example, count_values, in_parallel
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, check_end, read_image, read_size
 from fcn_keras.data.files.masks import check_sizes, read_mask, values_with_meaning
 from fcn_keras.data.folders.description import read_description
 from fcn_keras.data.folders.layout import list_files
-from fcn_keras.data.in_parallel import in_parallel
 from fcn_keras.errors import UserError
 
 
@@ -53,9 +52,11 @@ def load_folder(root: str | Path) -> Dataset:
     description = read_description(root)
     read = description.mask_reader()
     if not description.classes:
-        masks = [mask for files in pairs.values() for _, mask in files]
         counts = in_parallel(
-            lambda mask: count_values(read(mask)), masks, "counting classes", "file"
+            lambda mask: count_values(read(mask)),
+            [mask for files in pairs.values() for _, mask in files],
+            "counting classes",
+            "file",
         )
         description = description.with_numbered_classes(sum(counts, np.zeros(256, "int64")))
     return Dataset(
@@ -100,9 +101,9 @@ class FolderSplit:
         mask = self.read(path)
         label = self.ids[mask]
         if label.min(initial=0) < 0:
-            value = mask[label < 0][0]
             raise UserError(
-                f"{path}: a mask may hold {values_with_meaning(self.ids)}. This one holds {value} "
+                f"{path}: a mask may hold {values_with_meaning(self.ids)}. "
+                f"This one holds {mask[label < 0][0]} "
                 f"({np.count_nonzero(label < 0)} pixels without a class in all)."
             )
         return label.astype("uint8")

@@ -63,7 +63,6 @@ def _masked(devkit, pairs):
 
 
 def _find_folders(root):
-    """The folders of the images and of the masks of each split."""
     for images, masks in _IMAGES_AND_MASKS:
         if (root / images).is_dir() and (root / masks).is_dir():
             names = _folders_in(root / images) | _folders_in(root / masks)
@@ -111,10 +110,8 @@ def _match(image_folder, mask_folder):
 
 
 def _by_stem(folder, suffixes):
-    if not folder.is_dir():
-        return {}, []
     files, same = {}, []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("*")):
         if path.suffix.lower() in suffixes:
             if path.stem in files:
                 same.append((path, files[path.stem]))

@@ -74,12 +74,10 @@ def split_pairs(devkit: Path) -> dict[str, list[tuple[Path, Path]]]:
     """
     pairs = {}
     for split in ("train", "val", "test"):
-        if not (devkit / _LISTS / f"{split}.txt").is_file():
-            continue
-        files = [photo_and_mask(devkit, id) for id in read_ids(devkit, split)]
-        if split == "test" and not any(mask.is_file() for _, mask in files):
-            continue
-        pairs[split] = files
+        if (devkit / _LISTS / f"{split}.txt").is_file():
+            files = [photo_and_mask(devkit, id) for id in read_ids(devkit, split)]
+            if split != "test" or any(mask.is_file() for _, mask in files):
+                pairs[split] = files
     if not pairs:
         raise UserError(f"{devkit / _LISTS}: holds neither train.txt nor val.txt.")
     return pairs

@@ -1,13 +1,18 @@
 """The data sets that this package builds with TFDS: prepared once on disk, then read by number."""
 
+import io
+import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.catalog import DATASETS
 from fcn_keras.data.dataset import Dataset
-from fcn_keras.data.tfds.preparing import FORMAT, prepare
 from fcn_keras.data.tfds.split import TfdsSplit
+
+# It can be read by number, which shuffling and resuming rest on.
+FORMAT = tfds.core.FileFormat.ARRAY_RECORD
 
 # TFDS's names of splits -> ours, where they differ.
 _SPLITS = {"validation": "val"}
@@ -41,3 +46,24 @@ def load_own(name: str, data_dir: str | None = None, manual_dir: str | None = No
         },
         heads=dict(metadata.get("heads", {})),
     )
+
+
+def prepare(builder: tfds.core.DatasetBuilder, manual_dir: str | None) -> None:
+    """Writes the records of a data set, unless that was done before.
+
+    Args:
+        builder: the builder of the data set.
+        manual_dir: where files lie that were fetched by hand; TFDS's own default if not given.
+    """
+    if builder.is_prepared():
+        return
+    print(f"preparing the data set {builder.name}, once, in {builder.data_dir}", flush=True)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    # TFDS announces a download even where there is none.
+    with redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=manual_dir, try_download_gcs=False
+            )
+        )

@@ -9,9 +9,9 @@ import tensorflow_datasets as tfds
 
 from fcn_keras.data.dataset import IGNORE_LABEL, Dataset
 from fcn_keras.data.palette import voc_palette
-from fcn_keras.data.tfds.adapters import ADAPTERS, Adapter, id_table
-from fcn_keras.data.tfds.preparing import FORMAT, ask_before_fetching, prepare
-from fcn_keras.data.tfds.query import FORM, PREFIX, parse_query
+from fcn_keras.data.tfds.adapters import ADAPTERS, FORM, PREFIX, Adapter, id_table, parse_query
+from fcn_keras.data.tfds.builders import downloads
+from fcn_keras.data.tfds.own import FORMAT, prepare
 from fcn_keras.data.tfds.split import AdaptedSplit
 from fcn_keras.errors import UserError
 
@@ -52,7 +52,11 @@ def load_public(name: str, data_dir: str | None = None, manual_dir: str | None =
     builder = _builder(tfds_name, data_dir)
     adapter, options = _adapter(name, builder, query)
     _prepare(name, builder, manual_dir)
-    _check_format(name, builder)
+    if not builder.info.available_file_formats() & tfds.core.FileFormat.with_random_access():
+        raise UserError(
+            f"{name}: is prepared in {builder.data_dir} as {builder.info.file_format.value}, which "
+            "cannot be read by number. Give another data directory, or remove that one."
+        )
     splits = _open_splits(name, builder, adapter)
     if adapter.ids is None:
         feature = builder.info.features[adapter.mask]
@@ -136,7 +140,7 @@ def _prepare(name, builder, manual_dir):
     if builder.is_prepared():
         return
     builder.info.set_file_format(FORMAT, override=True)
-    ask_before_fetching(name, builder)
+    _ask_before_fetching(name, builder)
     try:
         prepare(builder, manual_dir)
     except UserError:
@@ -146,13 +150,27 @@ def _prepare(name, builder, manual_dir):
         raise UserError(f"{name}: cannot be prepared. {_one_line(error)}") from error
 
 
-def _check_format(name, builder):
-    formats = builder.info.available_file_formats()
-    if not formats & tfds.core.FileFormat.with_random_access():
-        raise UserError(
-            f"{name}: is prepared in {builder.data_dir} as {builder.info.file_format.value}, which "
-            "cannot be read by number. Give another data directory, or remove that one."
-        )
+def _ask_before_fetching(name, builder):
+    """Makes a builder look whether a host answers; TFDS would try for minutes if none does."""
+    make = builder._make_download_manager
+
+    def made(**kwargs):
+        manager = make(**kwargs)
+        fetch = manager._download
+
+        def download(resource):
+            fault = downloads.faults_of([resource.url])[resource.url]
+            if fault:
+                files = {url: info.filename for url, info in (builder.url_infos or {}).items()}
+                wanted = "; ".join(f"{files[url]} from {url}" for url in files)
+                advice = f" Put into {manager._manual_dir}: {wanted}." if wanted else ""
+                raise UserError(f"{name}: {resource.url} does not answer ({fault}).{advice}")
+            return fetch(resource)
+
+        manager._download = download
+        return manager
+
+    builder._make_download_manager = made
 
 
 def _open_splits(name, builder, adapter):
@@ -163,7 +181,6 @@ def _open_splits(name, builder, adapter):
         if isinstance(kind, tfds.features.Image)
     }
     texts = [key for key, kind in features.items() if isinstance(kind, tfds.features.Text)]
-    id = next((key for key in _ID_FEATURES if key in texts), "")
     there = [*builder.info.splits]
     wanted = {
         "train": [split for split in ("train",) if split in there],
@@ -177,7 +194,7 @@ def _open_splits(name, builder, adapter):
         ours: AdaptedSplit(
             builder.as_data_source(theirs[0], decoders=decoders),
             f"{builder.name} {theirs[0]}",
-            id,
+            next((key for key in _ID_FEATURES if key in texts), ""),
             adapter,
         )
         for ours, theirs in wanted.items()
@@ -186,7 +203,6 @@ def _open_splits(name, builder, adapter):
 
 
 def _with_classes(name, feature, adapter, options, splits):
-    """Completes an adapter by its classes, from the feature or by counting."""
     shift, ignore = options.get("shift", 0), options.get("ignore")
     names = []
     if isinstance(feature, tfds.features.LabeledImage) and feature.num_classes:

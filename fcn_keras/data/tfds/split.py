@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fcn_keras.data.dataset import Example, count_labels, count_values
+from fcn_keras.data.dataset import Example, count_labels, count_values, in_parallel
 from fcn_keras.data.files.images import open_image, read_image
-from fcn_keras.data.in_parallel import in_parallel
 from fcn_keras.data.tfds.adapters import Adapter
 from fcn_keras.errors import UserError
 
@@ -47,7 +46,6 @@ class TfdsSplit:
         return self.records[index]["label"].shape[:2]
 
     def scan(self) -> np.ndarray:
-        """Returns how many pixels each class has, int64 `(256,)`, void at 255."""
         return count_labels(self)
 
 
@@ -100,12 +98,13 @@ class AdaptedSplit:
 
     def values(self) -> set[int]:
         """Returns which values occur in the masks."""
-
-        def values_in(index):
-            return np.unique(self.read_mask(index, self.records[index])).tolist()
-
-        masks = range(len(self))
-        return set().union(*in_parallel(values_in, masks, "counting classes", "mask"))
+        found = in_parallel(
+            lambda index: np.unique(self.read_mask(index, self.records[index])).tolist(),
+            range(len(self)),
+            "counting classes",
+            "mask",
+        )
+        return set().union(*found)
 
     def read_mask(self, index: int, record: dict[str, Any]) -> np.ndarray:
         """Returns a mask as it is stored, `(H, W)`."""

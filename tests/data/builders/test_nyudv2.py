@@ -12,7 +12,7 @@ from PIL import Image
 
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.data.tfds.builders import downloads
-from fcn_keras.data.tfds.builders.nyudv2 import reference
+from fcn_keras.data.tfds.builders.nyudv2 import names
 from fcn_keras.data.tfds.builders.nyudv2.nyudv2_dataset_builder import (
     MAPPING,
     OFFICIAL,
@@ -21,7 +21,7 @@ from fcn_keras.data.tfds.builders.nyudv2.nyudv2_dataset_builder import (
 )
 from fcn_keras.errors import UserError
 
-# Of reference.TRAINVAL and reference.TEST.
+# Of names.TRAINVAL and names.TEST.
 SPLITS = {"train": (3, 10), "validation": (1, 1449)}
 SIZES = {1: (4, 6), 3: (5, 7), 10: (4, 6), 1449: (6, 4)}
 
@@ -94,8 +94,8 @@ def write_official(folder, mapping=True):
             labels[number - 1] = raw_label(number).T
             depths[number - 1] = depth_of((4, 6)).T / 1000
     if mapping:
-        names = np.array([reference.CLASSES], object)
-        scipy.io.savemat(folder / MAPPING.name, {"mapClass": [to_40()], "className": names})
+        stored = np.array([names.CLASSES], object)
+        scipy.io.savemat(folder / MAPPING.name, {"mapClass": [to_40()], "className": stored})
     return folder
 
 
@@ -213,8 +213,8 @@ def test_mapping_alone_is_asked_for(tmp_path):
 
 def test_mapping_to_other_classes_is_refused(tmp_path):
     manual = write_official(tmp_path / "manual")
-    names = np.array([reference.CLASSES[::-1]], object)
-    scipy.io.savemat(manual / MAPPING.name, {"mapClass": [to_40()], "className": names})
+    stored = np.array([names.CLASSES[::-1]], object)
+    scipy.io.savemat(manual / MAPPING.name, {"mapClass": [to_40()], "className": stored})
     with pytest.raises(UserError, match="does not map to the 40 classes"):
         load("nyudv2", manual, tmp_path / "data")
 
@@ -252,8 +252,8 @@ def test_published_splits(monkeypatch):
     }
     assert sorted(Builder.SPLITS["train"] + Builder.SPLITS["validation"]) == list(range(1, 1450))
     # From the reference's lists: both ends of test.txt, train.txt and val.txt.
-    assert {133, 1002, 966, 618} < set(reference.TEST)
-    assert {449, 1140, 683, 1419, 10, 11, 1439, 1440} < set(reference.TRAINVAL)
+    assert {133, 1002, 966, 618} < set(names.TEST)
+    assert {449, 1140, 683, 1419, 10, 11, 1439, 1440} < set(names.TRAINVAL)
 
 
 def test_classes_in_the_order_of_the_reference(manual, tmp_path):

@@ -19,8 +19,7 @@ from PIL import Image
 from fcn_keras.data.files.images import read_image
 from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
 from fcn_keras.data.registry import load_dataset
-from fcn_keras.data.tfds.builders.pascal_voc.archives import ARCHIVES
-from fcn_keras.data.tfds.builders.pascal_voc.pascal_voc_dataset_builder import Builder
+from fcn_keras.data.tfds.builders.pascal_voc.pascal_voc_dataset_builder import ARCHIVES, Builder
 from fcn_keras.data.tfds.split import TfdsSplit
 from fcn_keras.errors import UserError
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.data.tfds.builders import downloads
-from fcn_keras.data.tfds.builders.sift_flow import reference
+from fcn_keras.data.tfds.builders.sift_flow import names
 from fcn_keras.data.tfds.builders.sift_flow.sift_flow_dataset_builder import ARCHIVE, Builder
 from fcn_keras.errors import UserError
 
@@ -41,12 +41,12 @@ def maps(stem):
 
 def write(root):
     """Images, SemanticLabels and GeoLabels; two images without labels, as there are."""
-    for stem in (*TRAIN, *TEST, *reference.WITHOUT_LABELS):
+    for stem in (*TRAIN, *TEST, *names.WITHOUT_LABELS):
         rng = np.random.default_rng([*stem.encode(), 1])
         path = root / "Images" / SCENES / f"{stem}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (8, 10, 3), "uint8")).save(path)
-        if stem in reference.WITHOUT_LABELS:
+        if stem in names.WITHOUT_LABELS:
             continue
         for folder, label in zip(("SemanticLabels", "GeoLabels"), maps(stem), strict=True):
             path = root / folder / SCENES / f"{stem}.mat"
@@ -122,8 +122,8 @@ def test_published_split(monkeypatch):
     digest = "d9d024d06b1ed2139b0e1bdbc78ede9897c3389cd588cd5c37268a931c1d36ae"
     assert hashlib.sha256("\n".join(Builder.TEST).encode()).hexdigest() == digest
     assert len(set(Builder.TEST)) == 200
-    assert Builder.TRAIN_SIZE == 2688 - 200 - len(reference.WITHOUT_LABELS)
-    assert not {*reference.WITHOUT_LABELS} & {*Builder.TEST}
+    assert Builder.TRAIN_SIZE == 2688 - 200 - len(names.WITHOUT_LABELS)
+    assert not {*names.WITHOUT_LABELS} & {*Builder.TEST}
 
 
 @pytest.mark.parametrize("around", [".", "SiftFlowDataset"])

@@ -1,6 +1,6 @@
 """What the TFDS builders of photos with label maps have in common."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,44 @@ from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.images import read_image, read_size
 from fcn_keras.data.files.masks import check_sizes
 from fcn_keras.data.palette import voc_palette
+from fcn_keras.data.tfds.builders.downloads import locate
 from fcn_keras.errors import UserError
+
+
+# Checkers of types see no types of TFDS's.
+class PhotoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """What the builders have in common.
+
+    Each says in `INFO` how `photo_info` describes it. Where every label map is a file beside a
+    photo, it also has `_archives`, the `OriginalFile`s it is made of; `_pairs`, which lists for
+    each split the photos and the files of their label maps, given what the archives hold; and
+    `_read_mask`, which reads such a file: uint8 `(H, W)`, class ids and 255.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    INFO: Mapping[str, Any]
+
+    def _info(self):
+        return photo_info(self, **self.INFO)
+
+    def _split_generators(self, dl_manager):
+        archives = self._archives()
+        roots = locate(dl_manager, archives)
+        folders = [root / archive.folder for root, archive in zip(roots, archives, strict=True)]
+        pairs = self._pairs(*folders)
+        return {split: self._generate_examples(pairs[split]) for split in pairs}
+
+    def _generate_examples(self, pairs):
+        for number, (photo, mask) in enumerate(pairs):
+            label = self._read_mask(mask)
+            yield number, photo_example(photo, mask, label, len(self.INFO["classes"]))
 
 
 def photo_info(
     builder: tfds.core.DatasetBuilder,
     description: str,
     classes: Sequence[str],
-    colors: Sequence[Sequence[int]] | None = None,
+    colors: Sequence[Sequence[int]] = (),
     features: Mapping[str, tfds.features.FeatureConnector] | None = None,
     heads: Mapping[str, Sequence[str]] | None = None,
     homepage: str | None = None,
@@ -40,11 +70,9 @@ def photo_info(
         "label": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
         "id": tfds.features.Text(),
     }
-    if colors is None:
-        colors = voc_palette(len(classes)).tolist()
     metadata = {
         "classes": list(classes),
-        "colors": [list(color) for color in colors],
+        "colors": [list(color) for color in colors or voc_palette(len(classes)).tolist()],
         "ignore_label": IGNORE_LABEL,
     }
     if heads:
@@ -58,24 +86,6 @@ def photo_info(
         disable_shuffling=True,
         metadata=tfds.core.MetadataDict(metadata),
     )
-
-
-def photo_examples(
-    pairs: Iterable[tuple[Path, Path]],
-    read_mask: Callable[[Path], np.ndarray],
-    num_classes: int,
-    first: int = 0,
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Makes numbered records of photos and their label maps, see `photo_example`.
-
-    Args:
-        pairs: a photo and the file of its label map each.
-        read_mask: reads such a file: uint8 `(H, W)`, class ids and 255.
-        num_classes: how many classes there are.
-        first: the number of the first record.
-    """
-    for number, (photo, mask) in enumerate(pairs, first):
-        yield number, photo_example(photo, mask, read_mask(mask), num_classes)
 
 
 def photo_example(photo: Path, mask: Path, label: np.ndarray, num_classes: int) -> dict[str, Any]:

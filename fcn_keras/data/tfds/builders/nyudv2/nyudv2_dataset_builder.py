@@ -1,6 +1,6 @@
 """TensorFlow Datasets builder for NYUDv2."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,8 +11,8 @@ from PIL import Image
 from fcn_keras.data.files.matlab import read_label, read_variable
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
-from fcn_keras.data.tfds.builders.nyudv2 import reference
-from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
+from fcn_keras.data.tfds.builders.nyudv2 import names
+from fcn_keras.data.tfds.builders.photos import PhotoBuilder, photo_example, photo_info
 from fcn_keras.errors import UserError
 
 _DESCRIPTION = """
@@ -33,18 +33,17 @@ MAPPING = OriginalFile(
 )
 
 
-@dataclass(kw_only=True)
-class Config(tfds.core.BuilderConfig):
-    """What is seen of a room.
+# What is seen of a room, by configuration: the features, and the folder of FCN's packing that each
+# comes from.
+_FOLDERS = {
+    "color": {"image": "images"},
+    "hha": {"image": "hha"},
+    "color_hha": {"image": "images", "hha": "hha"},
+    "color_depth": {"image": "images", "depth": "depth"},
+}
 
-    Attributes:
-        features: the folder of FCN's packing that each feature comes from.
-    """
 
-    features: dict[str, str] = field(default_factory=dict)
-
-
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(PhotoBuilder):
     """Builds NYUDv2 from FCN's own packing, or from the official file.
 
     The reference trains on trainval, 795 images, and validates on test, 654 images; so these are
@@ -62,28 +61,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     HHA comes with FCN's packing only.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    INFO = dict(
+        description=_DESCRIPTION,
+        classes=names.CLASSES,
+        # Without black, which looks like nothing.
+        colors=voc_palette(len(names.CLASSES) + 1)[1:].tolist(),
+        homepage="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Either {PACKED.name} from {PACKED.urls[0]}, or the folder that it holds; or {OFFICIAL.name} from
     {OFFICIAL.urls[0]} with {MAPPING.name} from {MAPPING.urls[0]}.
     """
     BUILDER_CONFIGS = [
-        Config(name="color", description="RGB.", features={"image": "images"}),
-        Config(name="hha", description="Encoded depth.", features={"image": "hha"}),
-        Config(
-            name="color_hha",
-            description="RGB with encoded depth.",
-            features={"image": "images", "hha": "hha"},
-        ),
-        Config(
-            name="color_depth",
-            description="RGB with depth.",
-            features={"image": "images", "depth": "depth"},
-        ),
+        tfds.core.BuilderConfig(name="color", description="RGB."),
+        tfds.core.BuilderConfig(name="hha", description="Encoded depth."),
+        tfds.core.BuilderConfig(name="color_hha", description="RGB with encoded depth."),
+        tfds.core.BuilderConfig(name="color_depth", description="RGB with depth."),
     ]
 
     # Numbers of images, from 1.
-    SPLITS = {"train": reference.TRAINVAL, "validation": reference.TEST}
+    SPLITS = {"train": names.TRAINVAL, "validation": names.TEST}
 
     def _info(self):
         kinds = {
@@ -94,30 +91,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 shape=(None, None, 1), dtype=np.uint16, encoding=tfds.features.Encoding.ZLIB
             ),
         }
-        return photo_info(
-            self,
-            _DESCRIPTION,
-            reference.CLASSES,
-            # Without black, which looks like nothing.
-            voc_palette(len(reference.CLASSES) + 1)[1:].tolist(),
-            features={name: kinds[name] for name in self.builder_config.features},
-            homepage="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
-        )
+        features = {name: kinds[name] for name in _FOLDERS[self.builder_config.name]}
+        return photo_info(self, **self.INFO, features=features)
 
     def _split_generators(self, dl_manager):
         read, paths = self._find(dl_manager)
-        return {
-            split: self._generate_examples(read, paths, numbers)
-            for split, numbers in self.SPLITS.items()
-        }
-
-    def _generate_examples(self, read, paths, numbers):
-        yield from read(*paths, numbers)
+        return {split: read(*paths, numbers) for split, numbers in self.SPLITS.items()}
 
     def _find(self, dl_manager):
         """Chooses what to read: a file that is at hand, or else one that can be fetched."""
         ways = [(self._read_packed, [PACKED]), (self._read_official, [OFFICIAL, MAPPING])]
-        needs_hha = "hha" in self.builder_config.features.values()
+        needs_hha = "hha" in _FOLDERS[self.builder_config.name].values()
         if needs_hha:
             ways = ways[:1]
         at_hand = [way for way in ways if _is_at_hand(dl_manager, way[1][0])]
@@ -135,14 +119,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             stem = f"img_{5000 + number}"
             files = {
                 name: root / "data" / kind / f"{stem}.png"
-                for name, kind in self.builder_config.features.items()
+                for name, kind in _FOLDERS[self.builder_config.name].items()
             }
             for path in files.values():
                 if not path.is_file():
                     raise UserError(f"{path}: is missing.")
             mask = root / "segmentation" / f"{stem}.mat"
-            label = _encode(read_label(mask, "segmentation", 0, len(reference.CLASSES)))
-            example = photo_example(files["image"], mask, label, len(reference.CLASSES))
+            label = _encode(read_label(mask, "segmentation", 0, len(names.CLASSES)))
+            example = photo_example(files["image"], mask, label, len(names.CLASSES))
             if "hha" in files:
                 example["hha"] = files["hha"].read_bytes()
             if "depth" in files:
@@ -168,7 +152,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "label": label[:, :, None],
                     "id": f"img_{5000 + number}",
                 }
-                if "depth" in self.builder_config.features:
+                if "depth" in _FOLDERS[self.builder_config.name]:
                     depth = np.rint(file["depths"][number - 1].T * 1000)
                     example["depth"] = depth.astype("uint16")[:, :, None]
                 yield number, example
@@ -185,8 +169,8 @@ def _is_at_hand(dl_manager, file):
 def _read_mapping(path: Path):
     """The class, 1 to 40, of each of the official file's labels; 0 is void in both."""
     classes = read_variable(path, "mapClass").ravel()
-    names = [str(name.item()) for name in read_variable(path, "className").ravel()]
-    if names != list(reference.CLASSES) or classes.min() < 1 or classes.max() > len(names):
+    stored = [str(name.item()) for name in read_variable(path, "className").ravel()]
+    if stored != list(names.CLASSES) or classes.min() < 1 or classes.max() > len(stored):
         raise UserError(f"{path}: does not map to the 40 classes; fetch it from {MAPPING.urls[0]}.")
     return np.concatenate([[0], classes])
 

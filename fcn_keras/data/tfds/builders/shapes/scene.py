@@ -84,7 +84,8 @@ def _draw_regions(rng, size):
         class_id = rng.integers(1, len(CLASSES))
         low, high = _RADII[CLASSES[class_id]]
         corners = _form(rng, class_id) * rng.uniform(low, high) * scale
-        areas.append(_polygon_area(corners))
+        x, y = corners.T
+        areas.append(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
         for _ in range(_PLACEMENTS):
             window, coverage = _cover(_place(rng, corners, size), size)
             inside = coverage >= 0.5
@@ -120,13 +121,7 @@ def _form(rng, class_id):
     return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _polygon_area(corners):
-    x, y = corners.T
-    return abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
-
-
 def _place(rng, corners, size):
-    """Rotates and moves the corners to a random place."""
     angle = rng.uniform(0, 2 * np.pi)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return corners @ rotation + rng.uniform(0.12 * size, 0.88 * size, 2)

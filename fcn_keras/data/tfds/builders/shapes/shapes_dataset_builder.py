@@ -2,7 +2,7 @@
 
 import tensorflow_datasets as tfds
 
-from fcn_keras.data.tfds.builders.photos import photo_info
+from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 from fcn_keras.data.tfds.builders.shapes import scene
 
 _DESCRIPTION = """
@@ -11,7 +11,7 @@ random colours and textures, so that only the form of a shape tells its class.
 """
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(PhotoBuilder):
     """Builds the `shapes` dataset: drawn scenes with one class index per pixel.
 
     The scenes are drawn while the dataset is prepared. Nothing is downloaded, and every preparation
@@ -38,16 +38,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ```
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-
-    SPLIT_SIZES = {"train": 2000, "validation": 300}
-
-    def _info(self):
-        features = {
+    INFO = dict(
+        description=_DESCRIPTION,
+        classes=scene.CLASSES,
+        colors=scene.COLORS,
+        features={
             "image": tfds.features.Image(shape=(96, 96, 3), encoding_format="png"),
             "label": tfds.features.Image(shape=(96, 96, 1), encoding_format="png"),
-        }
-        return photo_info(self, _DESCRIPTION, scene.CLASSES, scene.COLORS, features)
+        },
+    )
+    SPLIT_SIZES = {"train": 2000, "validation": 300}
 
     def _split_generators(self, dl_manager):
         return {split: self._generate_examples(split) for split in self.SPLIT_SIZES}

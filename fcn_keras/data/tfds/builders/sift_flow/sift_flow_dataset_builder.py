@@ -6,8 +6,8 @@ import tensorflow_datasets as tfds
 from fcn_keras.data.files.matlab import read_label
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
-from fcn_keras.data.tfds.builders.photos import photo_example, photo_info
-from fcn_keras.data.tfds.builders.sift_flow import reference
+from fcn_keras.data.tfds.builders.photos import PhotoBuilder, photo_example
+from fcn_keras.data.tfds.builders.sift_flow import names
 from fcn_keras.errors import UserError
 
 _DESCRIPTION = """
@@ -23,10 +23,10 @@ ARCHIVE = OriginalFile(
     folder=f"SemanticLabels/{_SCENES}",
 )
 
-_MAPS = {"SemanticLabels": reference.SEMANTIC, "GeoLabels": reference.GEOMETRIC}
+_MAPS = {"SemanticLabels": names.SEMANTIC, "GeoLabels": names.GEOMETRIC}
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(PhotoBuilder):
     """Builds SIFT Flow.
 
     The reference trains on trainval, 2486 images, and validates on test, 200 images; so these are
@@ -43,35 +43,32 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     `heads` in the metadata names the classes of both maps.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    INFO = dict(
+        description=_DESCRIPTION,
+        classes=names.SEMANTIC,
+        # Without black, which looks like nothing.
+        colors=voc_palette(len(names.SEMANTIC) + 1)[1:].tolist(),
+        # OpenCV reads a PNG of two channels as one of four.
+        features={
+            "label": tfds.features.Tensor(
+                shape=(None, None, 2), dtype=np.uint8, encoding=tfds.features.Encoding.ZLIB
+            )
+        },
+        heads={"sem": names.SEMANTIC, "geo": names.GEOMETRIC},
+        homepage="https://www.cs.unc.edu/~jtighe/Papers/ECCV10/",
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     {ARCHIVE.name} from {ARCHIVE.urls[0]}, or its folders Images, SemanticLabels and GeoLabels.
     """
 
-    TEST = reference.TEST
+    TEST = names.TEST
     TRAIN_SIZE = 2486
-
-    def _info(self):
-        # OpenCV reads a PNG of two channels as one of four.
-        label = tfds.features.Tensor(
-            shape=(None, None, 2), dtype=np.uint8, encoding=tfds.features.Encoding.ZLIB
-        )
-        return photo_info(
-            self,
-            _DESCRIPTION,
-            reference.SEMANTIC,
-            # Without black, which looks like nothing.
-            voc_palette(len(reference.SEMANTIC) + 1)[1:].tolist(),
-            features={"label": label},
-            heads={"sem": reference.SEMANTIC, "geo": reference.GEOMETRIC},
-            homepage="https://www.cs.unc.edu/~jtighe/Papers/ECCV10/",
-        )
 
     def _split_generators(self, dl_manager):
         (root,) = locate(dl_manager, [ARCHIVE])
         folder = root / "Images" / _SCENES
         images = {path.stem: path for path in sorted(folder.glob("*.jpg"))}
-        train = [stem for stem in images if stem not in {*self.TEST, *reference.WITHOUT_LABELS}]
+        train = [stem for stem in images if stem not in {*self.TEST, *names.WITHOUT_LABELS}]
         absent = [stem for stem in self.TEST if stem not in images]
         if absent or len(train) < self.TRAIN_SIZE:
             raise UserError(
@@ -79,17 +76,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{len(self.TEST)} to validate on. It holds {len(train)} and "
                 f"{len(self.TEST) - len(absent)}; unpack {ARCHIVE.name} again."
             )
-        splits = {"train": train, "validation": self.TEST}
         return {
-            split: self._generate_examples(root, {stem: images[stem] for stem in stems})
-            for split, stems in splits.items()
+            "train": self._generate_examples(root, [images[stem] for stem in train]),
+            "validation": self._generate_examples(root, [images[stem] for stem in self.TEST]),
         }
 
     def _generate_examples(self, root, images):
-        for index, (stem, image) in enumerate(images.items()):
+        for index, image in enumerate(images):
             examples = []
             for folder, classes in _MAPS.items():
-                mask = root / folder / _SCENES / f"{stem}.mat"
+                mask = root / folder / _SCENES / f"{image.stem}.mat"
                 # 0 is void, and so is -1, which the geometric maps have.
                 label = np.maximum(read_label(mask, "S", -1, len(classes)), 0)
                 examples.append(

@@ -16,9 +16,11 @@ from fcn_keras.errors import ServerError, UserError
 
 _FORMS = "http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME"
 
-_HTTP = r"https?://[^/?#\s]+(?:/(?!v1/models)[^/?#\s]+)*/v1/models"
-
-_MODEL = r"([^/:?#\s]+)(?:/versions/(\d+)|/labels/([^/:?#\s]+))?"
+# What stands before the model's name; its name, version and label.
+_ADDRESS = re.compile(
+    r"(https?://[^/?#\s]+(?:/(?!v1/models)[^/?#\s]+)*/v1/models|grpc://[^/?#\s]+)"
+    r"/([^/:?#\s]+)(?:/versions/(\d+)|/labels/([^/:?#\s]+))?"
+)
 
 
 class Client:
@@ -59,9 +61,9 @@ class Client:
             raise UserError(f"`timeout` must be above 0. Received: {timeout}.")
         if retries < 0:
             raise UserError(f"`retries` must be 0 or more. Received: {retries}.")
-        address, *name = _parse(server, model)
+        address, name, version, label = _parse(server, model)
         transport = _grpc() if address.startswith("grpc:") else Rest
-        self._transport = transport(address, *name, timeout, retries)
+        self._transport = transport(address, name, version, label, timeout, retries)
         self.server = server if model is None else f"{address}/{model}"
 
     @cached_property
@@ -148,18 +150,17 @@ class Client:
 
 
 def _parse(server, model):
-    """Takes an address apart: what stands before the model's name; name, version and label."""
+    """Takes an address apart as `_ADDRESS` does."""
     address = server.rstrip("/")
     if model is not None:
         address += f"/{model}" if address.startswith("grpc:") else f"/v1/models/{model}"
-    for form in (_HTTP, r"grpc://[^/?#\s]+"):
-        found = re.fullmatch(f"({form})/{_MODEL}", address)
-        if found:
-            return found.groups()
-    raise UserError(
-        f"--server: must be like {_FORMS}, with /versions/N or /labels/LABEL behind it if need "
-        f"be. Received: {server!r}" + (f" and the model {model!r}." if model else ".")
-    )
+    parts = _ADDRESS.fullmatch(address)
+    if not parts:
+        raise UserError(
+            f"--server: must be like {_FORMS}, with /versions/N or /labels/LABEL behind it if "
+            f"need be. Received: {server!r}" + (f" and the model {model!r}." if model else ".")
+        )
+    return parts.groups()
 
 
 def _grpc():

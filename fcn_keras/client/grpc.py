@@ -1,7 +1,6 @@
 """TensorFlow Serving's protocol by gRPC; needs the extra `client`, and imports TensorFlow."""
 
 import random
-import re
 import time
 
 import grpc
@@ -47,9 +46,8 @@ class Grpc:
 
     def __init__(self, address, name, version, label, timeout, retries):
         self.where = f"{address}/{spec(name, version, label)}"
-        self.model = dict(name=name, version_label=label or "")
-        if version:
-            self.model = dict(name=name, version={"value": int(version)})
+        chosen = {"version": {"value": int(version)}} if version else {"version_label": label or ""}
+        self.model = {"name": name, **chosen}
         self.timeout, self.retries = timeout, retries
         # The masks of a batch may be larger than gRPC's 4 MiB.
         sizes = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -91,8 +89,8 @@ class Grpc:
                 return method(request, timeout=self.timeout)
             except grpc.RpcError as error:
                 code, message = error.code(), one_line(error.details() or "")
-                too_large = re.search("message larger than max", message)
-                if code is grpc.StatusCode.RESOURCE_EXHAUSTED and too_large:
+                full = code is grpc.StatusCode.RESOURCE_EXHAUSTED
+                if full and "message larger than max" in message:
                     raise FileRefused from error
                 check_refusal(message)
                 if code in _NOT_NOW and attempt < self.retries:

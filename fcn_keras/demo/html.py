@@ -67,7 +67,7 @@ def overlay_layers(image: np.ndarray, class_ids: np.ndarray, palette: np.ndarray
     """
     outline = np.where(edges(class_ids), class_ids, np.uint8(VOID))
     return [
-        encoded(image, "JPEG", quality=95, subsampling=0),
+        encoded(Image.fromarray(image), "JPEG", quality=95, subsampling=0),
         *(
             encoded(label_image(ids, palette), "PNG", transparency=VOID)
             for ids in (class_ids, outline)
@@ -152,10 +152,8 @@ def _percent(share):
     return "<0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
 
 
-def encoded(picture: np.ndarray | Image.Image, format: str, **options) -> bytes:
+def encoded(picture: Image.Image, format: str, **options) -> bytes:
     """Returns a picture as a file; the options are those of Pillow's `save`."""
-    if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture)
     file = BytesIO()
     picture.save(file, format, **options)
     return file.getvalue()

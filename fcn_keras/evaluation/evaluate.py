@@ -93,13 +93,6 @@ class SegmentationScoring(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         return self.score_metrics
 
-    def first_head(self) -> keras.Model:
-        """Returns the network with the first of its outputs, or its only one."""
-        if not self.heads:
-            return self.network
-        score = self.network.get_layer(f"score_{self.heads[0]}").output
-        return keras.Model(self.network.input, score, name=self.network.name)
-
     def get_metrics_result(self) -> dict:
         return self.score_metric.result()
 

@@ -8,6 +8,7 @@ import keras
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.inference.run_folder import classes_of, config_of, network_file
+from fcn_keras.models.head import first_head
 from fcn_keras.models.weights.keras_files import open_model
 
 
@@ -62,24 +63,22 @@ def load_network(path: str | Path) -> Network:
         UserError: if there is no network; says what to do.
     """
     file = network_file(path)
-    model = open_model(file)
-    outputs = getattr(model, "outputs", ())
-    names = getattr(model, "output_names", ())
-    several = isinstance(getattr(model, "output", None), list | tuple | dict)
+    full = open_model(file)
+    outputs = getattr(full, "outputs", ())
+    names = getattr(full, "output_names", ())
+    several = isinstance(getattr(full, "output", None), list | tuple | dict)
     if (
         not outputs
         or any(len(output.shape) != 4 for output in outputs)
         or (several and not all(name.startswith("score_") for name in names))
     ):
-        raise UserError(f"{file}: holds no segmentation network ({model.name}).")
+        raise UserError(f"{file}: holds no segmentation network ({full.name}).")
     config = config_of(path)
-    full = model
     heads: tuple[str, ...] = ()
     if several:
         heads = tuple(name.removeprefix("score_") for name in names)
         # In the order of the run's label maps, which a file on its own does not tell.
         known = tuple(config.get("dataset", {}).get("heads", ()))
         heads = known if {*known} == {*heads} else heads
-        model = keras.Model(full.input, full.get_layer(f"score_{heads[0]}").output, name=full.name)
-    classes, colors = classes_of(config, model.output_shape[-1])
-    return Network(model, classes, colors, config, heads, full)
+    model = first_head(full, heads)
+    return Network(model, *classes_of(config, model.output_shape[-1]), config, heads, full)

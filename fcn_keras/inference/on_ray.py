@@ -68,13 +68,14 @@ def predict_on_ray(
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         workers = workers or gpus or len(ray.nodes())
-        views = {"tile": tile, "scales": scales, "flip": flip}
-        options = {"batch_size": batch_size, "job": job}
-        worker = (os.path.abspath(source), os.path.abspath(output), views, options)
         paths = [{"path": os.path.abspath(path)} for path in worklist.pending]
         shares = ray.data.from_items(paths).map_batches(
             _Worker,
-            fn_constructor_args=worker,
+            fn_constructor_args=(os.path.abspath(source), os.path.abspath(output)),
+            fn_constructor_kwargs={
+                "views": {"tile": tile, "scales": scales, "flip": flip},
+                "options": {"batch_size": batch_size, "job": job},
+            },
             batch_size=_SHARE,
             compute=ray.data.ActorPoolStrategy(size=min(workers, -(-len(paths) // _SHARE))),
             # A network takes all processors of a machine that are free, whatever is set aside

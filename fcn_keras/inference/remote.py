@@ -43,28 +43,23 @@ class Remote(Segmenter):
             UserError: if the server answers with class ids of another size, and as `Client.label`.
             ServerError: as `Client.label` does.
         """
-        files = [_as_png(image) for image in images] if paths is None else _files(images, paths)
+        sources = [None] * len(images) if paths is None else paths
+        files = [
+            path.read_bytes() if path and path.suffix.lower() in _SERVED else _as_png(image)
+            for image, path in zip(images, sources, strict=True)
+        ]
         answers: list[np.ndarray | str] = []
-        for image, class_ids in zip(images, self._client.label(files), strict=True):
+        for image, path, class_ids in zip(images, sources, self._client.label(files), strict=True):
             # Not all that Pillow reads is decoded there, and names may lie.
             if class_ids is None:
                 [class_ids] = self._client.label([_as_png(image)])
             if class_ids is not None and class_ids.shape != image.shape[:2]:
-                path = self.name if paths is None else paths[len(answers)]
                 raise UserError(
-                    f"{path}: has {image.shape[:2]} pixels, and the server answered with "
-                    f"{class_ids.shape}."
+                    f"{path or self.name}: has {image.shape[:2]} pixels, and the server answered "
+                    f"with {class_ids.shape}."
                 )
             answers.append("is refused by the server." if class_ids is None else class_ids)
         return answers
-
-
-def _files(images, paths):
-    """Files that a server decodes: as they are, or as PNGs."""
-    return [
-        path.read_bytes() if path.suffix.lower() in _SERVED else _as_png(image)
-        for image, path in zip(images, paths, strict=True)
-    ]
 
 
 def _as_png(image):

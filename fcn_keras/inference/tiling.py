@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,20 +10,6 @@ from keras import layers
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.geometry import Conv, Deconv, Pool, reach, walk
-
-
-class Part(NamedTuple):
-    """A part of an axis, and what a network has to see of the axis to know it.
-
-    Attributes:
-        first, last: what it sees, `first <= i < last`.
-        start, stop: the part itself.
-    """
-
-    first: int
-    last: int
-    start: int
-    stop: int
 
 
 class Tiling:
@@ -66,12 +52,18 @@ class Tiling:
         self.reach = math.ceil(reach(path))
         self.stride = max(int(walk(path[:i]).stride) for i in range(len(path) + 1))
 
-    def parts(self, length: int) -> Iterator[Part]:
-        """Cuts an axis of `length` pixels."""
+    def parts(self, length: int) -> Iterator[tuple[slice, slice, slice]]:
+        """Cuts an axis of `length` pixels.
+
+        Yields:
+            For each part, what the network has to see of the axis to know it; the part itself;
+            and where in what is seen it lies.
+        """
         for start in range(0, length, self.tile):
             stop = min(start + self.tile, length)
             first = max(start - self.reach, 0) // self.stride * self.stride
-            yield Part(first, min(stop + self.reach, length), start, stop)
+            last = min(stop + self.reach, length)
+            yield slice(first, last), slice(start, stop), slice(start - first, stop - first)
 
     def map(
         self, function: Callable[[np.ndarray], Any], image: np.ndarray, output: np.ndarray
@@ -83,13 +75,10 @@ class Tiling:
             image: `(H, W, 3)`.
             output: `(H, W, ...)`.
         """
-        for y in self.parts(image.shape[0]):
-            for x in self.parts(image.shape[1]):
-                seen = function(image[None, y.first : y.last, x.first : x.last])
-                seen = np.asarray(seen)[0]
-                output[y.start : y.stop, x.start : x.stop] = seen[
-                    y.start - y.first : y.stop - y.first, x.start - x.first : x.stop - x.first
-                ]
+        for seen_rows, rows, inner_rows in self.parts(image.shape[0]):
+            for seen_columns, columns, inner_columns in self.parts(image.shape[1]):
+                seen = np.asarray(function(image[None, seen_rows, seen_columns]))[0]
+                output[rows, columns] = seen[inner_rows, inner_columns]
         return output
 
 

@@ -1,5 +1,6 @@
 """The head of a network: scores a trunk's maps, upsamples the scores, and adds them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -17,6 +18,19 @@ def late_fusion(color: Trunk, hha: Trunk, head: "Head") -> Feature:
     average = layers.Average(name=f"score_fused{head.suffix}")
     score = Feature(average([score.tensor for score in both]), color.fc7.grid)
     return head.upsample(score, 32, "upscore")
+
+
+def first_head(network: keras.Model, heads: Sequence[str]) -> keras.Model:
+    """Returns a network with the first of its heads alone; itself if it has but one.
+
+    Args:
+        network: a network of this package.
+        heads: the names of its heads, the first one first; none if it has but one.
+    """
+    if not heads:
+        return network
+    score = network.get_layer(f"score_{heads[0]}").output
+    return keras.Model(network.input, score, name=network.name)
 
 
 @dataclass(frozen=True)

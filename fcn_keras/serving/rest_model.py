@@ -56,15 +56,20 @@ class RestModel:
 
     def status(self) -> dict[str, Any]:
         """What `GET /v1/models/NAME` answers."""
-        status = {"error_code": "OK", "error_message": ""}
-        version = {"version": str(self.version), "state": "AVAILABLE", "status": status}
-        return {"model_version_status": [version]}
+        return {
+            "model_version_status": [
+                {
+                    "version": str(self.version),
+                    "state": "AVAILABLE",
+                    "status": {"error_code": "OK", "error_message": ""},
+                }
+            ]
+        }
 
     def metadata(self) -> dict[str, Any]:
         """What `GET /v1/models/NAME/metadata` answers: the signatures."""
-        spec = {"name": self.name, "signature_name": "", "version": str(self.version)}
         return {
-            "model_spec": spec,
+            "model_spec": {"name": self.name, "signature_name": "", "version": str(self.version)},
             "metadata": {"signature_def": {"signature_def": self._signature_defs}},
         }
 

@@ -80,11 +80,13 @@ def _exported(source):
         return
     network = load_network(source)
     with tempfile.TemporaryDirectory(prefix="fcn-keras-serve-") as folder:
-        # Clients tell networks apart by their versions.
-        now = int(time.time())
-        processor = "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
         yield export(
-            network.model, folder, network.classes, network.colors, now, processor=processor
+            network.model,
+            folder,
+            network.classes,
+            network.colors,
+            version=int(time.time()),  # clients tell networks apart by it
+            processor="gpu" if tf.config.list_logical_devices("GPU") else "cpu",
         )
 
 
@@ -147,9 +149,10 @@ class _Worker(Model):
         self.thread = ThreadPoolExecutor(max_workers=1)
 
     async def predict(self, payload, headers=None):
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self.thread, self.model.predict, payload)
+            return await asyncio.get_running_loop().run_in_executor(
+                self.thread, self.model.predict, payload
+            )
         except UserError as error:
             raise InvalidInput(str(error)) from error
         except Exception as error:

@@ -8,36 +8,41 @@ import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 
-def memory_in_use() -> int:
-    """Returns how many bytes are in use now."""
-    return _of_gpu("current") or resident_memory()
+class Memory(NamedTuple):
+    """How many bytes are in use: now, and at most since the start or `forget_peak`."""
+
+    now: int
+    peak: int
 
 
-def peak_memory() -> int:
-    """Returns how many bytes were in use at most, since the start or `forget_peak`."""
-    return _of_gpu("peak") or peak_resident_memory()
+def memory_in_use() -> Memory:
+    """Returns how much is in use of the GPU, or by this process where there is none."""
+    tf = sys.modules.get("tensorflow")
+    on_gpu = tf and _device(tf) == "GPU:0"
+    return (tensors_in_use() if on_gpu else None) or process_memory()
 
 
-def tensors_in_use() -> int | None:
-    """Returns how many of the bytes TensorFlow's tensors take, or None if it does not count."""
-    return _of_tensors("current")
+def tensors_in_use() -> Memory | None:
+    """Returns how much TensorFlow's tensors take, or None if it does not count."""
+    tf = sys.modules.get("tensorflow")  # before it is imported there are none
+    try:
+        info = tf and tf.config.experimental.get_memory_info(_device(tf))
+    except ValueError:  # for processors only where it is built with oneDNN
+        return None
+    return Memory(info["current"], info["peak"]) if info else None
 
 
-def peak_of_tensors() -> int | None:
-    """Returns what `tensors_in_use` was at most."""
-    return _of_tensors("peak")
-
-
-def resident_memory() -> int:
-    """Returns how many bytes of this process are in the machine's memory now."""
-    return _of_process("VmRSS")
-
-
-def peak_resident_memory() -> int:
-    """Returns what `resident_memory` was at most."""
-    return _of_process("VmHWM")
+def process_memory() -> Memory:
+    """Returns how much of the machine's memory this process takes."""
+    now, peak = (_line_of("/proc/self/status", name) for name in ("VmRSS", "VmHWM"))
+    if now is None or peak is None:
+        # Only where it cannot be helped: it begins with what the program had that started this.
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        now = peak = largest if sys.platform == "darwin" else largest * 1024
+    return Memory(now, peak)
 
 
 def free_memory() -> float:
@@ -49,42 +54,14 @@ def free_memory() -> float:
 def forget_peak():
     """Sets the peaks back to what is in use now, where that is possible."""
     with suppress(ValueError):
-        if tf := _tensorflow():
+        if tf := sys.modules.get("tensorflow"):
             tf.config.experimental.reset_memory_stats(_device(tf))
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _tensorflow():
-    """TensorFlow, if it has been imported: before that it has no memory."""
-    return sys.modules.get("tensorflow")
-
-
 def _device(tf):
     return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
-
-
-def _of_gpu(what):
-    tf = _tensorflow()
-    return _of_tensors(what) if tf and _device(tf) == "GPU:0" else None
-
-
-def _of_tensors(what):
-    tf = _tensorflow()
-    try:
-        return tf and tf.config.experimental.get_memory_info(_device(tf))[what]
-    except ValueError:  # for processors only where it is built with oneDNN
-        return None
-
-
-def _of_process(what):
-    # Not `getrusage` where it can be helped: it begins with what the program had that started
-    # this one.
-    size = _line_of("/proc/self/status", what)
-    if size is not None:
-        return size
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _line_of(file, name):

@@ -33,7 +33,7 @@ def cores() -> int:
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
-        return os.cpu_count()
+        return os.cpu_count() or 1
 
 
 def has_only_avx2() -> bool:

@@ -24,7 +24,7 @@ def listen(host: str, port: int, option: str) -> socket.socket:
         )
     except OSError as error:
         # Python adds the address to the system's words.
-        why = error.strerror.partition(" (while")[0]
+        why = str(error.strerror).partition(" (while")[0]
         raise UserError(
             f"{option}: {host}:{port} cannot be listened at: {why}. Choose another with {option} "
             "or --host."

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from fcn_keras.data.batches import distributed_batches
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import SCORES, scores_of
-from fcn_keras.system.memory import peak_memory
+from fcn_keras.system.memory import memory_in_use
 from fcn_keras.system.progress import progress_bar
 from fcn_keras.training.backup import Backup, Position
 from fcn_keras.training.epoch_log import EpochLog
@@ -88,7 +88,7 @@ class TrainingBar(keras.callbacks.Callback):
         waited = self.model.waited - self.waited
         self.bar.set_postfix_str(
             f"loss {logs['loss']:.3f}, step {seconds / self.steps:.3g} s, "
-            f"{waited / seconds:.0%} of it for data, {peak_memory() / 1e9:.1f} GB",
+            f"{waited / seconds:.0%} of it for data, {memory_in_use().peak / 1e9:.1f} GB",
             refresh=False,
         )
         self.bar.update(self.job.settings.images_per_step)
@@ -197,7 +197,7 @@ class Recorder(keras.callbacks.Callback):
             "seconds": seconds,
             "step_seconds": seconds / steps,
             "data_wait": waited / seconds,
-            "memory_mb": peak_memory() / 1e6,
+            "memory_mb": memory_in_use().peak / 1e6,
         }
         self.measured = self.backup.measured()
         if (self.job.epochs - epoch - 1) % self.job.settings.validate_every == 0:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import overlay
 from fcn_keras.inference.keras_segmenter import make_segmenter
+from fcn_keras.models.head import first_head
 from fcn_keras.system.files import writing, written_whole
 from fcn_keras.training.job import TrainingJob
 from fcn_keras.training.report import labelled_sample, spread_over
@@ -27,7 +28,7 @@ class EpochLog:
         self.job = job
         self.rows = [row for row in job.run.rows() if row["epoch"] <= epochs]
         self.events = tf.summary.create_file_writer(str(job.run.path))
-        self.segment = make_segmenter(job.task.first_head())
+        self.segment = make_segmenter(first_head(job.task.network, job.task.heads))
 
     def keep(self, row: dict) -> None:
         """Keeps an epoch.

@@ -198,8 +198,9 @@ def test_tensors_are_counted():
         pytest.skip("TensorFlow counts none here")
     tensor = tf.random.uniform((1024, 1024))
     # A free piece of memory is not divided if it is less than twice as large.
-    assert 4 << 20 <= memory.tensors_in_use() - before < 8 << 20
+    assert 4 << 20 <= memory.tensors_in_use().now - before.now < 8 << 20
     del tensor
-    assert memory.peak_of_tensors() - before >= 4 << 20
+    assert memory.tensors_in_use().peak - before.now >= 4 << 20
     memory.forget_peak()
-    assert memory.peak_of_tensors() == memory.tensors_in_use()
+    now, peak = memory.tensors_in_use()
+    assert peak == now

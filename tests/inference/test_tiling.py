@@ -79,12 +79,14 @@ def test_reach():
 def test_parts_cover_an_axis_once(length, tile):
     tiling = Tiling(network("fcn8s"), tile)
     covered = np.zeros(length, int)
-    for part in tiling.parts(length):
-        covered[part.start : part.stop] += 1
-        assert 0 <= part.first <= part.start < part.stop <= part.last <= length
-        assert part.first % 32 == 0
-        assert part.start - part.first < tiling.reach + tiling.stride
-        assert part.last - part.stop <= tiling.reach
+    pixels = np.arange(length)
+    for seen, part, inner in tiling.parts(length):
+        covered[part] += 1
+        np.testing.assert_array_equal(pixels[seen][inner], pixels[part])
+        assert 0 <= seen.start <= part.start < part.stop <= seen.stop <= length
+        assert seen.start % 32 == 0
+        assert part.start - seen.start < tiling.reach + tiling.stride
+        assert seen.stop - part.stop <= tiling.reach
     np.testing.assert_array_equal(covered, 1)
 
 

@@ -133,9 +133,9 @@ def test_accumulation_begins_with_zeros_that_do_not_stay():
     task.compile("adam", jit_compile=False)
     task.make_train_function()
     batch = tf.zeros((2, 32, 32, 3), tf.uint8), tf.zeros((2, 32, 32, 1), tf.uint8)
-    before = tensors_in_use()
+    before = tensors_in_use().now
     task.train_function(iter([batch]))
-    assert tensors_in_use() - before < network.get_layer("fc6").kernel.numpy().nbytes
+    assert tensors_in_use().now - before < network.get_layer("fc6").kernel.numpy().nbytes
 
 
 def test_recomputation_computes_the_first_blocks_twice():

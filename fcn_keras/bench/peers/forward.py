@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.bench.network import Forward
 from fcn_keras.bench.peers.loaders import LOADERS
+from fcn_keras.bench.peers.network import Forward
 from fcn_keras.bench.peers.programs import PEERS
-from fcn_keras.system.memory import peak_resident_memory, resident_memory
+from fcn_keras.system.memory import process_memory
 
 
 def _serve(name, folder, forward, answer):
@@ -39,7 +39,7 @@ def _serve(name, folder, forward, answer):
 
 
 def _memory():
-    return {"resident": resident_memory(), "peak": peak_resident_memory()}
+    return dict(zip(("resident", "peak"), process_memory(), strict=True))
 
 
 def _main():

@@ -92,15 +92,15 @@ def measure(step: Step, times: int) -> dict[str, list[float]]:
 
         keras.config.set_dtype_policy(step.precision)
     batch = make_batch(step)
-    built = memory.memory_in_use()
+    built = memory.memory_in_use().now
     train = TRAINERS[step.peer](step)
-    started, tensors = memory.memory_in_use(), memory.tensors_in_use() or 0
+    started, tensors = memory.memory_in_use().now, memory.tensors_in_use()
     memory.forget_peak()
     figures = time_steps(train, batch, times)
-    peak, peak_of_tensors = memory.peak_memory(), memory.peak_of_tensors()
+    peak, most = memory.memory_in_use().peak, memory.tensors_in_use()
     figures["process_bytes"] = [peak - built]
     figures["step_bytes"] = [peak - started]
-    figures["tensor_bytes"] = [] if peak_of_tensors is None else [peak_of_tensors - tensors]
+    figures["tensor_bytes"] = [most.peak - (tensors.now if tensors else 0)] if most else []
     return figures
 
 

@@ -75,17 +75,16 @@ class KeptGraph(InLibrary):
         with zipfile.ZipFile(network_file(path)) as network:
             with zipfile.ZipFile(graph_file(network)) as archive:
                 graph, names = archive.read(GRAPH), json.loads(archive.read(NAMES))
-            session = library.Graph(graph, names["signatures"])
+            self.session = library.Graph(graph, names["signatures"])
             missing = {name: tuple(shape) for name, shape in names["weights"].items()}
             for name, stored in stored_weights(network):
                 # TensorFlow would take any other shape too.
                 if missing.get(name) == stored.shape:
                     del missing[name]
-                    stored.read_direct(session.hold(name, stored.shape, stored.dtype))
+                    stored.read_direct(self.session.hold(name, stored.shape, stored.dtype))
         if missing:
             raise ValueError(f"has no weights {', '.join(missing)} that fit.")
-        classes, colors = classes_of(config, names["num_classes"])
-        super().__init__(Path(path).resolve().name, classes, colors, session)
+        super().__init__(Path(path).resolve().name, *classes_of(config, names["num_classes"]))
 
 
 def open_kept_graph(path: str | Path) -> KeptGraph | None:

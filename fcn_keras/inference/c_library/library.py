@@ -162,12 +162,13 @@ class Session:
 
     def _places(self, tensors):
         """Turns names such as "segment_image:0" into places in the graph."""
-        places = (Output * len(tensors))()
-        for place, name in zip(places, tensors.values(), strict=True):
-            operation, index = name.split(":")
-            place.operation = self.tf.TF_GraphOperationByName(self.graph, operation.encode())
-            place.index = int(index)
-        return places
+        names = [name.split(":") for name in tensors.values()]
+        return (Output * len(names))(
+            *(
+                (self.tf.TF_GraphOperationByName(self.graph, operation.encode()), int(index))
+                for operation, index in names
+            )
+        )
 
     def _tensor(self, value):
         if isinstance(value, list):

@@ -13,25 +13,16 @@ from fcn_keras.inference.segmenter import Segmenter
 class InLibrary(Segmenter):
     """A network in TensorFlow's C library as what labels images.
 
-    Args:
-        name, classes, colors: see `Segmenter`.
+    Attributes:
         session: has the signature `segment`, from `image` to `class_ids`.
     """
 
+    session: library.Session
+
     too_large = f"{Segmenter.too_large[:-1]}, for a run or a .keras file."
 
-    def __init__(
-        self,
-        name: str,
-        classes: list[str],
-        colors: list[tuple[int, int, int]],
-        session: library.Session,
-    ):
-        super().__init__(name, classes, colors)
-        self._session = session
-
     def segment(self, images: np.ndarray) -> np.ndarray:
-        return self._session.run("segment", {"image": images})["class_ids"]
+        return self.session.run("segment", {"image": images})["class_ids"]
 
 
 class Exported(InLibrary):
@@ -62,7 +53,7 @@ class Exported(InLibrary):
             raise UserError(f"{path}: holds no SavedModel.")
         classes, colors = read_classes(folder)
         try:
-            session = library.Model(folder)
+            self.session = library.Model(folder)
         except OSError as error:
             raise UserError(
                 f"{folder}: needs TensorFlow's C library, {library.library_path().name}, which "
@@ -73,10 +64,10 @@ class Exported(InLibrary):
         except RuntimeError as error:
             what = first_line(error).rstrip(".")
             raise UserError(f"{folder}: is damaged ({what}). Export it again.") from error
-        if "segment" not in session.signatures:
+        if "segment" not in self.session.signatures:
             raise UserError(f"{folder}: is not what `export` writes: no signature `segment`.")
         # A version is called as the folder of versions is.
         home = Path(path).resolve()
-        name = home.parent.name if home.name.isdecimal() else home.name
-        super().__init__(name, classes, colors, session)
+        home = home.parent if home.name.isdecimal() else home
+        super().__init__(home.name, classes, colors)
         self.path = folder

@@ -80,8 +80,7 @@ class Inspection:
 
     def frequencies(self, split: str, head: int = 0) -> np.ndarray:
         """Returns the share of each class in the labelled pixels of a split."""
-        classes = [*self.heads.values()][head]
-        counts = self.splits[split].pixels[head][: len(classes)]
+        counts = self.splits[split].pixels[head][: len([*self.heads.values()][head])]
         return counts / max(1, counts.sum())
 
     def void(self, split: str, head: int = 0) -> float:

@@ -18,11 +18,12 @@ DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # an EXIF tag, and what it says of a quarter turn
 
 
-def read_image(path: str | Path | BinaryIO) -> np.ndarray:
+def read_image(path: str | Path | BinaryIO, name: str | None = None) -> np.ndarray:
     """Reads a photo, upright as its EXIF data says.
 
     Args:
         path: a file in any format that Pillow reads, or one that is open.
+        name: what errors call it; the path if not given.
 
     Returns:
         A uint8 array `(H, W, 3)`, RGB.
@@ -30,7 +31,7 @@ def read_image(path: str | Path | BinaryIO) -> np.ndarray:
     Raises:
         UserError: if the file is no image, or a broken one; names the file.
     """
-    with open_image(path) as file:
+    with open_image(path, name) as file:
         file.load()
         image = ImageOps.exif_transpose(file)
     if image.mode in DEEP_GREY:
@@ -76,8 +77,10 @@ def _has_exif(file):
 
 
 @contextmanager
-def open_image(path: str | Path | BinaryIO) -> Iterator[ImageFile.ImageFile]:
-    """Opens an image as it is stored, to be closed at the end of the `with`.
+def open_image(
+    path: str | Path | BinaryIO, name: str | None = None
+) -> Iterator[ImageFile.ImageFile]:
+    """Opens an image as it is stored, to be closed at the end of the `with`; see `read_image`.
 
     Raises:
         UserError: if the file is no image, or turns out to be broken within the `with`; names it.
@@ -87,7 +90,7 @@ def open_image(path: str | Path | BinaryIO) -> Iterator[ImageFile.ImageFile]:
             yield image
     # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise unreadable(path, "an image", error) from error
+        raise unreadable(name or path, "an image", error) from error
 
 
 def unreadable(path: str | Path | BinaryIO, kind: str, error: Exception) -> UserError:

@@ -13,17 +13,6 @@ from fcn_keras.data.tfds.adapters import Adapter
 from fcn_keras.errors import UserError
 
 
-class _NamedFile(io.BytesIO):
-    """The contents of a file, which error messages call by its name."""
-
-    def __init__(self, contents, name):
-        super().__init__(contents)
-        self.name = name
-
-    def __str__(self):
-        return self.name
-
-
 @dataclass(frozen=True)
 class TfdsSplit:
     """A split of a TFDS data set with the features image, label and id, and perhaps hha."""
@@ -37,7 +26,7 @@ class TfdsSplit:
         record = self.records[index]
         image, id = record["image"], record["id"].decode()
         if isinstance(image, bytes):
-            image = read_image(_NamedFile(image, id))
+            image = read_image(io.BytesIO(image), id)
         if "hha" in record:
             image = np.concatenate([image, record["hha"]], axis=-1)
         return Example(image, record["label"], id)
@@ -144,4 +133,4 @@ class AdaptedSplit:
 
     def _open(self, index, contents):
         """Opens an image, not upright: TFDS does not turn any, nor were the masks turned."""
-        return open_image(_NamedFile(contents, f"{self.name} {index}"))
+        return open_image(io.BytesIO(contents), f"{self.name} {index}")

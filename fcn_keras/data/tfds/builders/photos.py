@@ -20,9 +20,9 @@ class PhotoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     """What the builders have in common.
 
     Each says in `INFO` how `photo_info` describes it. Where every label map is a file beside a
-    photo, it also has `_archives`, the `OriginalFile`s it is made of; `_pairs`, which lists for
-    each split the photos and the files of their label maps, given what the archives hold; and
-    `_read_mask`, which reads such a file: uint8 `(H, W)`, class ids and 255.
+    photo, it also has `_archives`, the `OriginalFile`s it is made of; `_pairs`, which lists the
+    photos of "train" or "val" with the files of their label maps, given what the archives hold;
+    and `_read_mask`, which reads such a file: uint8 `(H, W)`, class ids and 255.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -35,8 +35,10 @@ class PhotoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         archives = self._archives()
         roots = locate(dl_manager, archives)
         folders = [root / archive.folder for root, archive in zip(roots, archives, strict=True)]
-        pairs = self._pairs(*folders)
-        return {split: self._generate_examples(pairs[split]) for split in pairs}
+        return {
+            split: self._generate_examples(self._pairs(name, *folders))
+            for split, name in {"train": "train", "validation": "val"}.items()
+        }
 
     def _generate_examples(self, pairs):
         for number, (photo, mask) in enumerate(pairs):

@@ -62,16 +62,13 @@ class Builder(PhotoBuilder):
     def _archives(self):
         return [IMAGES, LABELS]
 
-    def _pairs(self, devkit, labels):
+    def _pairs(self, split, devkit, labels):
         annotated = {path.stem for path in labels.glob("*.mat")}
-        pairs = {}
-        for split, name in {"train": "train", "validation": "val"}.items():
-            path = devkit / "ImageSets" / "Main" / f"{name}.txt"
-            ids = [id for id in read_list(path) if id in annotated]
-            if not ids:
-                raise UserError(f"{labels}: holds no annotation of an image that {path} names.")
-            pairs[split] = [(photo_and_mask(devkit, id)[0], labels / f"{id}.mat") for id in ids]
-        return pairs
+        path = devkit / "ImageSets" / "Main" / f"{split}.txt"
+        ids = [id for id in read_list(path) if id in annotated]
+        if not ids:
+            raise UserError(f"{labels}: holds no annotation of an image that {path} names.")
+        return [(photo_and_mask(devkit, id)[0], labels / f"{id}.mat") for id in ids]
 
     def _read_mask(self, path):
         return _CLASS_IDS[read_label(path, "LabelMap", 0, names.LABELS)]

@@ -64,8 +64,5 @@ class Builder(PhotoBuilder):
     def _archives(self):
         return [ARCHIVES[self.builder_config.name]]
 
-    def _pairs(self, devkit):
-        return {
-            split: [photo_and_mask(devkit, id) for id in read_ids(devkit, name)]
-            for split, name in {"train": "train", "validation": "val"}.items()
-        }
+    def _pairs(self, split, devkit):
+        return [photo_and_mask(devkit, id) for id in read_ids(devkit, split)]

@@ -59,7 +59,7 @@ class Builder(PhotoBuilder):
     def _archives(self):
         return [ARCHIVES[self.builder_config.name], sbd.RELEASE]
 
-    def _pairs(self, voc_devkit, sbd_release):
+    def _pairs(self, split, voc_devkit, sbd_release):
         validation, from_sbd = read_ids(voc_devkit, "val"), read_list(sbd_release / "train.txt")
         from_voc = []
         if self.builder_config.name == "2011":
@@ -77,12 +77,10 @@ class Builder(PhotoBuilder):
             known = {*from_voc, *validation}
             from_sbd += read_list(sbd_release / "val.txt")
             from_sbd = [id for id in from_sbd if id not in known]
-        train = [photo_and_mask(voc_devkit, id) for id in from_voc]
-        train += [sbd.photo_and_mask(sbd_release, id) for id in from_sbd]
-        return {
-            "train": train,
-            "validation": [photo_and_mask(voc_devkit, id) for id in validation],
-        }
+        if split == "val":
+            return [photo_and_mask(voc_devkit, id) for id in validation]
+        labelled_by_voc = [photo_and_mask(voc_devkit, id) for id in from_voc]
+        return labelled_by_voc + [sbd.photo_and_mask(sbd_release, id) for id in from_sbd]
 
     def _read_mask(self, path):
         return sbd.read_mask(path) if path.suffix == ".mat" else read_mask(path)

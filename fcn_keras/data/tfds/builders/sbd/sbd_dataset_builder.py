@@ -63,8 +63,5 @@ class Builder(PhotoBuilder):
     def _archives(self):
         return [RELEASE]
 
-    def _pairs(self, dataset):
-        return {
-            split: [photo_and_mask(dataset, id) for id in read_list(dataset / f"{name}.txt")]
-            for split, name in {"train": "train", "validation": "val"}.items()
-        }
+    def _pairs(self, split, dataset):
+        return [photo_and_mask(dataset, id) for id in read_list(dataset / f"{split}.txt")]

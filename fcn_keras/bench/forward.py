@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.bench.child import ChildFailed, answering_child
-from fcn_keras.bench.network import Forward
+from fcn_keras.bench.peers.network import Forward
 from fcn_keras.bench.peers.programs import CEILINGS, PEERS
 from fcn_keras.errors import UserError
 from fcn_keras.system.files import written_whole

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fcn_keras.bench.forward import MeasuredPeer
-from fcn_keras.bench.network import Forward
+from fcn_keras.bench.peers.network import Forward
 from fcn_keras.bench.peers.programs import CEILINGS, PEERS
 from fcn_keras.bench.tables import cell, markdown
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from fcn_keras.bench import forward_results, start, steps
 from fcn_keras.bench.forward import bench_forward
 from fcn_keras.bench.machine import conditions
-from fcn_keras.bench.network import Forward
+from fcn_keras.bench.peers.network import Forward
 from fcn_keras.bench.start import bench_start
 from fcn_keras.bench.step import Step
 from fcn_keras.bench.steps import bench_training, peers_to_compare

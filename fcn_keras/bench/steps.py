@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from fcn_keras.bench.child import ChildFailed, run_child
-from fcn_keras.bench.peers.layers import fcn_layers
+from fcn_keras.bench.peers.network import check_variant
 from fcn_keras.bench.peers.programs import STEPS
 from fcn_keras.bench.step import Step
 from fcn_keras.bench.tables import cell
@@ -76,7 +76,7 @@ def peers_to_compare(first: Step) -> list[Step]:
     Raises:
         UserError: if the others do not have the network.
     """
-    fcn_layers(first.variant)
+    check_variant(first.variant)
     return [first, *(replace(first, peer=peer) for peer in STEPS)]
 
 

@@ -197,7 +197,7 @@ def _step(args):
 
 
 def _labelled(args):
-    from fcn_keras.bench.network import Forward
+    from fcn_keras.bench.peers.network import Forward
 
     return Forward(args.variant, args.width, args.size, args.geometry, args.num_classes)
 

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.networks import size_after
 
 from fcn_keras.bench import forward, report
 from fcn_keras.bench.forward import MeasuredPeer, bench_forward
 from fcn_keras.bench.forward_results import draw, results, table
-from fcn_keras.bench.network import Forward
-from fcn_keras.bench.peers.layers import fcn_layers
 from fcn_keras.bench.peers.loaders import LOADERS
+from fcn_keras.bench.peers.network import Forward, fcn_layers
 from fcn_keras.bench.peers.programs import CEILINGS, PEERS
 from fcn_keras.bench.start import PARTS, PREDICTS
 from fcn_keras.bench.step import Step
@@ -50,7 +48,7 @@ def test_usual_keras_is_the_same_function(variant, geometry):
 def test_crops_of_the_reference():
     """The offsets in the reference's prototxt files."""
     offsets = {
-        variant: [step.crop or step.crop_skip for step in fcn_layers(variant).upsamplings]
+        variant: [step.crop or step.crop_skip for step in fcn_layers(variant)[1]]
         for variant in ("fcn32s", "fcn16s", "fcn8s")
     }
     assert offsets == {"fcn32s": [19], "fcn16s": [5, 27], "fcn8s": [5, 9, 31]}
@@ -325,13 +323,3 @@ def test_graphics_processor_script_on_this_processor():
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("not measured") == 0
     assert done.stdout.count("tensorflow ") == 4
-
-
-def test_size_of_the_layers():
-    """The peers' layers leave as many cells as the geometry says."""
-    from fcn_keras.models.geometry import Conv, Pool
-
-    layers = []
-    for convs in fcn_layers("fcn8s").blocks:
-        layers += [*(Conv(conv.kernel, pad=conv.pad) for conv in convs), Pool()]
-    assert size_after([*layers, Conv(7)], 500) == 16

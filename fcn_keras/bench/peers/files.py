@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fcn_keras.bench.network import Forward
+from fcn_keras.bench.peers.network import Forward
 from fcn_keras.exporters.runtimes import export_to_runtime
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.inference.classes import numbered_classes
@@ -47,8 +47,9 @@ def write_network(file: Path, forward: Forward):
     for layer in scored:
         layer.kernel.assign(rng.standard_normal(layer.kernel.shape, "float32"))
     # Random scores differ by class more than by place, and one class would win everywhere.
-    outputs = keras.Model(model.input, [layer.output for layer in scored])(image)
-    for layer, output in zip(scored, outputs, strict=True):
+    outputs = keras.Model(model.input, {layer.name: layer.output for layer in scored})(image)
+    for layer in scored:
+        output = outputs[layer.name]
         mean, std = np.mean(output, axis=(0, 1, 2)), np.std(output, axis=(0, 1, 2))
         layer.kernel.assign(layer.kernel / std)
         layer.bias.assign(-mean / std)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.bench.network import Forward
+from fcn_keras.bench.peers.network import Forward
 from fcn_keras.system.processor import cores
 from fcn_keras.system.telemetry import keep_openvino_quiet
 

@@ -28,8 +28,8 @@ _EXPORT = "fcn_keras, SavedModel in C++"
 
 PEERS = {
     "ours": Peer(_EXPORT, "saved_model", elided=True),
-    "ours_bfloat16": Peer(f"{_EXPORT}, bfloat16", "saved_model_bfloat16", "bfloat16", True),
     "ours_plain": Peer(f"{_EXPORT}, no elision", "saved_model_plain"),
+    "ours_bfloat16": Peer(f"{_EXPORT}, bfloat16", "saved_model_bfloat16", "bfloat16", True),
     "ours_frozen": Peer(f"{_EXPORT}, frozen", "saved_model_frozen", elided=True),
     "keras": Peer("fcn_keras in Keras", elided=True, onednn=False),
     "usual_keras": Peer("Keras, the usual way", onednn=False),

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from fcn_keras.bench.peers.layers import fcn_layers
+from fcn_keras.bench.peers.network import fcn_layers
 from fcn_keras.models.bilinear import Bilinear
 from fcn_keras.models.layers import preprocess
 
@@ -30,21 +30,9 @@ def usual_keras(
     Returns:
         A `keras.Model`: `(N, H, W, 3)` RGB in 0..255 to logits `(N, H, W, C)`.
     """
-    network = fcn_layers(variant, width, geometry)
+    trunk, upsamplings = fcn_layers(variant, width, geometry)
     image = keras.Input((*size, 3), name="image")
     x = preprocess(image, mean, std).tensor
-
-    def convolve(x, conv):
-        x = layers.ZeroPadding2D(conv.pad)(x) if conv.pad > 1 else x
-        padding = "same" if conv.pad == 1 else "valid"
-        return layers.Conv2D(
-            conv.channels,
-            conv.kernel,
-            padding=padding,
-            activation="relu",
-            kernel_initializer="he_normal",
-            name=conv.name,
-        )(x)
 
     def score(x, name):
         return layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=name)(x)
@@ -54,14 +42,23 @@ def usual_keras(
         return x[:, start : start + height, start : start + width]
 
     pools = {}
-    for block, convs in enumerate(network.blocks, start=1):
-        for conv in convs:
-            x = convolve(x, conv)
-        x = pools[f"pool{block}"] = layers.MaxPooling2D(2, padding="same")(x)
-    for conv in network.fc:
-        x = layers.Dropout(0.5)(convolve(x, conv))
+    for name, layer, channels, _ in trunk:
+        if not channels:
+            x = pools[name] = layers.MaxPooling2D(2, padding="same")(x)
+            continue
+        x = layers.ZeroPadding2D(layer.pad)(x) if layer.pad > 1 else x
+        x = layers.Conv2D(
+            channels,
+            layer.kernel,
+            padding="same" if layer.pad == 1 else "valid",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=name,
+        )(x)
+        if name.startswith("fc"):
+            x = layers.Dropout(0.5)(x)
     x = score(x, "score_fr")
-    for step in network.upsamplings:
+    for step in upsamplings:
         x = layers.Conv2DTranspose(
             num_classes,
             2 * step.factor,

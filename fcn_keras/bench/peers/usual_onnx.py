@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from fcn_keras.bench.peers.layers import Convolution, fcn_layers
+from fcn_keras.bench.peers.network import fcn_layers
 
 
 def usual_onnx(
@@ -19,7 +19,7 @@ def usual_onnx(
     """Writes a network with all of its padding.
 
     Args:
-        variant, width, geometry: see `fcn_keras.bench.peers.layers.fcn_layers`.
+        variant, width, geometry: see `fcn_keras.bench.peers.network.fcn_layers`.
         weights: by layer, see `fcn_keras.bench.peers.files`.
         size: height and width of the images.
 
@@ -27,19 +27,20 @@ def usual_onnx(
         A network from `image`, float32 `(1, 3, H, W)`, preprocessed, to `score`, logits
         `(1, C, H, W)`.
     """
-    network = fcn_layers(variant, width, geometry)
+    trunk, upsamplings = fcn_layers(variant, width, geometry)
     graph = _Graph(weights)
     x, sides, pools = "image", [*size], {}
-    for block, convs in enumerate(network.blocks, start=1):
-        for conv in convs:
-            x, sides = graph.convolve(x, conv, sides)
-        settings = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
-        x = graph.add("MaxPool", f"pool{block}", [x], **settings)
-        sides = pools[x] = [-(-side // 2) for side in sides]
-    for conv in network.fc:
-        x, sides = graph.convolve(x, conv, sides)
+    for name, layer, channels, _ in trunk:
+        sides = [layer.size(side) for side in sides]
+        if channels:
+            x = graph.multiply(x, name, pads=[layer.pad] * 4)
+            x = graph.add("Relu", f"{name}.relu", [x])
+        else:
+            settings = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
+            x = graph.add("MaxPool", name, [x], **settings)
+            pools[x] = sides
     x = graph.multiply(x, "score_fr")
-    for step in network.upsamplings:
+    for step in upsamplings:
         x = graph.multiply(x, step.name, "ConvTranspose", strides=[step.factor] * 2)
         sides = [step.factor * (side + 1) for side in sides]
         if step.skip is None:
@@ -73,12 +74,6 @@ class _Graph:
             inputs.append(self._constant(f"{name}.bias", self.weights[f"{name}.bias"]))
         return self.add(kind, name, inputs, **settings)
 
-    def convolve(self, x, conv: Convolution, sides):
-        """A convolution and its ReLU; returns its height and width too."""
-        x = self.multiply(x, conv.name, pads=[conv.pad] * 4)
-        sides = [side + 2 * conv.pad - conv.kernel + 1 for side in sides]
-        return self.add("Relu", f"{conv.name}.relu", [x]), sides
-
     def crop(self, x, name, start, sides: Sequence[int]):
         bounds = {"starts": [start] * 2, "ends": [start + side for side in sides], "axes": [2, 3]}
         inputs = [
@@ -88,10 +83,9 @@ class _Graph:
         return self.add("Slice", name, [x, *inputs])
 
     def written(self, name, size):
-        channels = {"image": 3, "score": len(self.weights["score_fr.bias"])}
         image, score = (
             helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, count, *size])
-            for name, count in channels.items()
+            for name, count in (("image", 3), ("score", len(self.weights["score_fr.bias"])))
         )
         graph = helper.make_graph(self.nodes, name, [image], [score], self.constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fcn_keras.bench.peers.layers import fcn_layers
+from fcn_keras.bench.peers.network import fcn_layers
 
 
 class FCN(nn.Module):
@@ -27,23 +27,27 @@ class FCN(nn.Module):
         std: float = 1.0,
     ):
         super().__init__()
-        self.network = fcn_layers(variant, width, geometry)
+        self.trunk, self.upsamplings = fcn_layers(variant, width, geometry)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None])
         self.std = float(std)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(0.5)
-        for conv in [*sum(self.network.blocks, []), *self.network.fc]:
-            layer = nn.Conv2d(conv.inputs, conv.channels, conv.kernel, padding=conv.pad)
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            self.add_module(conv.name, layer)
-        scored = {"score_fr": conv.channels}
-        for step in self.network.upsamplings:
+        inputs, made = 3, {}
+        for name, layer, channels, _ in self.trunk:
+            if channels:
+                conv = nn.Conv2d(inputs, channels, layer.kernel, padding=layer.pad)
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+                self.add_module(name, conv)
+                inputs = channels
+            made[name] = inputs
+        scored = {"score_fr": inputs}
+        for step in self.upsamplings:
             kernel = 2 * step.factor
             layer = nn.ConvTranspose2d(num_classes, num_classes, kernel, step.factor, bias=False)
             self.add_module(step.name, layer.requires_grad_(False))
             if step.skip:
-                scored[f"score_{step.skip}"] = step.skip_channels
+                scored[f"score_{step.skip}"] = made[step.skip]
         for name, channels in scored.items():
             layer = nn.Conv2d(channels, num_classes, 1)
             self.add_module(name, layer)
@@ -62,14 +66,15 @@ class FCN(nn.Module):
         else:
             x = x.contiguous()
         pools = {}
-        for block, convs in enumerate(self.network.blocks, start=1):
-            for conv in convs:
-                x = self.relu(self.get_submodule(conv.name)(x))
-            x = pools[f"pool{block}"] = self.pool(x)
-        for conv in self.network.fc:
-            x = self.dropout(self.relu(self.get_submodule(conv.name)(x)))
+        for name, _, channels, _ in self.trunk:
+            if channels:
+                x = self.relu(self.get_submodule(name)(x))
+            else:
+                x = pools[name] = self.pool(x)
+            if name.startswith("fc"):
+                x = self.dropout(x)
         x = self.score_fr(x)
-        for step in self.network.upsamplings:
+        for step in self.upsamplings:
             x = self.get_submodule(step.name)(x)
             if step.skip is None:
                 return _crop(x, step.crop, size)

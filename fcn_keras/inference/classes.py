@@ -52,8 +52,11 @@ def find_saved_model(path: str | Path) -> Path | None:
     path = Path(path)
     if (path / "best.keras").is_file():
         return None
-    versions = [p for p in path.glob("*") if p.name.isascii() and p.name.isdecimal()]
-    versions.sort(key=lambda version: int(version.name), reverse=True)
+    versions = sorted(
+        (p for p in path.glob("*") if p.name.isascii() and p.name.isdecimal()),
+        key=lambda version: int(version.name),
+        reverse=True,
+    )
     return next((p for p in (path, *versions) if (p / "saved_model.pb").is_file()), None)
 
 

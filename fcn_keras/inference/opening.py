@@ -93,12 +93,13 @@ def _open_export(path, folder, views):
         )
     from fcn_keras.inference.c_library.saved_model import Exported
 
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = {
+        str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()
+    }
     with ThreadPoolExecutor(1) as aside, stderr_held():
-        digests = aside.map(_digest, files)
+        digests = aside.map(_digest, files.values())
         segmenter = Exported(path)
-    names = [str(file.relative_to(folder)) for file in files]
-    segmenter.job = {"exported": dict(zip(names, digests, strict=True))}
+    segmenter.job = {"exported": dict(zip(files, digests, strict=True))}
     return segmenter
 
 

@@ -76,10 +76,11 @@ def predict(
     """
     worklist = make_worklist(inputs, output, job, fresh)
     segmenter = open_network(network, tile=tile, scales=scales, flip=flip)
-    batches = label_images(
-        segmenter, worklist.pending, output, classes, colors, batch_size=batch_size, job=job
+    return worklist.finish(
+        label_images(
+            segmenter, worklist.pending, output, classes, colors, batch_size=batch_size, job=job
+        )
     )
-    return worklist.finish(batches)
 
 
 def label_images(
@@ -143,8 +144,7 @@ def _batches(images, batch_size, segmenter):
         groups.setdefault(shape, []).append(path)
     batches = []
     for shape, paths in groups.items():
-        fitting = max(_BATCH_PIXELS // math.prod(shape), 1)
-        size = batch_size or min(fitting, _BATCH_IMAGES)
+        size = batch_size or min(max(_BATCH_PIXELS // math.prod(shape), 1), _BATCH_IMAGES)
         batches += [paths[i : i + size] for i in range(0, len(paths), size)]
     return batches
 

@@ -143,17 +143,13 @@ def _to_tensor(values, spec, name):
     except ValueError:  # rows of several lengths
         array = np.asarray(None)
     if array.dtype.kind not in "iu" or not spec.shape.is_compatible_with(array.shape):
+        shape = ", ".join("any" if side is None else str(side) for side in spec.shape)
         raise UserError(
-            f"{name} must be whole numbers of the shape {_shape(spec.shape)}, all images of one "
-            "size."
+            f"{name} must be whole numbers of the shape ({shape}), all images of one size."
         )
     if array.size and not 0 <= array.min() <= array.max() <= 255:
         raise UserError(f"{name} must be from 0 to 255.")
     return tf.constant(array, spec.dtype)
-
-
-def _shape(shape):
-    return "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
 
 
 def _to_bytes(value, place):

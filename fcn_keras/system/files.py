@@ -91,6 +91,9 @@ def remove_leftovers(folder: str | Path, idle: float = 0.0):
             at work in it.
     """
     for path in Path(folder).rglob(".*"):
-        if re.match(r"\.\d+\.", path.name) and path.is_file():
-            if time.time() - path.stat().st_mtime >= idle:
-                path.unlink()
+        if (
+            re.match(r"\.\d+\.", path.name)
+            and path.is_file()
+            and time.time() - path.stat().st_mtime >= idle
+        ):
+            path.unlink()

@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from fcn_keras.bench.tables import markdown
+from fcn_keras.bench.results import markdown
 from fcn_keras.models.cost import cost
 from fcn_keras.system.processor import use_onednn
 
@@ -216,8 +216,7 @@ def draw(path):
 
 def measure(rounds):
     """Steps of several sizes and widths, in turns, each in a process of its own."""
-    from fcn_keras.bench.step import Step
-    from fcn_keras.bench.steps import bench_training, results
+    from fcn_keras.bench.steps import Step, bench_training, results
 
     steps = [Step(width=0.25, size=(size, size), batch_size=2) for size in (320, 224, 500)]
     steps += [Step(width=width, size=(320, 320), batch_size=2) for width in (0.125, 0.5)]

@@ -4,7 +4,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from fcn_keras.bench.step import Step, make_batch, make_task, make_trainer
+from fcn_keras.bench.peers.training import make_batch, make_task, make_trainer
+from fcn_keras.bench.steps import Step
 from fcn_keras.system.progress import progress_bar
 
 REPEATS = 20  # of what is so short that the clock's own cost would count

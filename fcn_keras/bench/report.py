@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fcn_keras.bench import forward_results, start, steps
+from fcn_keras.bench import forward as inference, start, steps
 from fcn_keras.bench.forward import bench_forward
-from fcn_keras.bench.machine import conditions
 from fcn_keras.bench.peers.network import Forward
+from fcn_keras.bench.results import conditions, markdown
 from fcn_keras.bench.start import bench_start
-from fcn_keras.bench.step import Step
-from fcn_keras.bench.steps import bench_training, peers_to_compare
-from fcn_keras.bench.tables import markdown
+from fcn_keras.bench.steps import Step, bench_training, peers_to_compare
 from fcn_keras.errors import UserError
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.versions import versions
@@ -57,7 +55,7 @@ def bench_report(
     report = conditions()
     report["versions"] = versions(*PACKAGES)
     report["machine"]["load"] = os.getloadavg()[0]
-    report["forward"] = forward_results.results(forward, measured_peers)
+    report["forward"] = inference.results(forward, measured_peers)
     step = Step(forward.variant, forward.width, forward.size, forward.num_classes)
     compared = [*peers_to_compare(step), replace(step, elide_padding=False)]
     report["train"] = steps.results(bench_training(compared, few))
@@ -67,7 +65,7 @@ def bench_report(
     for name, table in _TABLES.items():
         lines = f"<!-- bench {name} -->\n{table(report)}\n<!-- end -->"
         text = re.sub(_pattern(name), lines.replace("\\", r"\\"), text, flags=re.DOTALL)
-    forward_results.draw(report["forward"], path.with_suffix(".png"))
+    inference.draw(report["forward"], path.with_suffix(".png"))
     for suffix, content in ((".json", json.dumps(report, indent=1) + "\n"), (".md", text)):
         with written_whole(path.with_suffix(suffix)) as aside:
             aside.write_text(content)
@@ -127,7 +125,7 @@ def _train(report):
 
 _TABLES: dict[str, Callable[[dict], str]] = {
     "machine": _machine,
-    "forward": lambda report: forward_results.table(report["forward"]),
+    "forward": lambda report: inference.table(report["forward"]),
     "train": _train,
     "start": lambda report: start.table(report["start"]),
 }

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.bench.child import ChildFailed, run_child
-from fcn_keras.bench.step import Step
-from fcn_keras.bench.tables import markdown
+from fcn_keras.bench.results import markdown
+from fcn_keras.bench.steps import Step
 from fcn_keras.inference.segmenter import Segmenter
 from fcn_keras.system.console import import_tensorflow_silently, quiet, stderr_held
 from fcn_keras.system.progress import progress_bar
@@ -180,7 +180,7 @@ def _predict(name, folder):
     }
 
 
-def _main():
+if __name__ == "__main__":
     job, folder, *rest = sys.argv[1:]
     atexit.register(gc.freeze)  # as the command does
     with quiet(debug=False, tensorflow=False):
@@ -188,7 +188,3 @@ def _main():
             _write(Path(folder), json.loads(rest[0]))
         else:
             print(json.dumps(_predict(job, Path(folder))))
-
-
-if __name__ == "__main__":
-    _main()

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from fcn_keras.bench.child import ChildFailed, run_child
 from fcn_keras.bench.peers.network import check_variant
 from fcn_keras.bench.peers.programs import STEPS
-from fcn_keras.bench.step import Step
-from fcn_keras.bench.tables import cell
+from fcn_keras.bench.results import cell
 from fcn_keras.errors import UserError
 from fcn_keras.system.progress import progress_bar
+from fcn_keras.training.settings import Settings
 
 PARTS = 4  # batches that the table's larger batch is made of
 
@@ -26,6 +26,64 @@ COMPARED = (
     "step_bytes",
     "tensor_bytes",
 )
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step to measure.
+
+    Attributes:
+        variant, width, precision, remat: see `fcn_keras.training.settings.Settings`.
+        size: height and width of the images.
+        num_classes: number of classes.
+        batch_size: images that go through the network together.
+        accumulate: how many such batches make the step.
+        elide_padding: see `fcn_keras.build`.
+        peer: who makes the step in place of this package, one of
+            `fcn_keras.bench.peers.programs.STEPS`.
+    """
+
+    variant: str = "fcn8s"
+    width: float = 1.0
+    size: tuple[int, int] = (320, 320)
+    num_classes: int = 21
+    batch_size: int = 1
+    precision: str = "float32"
+    accumulate: int = 1
+    remat: bool = False
+    elide_padding: bool = True
+    peer: str | None = None
+
+    def __post_init__(self):
+        Settings(
+            variant=self.variant,
+            width=self.width,
+            crop_size=tuple(self.size),
+            batch_size=self.batch_size,
+            precision=self.precision,
+            accumulate=self.accumulate,
+            remat=self.remat,
+        )
+
+    @property
+    def images(self) -> int:
+        return self.batch_size * self.accumulate
+
+    @property
+    def in_torch(self) -> bool:
+        return (self.peer or "").startswith("torch")
+
+    def __str__(self):
+        words = [self.precision, f"batch {self.batch_size}"]
+        if self.accumulate > 1:
+            words[1] = f"{self.accumulate} batches of {self.batch_size}"
+        if self.remat:
+            words.append("remat")
+        if not self.elide_padding:
+            words.append("no elision")
+        if self.peer:
+            words.insert(0, STEPS[self.peer])
+        return ", ".join(words)
 
 
 @dataclass

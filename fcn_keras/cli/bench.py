@@ -148,8 +148,7 @@ def _train(args: Namespace) -> None:
 
 
 def _forward(args: Namespace) -> None:
-    from fcn_keras.bench.forward import bench_forward
-    from fcn_keras.bench.forward_results import draw, results, table
+    from fcn_keras.bench.forward import bench_forward, draw, results, table
 
     network = _labelled(args)
     measured = results(network, bench_forward(network, _peers(args), args.rounds, args.folder))
@@ -191,7 +190,7 @@ def _cost(args: Namespace) -> None:
 
 
 def _step(args):
-    from fcn_keras.bench.step import Step
+    from fcn_keras.bench.steps import Step
 
     return Step(args.variant, args.width, args.size, args.num_classes, args.batch_size)
 
@@ -209,7 +208,7 @@ def _peers(args):
 
 def _print(args: Namespace, figures: dict, text: str) -> None:
     """Prints what was measured: figures for programs, or a text, and on which machine."""
-    from fcn_keras.bench.machine import conditions
+    from fcn_keras.bench.results import conditions
 
     where = conditions()
     if args.json:

@@ -54,14 +54,24 @@ ARGUMENTS: Arguments = {
 
 
 def run(args: Namespace) -> None:
-    if args.classes and not args.server:
-        raise UserError("--classes: is for a --server; RUN_OR_MODEL tells its own.")
-    if args.workers and not args.ray:
-        raise UserError("--workers: is for --ray.")
-    if not args.images and not args.server:
-        raise UserError("IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).")
-    if args.server and args.ray:
-        raise UserError("--ray: is not for a --server, which sees an image whole, once.")
+    faults = [
+        (
+            args.classes and not args.server,
+            "--classes: is for a --server; RUN_OR_MODEL tells its own.",
+        ),
+        (args.workers and not args.ray, "--workers: is for --ray."),
+        (
+            not args.images and not args.server,
+            "IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).",
+        ),
+        (
+            args.server and args.ray,
+            "--ray: is not for a --server, which sees an image whole, once.",
+        ),
+    ]
+    for wrong, message in faults:
+        if wrong:
+            raise UserError(message)
     from fcn_keras.inference.classes import find_saved_model
     from fcn_keras.inference.job import find_images
     from fcn_keras.inference.opening import open_network

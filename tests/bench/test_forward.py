@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 
 from fcn_keras.bench import forward, report
-from fcn_keras.bench.forward import MeasuredPeer, bench_forward
-from fcn_keras.bench.forward_results import draw, results, table
+from fcn_keras.bench.forward import MeasuredPeer, bench_forward, draw, results, table
 from fcn_keras.bench.peers.loaders import LOADERS
 from fcn_keras.bench.peers.network import Forward, fcn_layers
 from fcn_keras.bench.peers.programs import CEILINGS, PEERS
 from fcn_keras.bench.start import PARTS, PREDICTS
-from fcn_keras.bench.step import Step
-from fcn_keras.bench.steps import MeasuredStep, peers_to_compare
+from fcn_keras.bench.steps import MeasuredStep, Step, peers_to_compare
 from fcn_keras.errors import UserError
 from fcn_keras.models.fcn import build
 
@@ -97,7 +95,8 @@ def test_folder_of_another_network(tmp_path):
 
 def made_up(name, seconds):
     resident = 2 * SMALL.cost(True).parameter_bytes()
-    figures = {"load": 1.0, "first": 2.0, "resident": resident, "peak": 1}
+    figures = {"load_seconds": 1.0, "first_seconds": 2.0}
+    figures |= {"resident_bytes": resident, "peak_bytes": 1}
     by_round = dict(enumerate(seconds, start=1))
     labels = None if PEERS[name].elided is None else 1.0
     return MeasuredPeer(name, by_round, by_round, figures, labels)

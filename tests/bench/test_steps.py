@@ -7,8 +7,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras.bench.input import bench_input
-from fcn_keras.bench.step import Step
-from fcn_keras.bench.steps import COMPARED
+from fcn_keras.bench.steps import COMPARED, Step
 from fcn_keras.data.dataset import Dataset, Example
 from fcn_keras.evaluation import metrics
 from fcn_keras.evaluation.metrics import confusion_matrix

@@ -67,7 +67,7 @@ def write_network(file: Path, forward: Forward):
 
 
 def write_saved_model(file: Path, forward: Forward, elide_padding: bool = True, **options):
-    model = _read(file, forward, elide_padding)
+    model = _build(forward, file.with_name("network.keras"), elide_padding)
     export(model, file, *numbered_classes(forward.num_classes), **options)
 
 
@@ -75,8 +75,7 @@ def write_onnx(file: Path, forward: Forward):
     """Writes ONNX that ends in class ids, so that the runtime does all of the work."""
     import onnx
 
-    scores = file.with_name("score.onnx")
-    export_to_runtime(_read(file, forward), scores, "onnx", *numbered_classes(forward.num_classes))
+    scores = _export(file, forward, "onnx")
     proto = onnx.load(scores)
     proto.graph.node.extend(
         [
@@ -97,11 +96,7 @@ def write_openvino(file: Path, forward: Forward):
     import openvino
     from openvino import opset13
 
-    scores = file.with_name("score.xml")
-    export_to_runtime(
-        _read(file, forward), scores, "openvino", *numbered_classes(forward.num_classes)
-    )
-    network = openvino.Core().read_model(scores)
+    network = openvino.Core().read_model(_export(file, forward, "openvino"))
     score = network.output("score").node.input_value(0)
     index = opset13.topk(score, 1, -1, "max", "none", "i32").output(1)
     ids = opset13.convert(opset13.squeeze(index, [-1]), "u8")
@@ -132,9 +127,12 @@ FILES: dict[str, Callable[[Path, Forward], None]] = {
 }
 
 
-def _read(file, forward, elide_padding=True):
-    """Reads the network that lies beside a file that is to be written."""
-    return _build(forward, file.with_name("network.keras"), elide_padding)
+def _export(file, forward, format):
+    """Writes a file that ends in scores, beside the one that is to be written; returns its path."""
+    scores = file.with_name(f"score{file.suffix}")
+    model = _build(forward, file.with_name("network.keras"))
+    export_to_runtime(model, scores, format, *numbered_classes(forward.num_classes))
+    return scores
 
 
 def _build(forward, weights, elide_padding=True):

@@ -30,7 +30,7 @@ def _serve(name, folder, forward, answer):
     if PEERS[name].elided is not None:
         np.save(folder / f"{name}.npy", output)
     run(image)
-    answer({"load": loaded - started, "first": first - loaded} | _memory())
+    answer({"load_seconds": loaded - started, "first_seconds": first - loaded} | _memory())
     for _ in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
         run(image)
@@ -39,7 +39,7 @@ def _serve(name, folder, forward, answer):
 
 
 def _memory():
-    return dict(zip(("resident", "peak"), process_memory(), strict=True))
+    return dict(zip(("resident_bytes", "peak_bytes"), process_memory(), strict=True))
 
 
 def _main():

@@ -10,13 +10,61 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from fcn_keras.bench.step import Step, make_batch, make_task, make_trainer
+import numpy as np
+
+from fcn_keras.bench.steps import Step
+from fcn_keras.models.variants import COLOR_HHA
 from fcn_keras.system import memory
+
+if TYPE_CHECKING:
+    from fcn_keras.training.task import SegmentationTask
 
 PATIENCE = 30.0  # seconds after which a process takes the time of no further step
 
 Train = Callable[[tuple], object]
+
+
+def make_batch(step: Step) -> tuple:
+    """Makes random images and labels: TensorFlow's tensors, or arrays for PyTorch."""
+    shape, rng = (step.images, *step.size), np.random.default_rng(0)
+    channels = 6 if step.variant == COLOR_HHA else 3
+    images = rng.integers(0, 256, (*shape, channels), "uint8")
+    labels = rng.integers(0, step.num_classes, (*shape, 1), "uint8")
+    if step.in_torch:
+        return images, labels
+    import tensorflow as tf
+
+    return tf.constant(images), tf.constant(labels)
+
+
+def make_task(step: Step) -> "SegmentationTask":
+    """Builds what `fcn_keras.train` would train, with Adam and from random weights."""
+    import keras
+
+    from fcn_keras.models.fcn import build
+    from fcn_keras.training.adam import Adam
+    from fcn_keras.training.task import SegmentationTask
+
+    keras.utils.set_random_seed(0)
+    network = build(
+        step.variant,
+        step.num_classes,
+        weights=None,
+        width=step.width,
+        elide_padding=step.elide_padding,
+    )
+    task = SegmentationTask(network, micro_batch=step.batch_size, remat=step.remat)
+    task.compile(Adam(1e-4), jit_compile=False)
+    return task
+
+
+def make_trainer(task: "SegmentationTask") -> Train:
+    """Returns a function that makes a training step on a batch, and waits until it is done."""
+    task.make_train_function(force=True)
+    function = task.train_function
+    return lambda batch: function(iter([batch]))["loss"].numpy()
 
 
 def usual_keras_step(step: Step) -> Train:
@@ -96,7 +144,13 @@ def measure(step: Step, times: int) -> dict[str, list[float]]:
     train = TRAINERS[step.peer](step)
     started, tensors = memory.memory_in_use().now, memory.tensors_in_use()
     memory.forget_peak()
-    figures = time_steps(train, batch, times)
+    figures: dict[str, list[float]] = {"seconds": [], "cpu_seconds": []}
+    train(batch)
+    while len(figures["seconds"]) < times and sum(figures["seconds"]) < PATIENCE:
+        wall, cpu = time.perf_counter(), time.process_time()
+        train(batch)
+        figures["seconds"].append(time.perf_counter() - wall)
+        figures["cpu_seconds"].append(time.process_time() - cpu)
     peak, most = memory.memory_in_use().peak, memory.tensors_in_use()
     figures["process_bytes"] = [peak - built]
     figures["step_bytes"] = [peak - started]
@@ -104,22 +158,6 @@ def measure(step: Step, times: int) -> dict[str, list[float]]:
     return figures
 
 
-def time_steps(train: Train, batch: tuple, times: int) -> dict[str, list[float]]:
-    """Returns `seconds` and `cpu_seconds` of training steps, all but the first one."""
-    train(batch)
-    figures: dict[str, list[float]] = {"seconds": [], "cpu_seconds": []}
-    while len(figures["seconds"]) < times and sum(figures["seconds"]) < PATIENCE:
-        wall, cpu = time.perf_counter(), time.process_time()
-        train(batch)
-        figures["seconds"].append(time.perf_counter() - wall)
-        figures["cpu_seconds"].append(time.process_time() - cpu)
-    return figures
-
-
-def _main():
+if __name__ == "__main__":
     asked = json.load(sys.stdin)
     print(json.dumps(measure(Step(**asked["step"]), asked["times"])))
-
-
-if __name__ == "__main__":
-    _main()

@@ -1,8 +1,9 @@
-"""Where and with what a measurement is made."""
+"""What results are told with: the machine that they are of, ratios, and tables."""
 
 import os
 import platform
 import sys
+from collections.abc import Sequence
 
 from fcn_keras.system import processor
 from fcn_keras.system.versions import versions
@@ -35,3 +36,16 @@ def machine() -> dict:
         "gpu": details.get("device_name"),
         "system": platform.platform(),
     }
+
+
+def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Returns a table in Markdown; short lines are filled up."""
+    lines = [titles, ["---"] * len(titles), *lines]
+    return "\n".join(
+        "| " + " | ".join([*line, *[""] * (len(titles) - len(line))]) + " |" for line in lines
+    )
+
+
+def cell(value: float | None, format: str, unit: str = "") -> str:
+    """Returns a number as text, with its unit behind it; nothing for None."""
+    return "" if value is None else f"{value:{format}}{unit}"

@@ -55,9 +55,7 @@ def per_class_iu_figure(
         axes.axvline(mean, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), zorder=3)
         title += f", mean {mean:.1f} % (dashed)"
     # Room for the number behind a full bar.
-    axes.set_xlim(0, 107)
-    axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel("IU, %")
+    axes.set(xlim=(0, 107), xticks=range(0, 101, 20), xlabel="IU, %")
     axes.set_title(title, pad=10)
     return figure
 

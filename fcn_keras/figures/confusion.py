@@ -58,9 +58,9 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
         aspect=18,
         pad=0.03,
         ticks=(0, 1, 5, 20, 50, 100),
+        label="% of the pixels in truth",
     )
     bar.outline.set_visible(False)
-    bar.set_label("% of the pixels in truth")
     axes.set_title("Confusion", pad=12)
     return figure
 
@@ -73,17 +73,17 @@ def _write_cells(axes, percent, font):
             value = percent[row, column]
             color = "white" if value > 35 else INK
             axes.text(column, row, f"{value:.0f}", color=color, **style)
-    middle = (len(percent) - 1) / 2
     for row in np.flatnonzero(np.isnan(percent[:, 0])):
-        axes.text(middle, row, "not in the truth", color=FAINT, style="italic", **style)
+        axes.text(
+            (len(percent) - 1) / 2, row, "not in the truth", color=FAINT, style="italic", **style
+        )
 
 
 def _label_sides(axes, names, totals, font):
     """Names the rows and columns, and says how many pixels each row has."""
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("prediction")
-    axes.set_ylabel("truth")
+    axes.set(xlabel="prediction", ylabel="truth")
     pixels = axes.secondary_yaxis("right")
     pixels.set_yticks(range(len(names)), [_rounded(total) for total in totals])
     pixels.set_ylabel("pixels in truth", labelpad=8)

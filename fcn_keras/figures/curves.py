@@ -151,8 +151,10 @@ def _scale_numbers(panel, values):
     if len(values) and values.min() > 0 and values.max() > 10 * values.min():
         panel.set_yscale("log")
         decades = math.log10(values.max() / values.min())
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
-        panel.yaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set(
+            major_locator=LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)),
+            minor_locator=NullLocator(),
+        )
     else:
         panel.yaxis.set_major_locator(MaxNLocator(6))
     # The usual formatter would put a common factor in a corner of its own, over the title.
@@ -165,8 +167,7 @@ def _pace(table):
     lines = [f"{count} epoch" + "s" * (count != 1)]
     seconds, speed = np.nansum(table["seconds"]), table["images_per_second"]
     units = {"h": 3600, "min": 60, "s": 1}
-    lengths = [f"{seconds / n:.1f} {unit}" for unit, n in units.items() if seconds >= 1.5 * n]
-    lines += lengths[:1]
+    lines += [f"{seconds / n:.1f} {unit}" for unit, n in units.items() if seconds >= 1.5 * n][:1]
     if np.isfinite(speed).any():
         lines.append(f"{np.nanmedian(speed):.3g} images/s")
     return "\n".join(lines)

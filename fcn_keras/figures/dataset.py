@@ -39,10 +39,9 @@ def contact_sheet_figure(dataset: Dataset, split: str, count: int) -> Figure:
     cell = 2 * width + gap
     total_width = columns * cell + (columns - 1) * space + 2 * margin
     # Very high pictures are made narrower instead, and very flat ones are a line high.
-    scales = [min(width / w, 1.5 * width / h) for h, w in (x.shape for x in label_maps)]
     sizes = [
-        np.maximum(0.1, scale * np.array(label.shape))
-        for scale, label in zip(scales, label_maps, strict=True)
+        np.maximum(0.1, min(width / w, 1.5 * width / h) * np.array([h, w]))
+        for h, w in (label.shape for label in label_maps)
     ]
     row_heights = [
         max(height for height, _ in sizes[i : i + columns]) for i in range(0, count, columns)
@@ -65,8 +64,9 @@ def contact_sheet_figure(dataset: Dataset, split: str, count: int) -> Figure:
         write_text(figure, left, top + name_height / 2, shortened(example.id, 44), fontsize=9)
         image, label = thinned(example.image[..., :3], label_maps[i])
         for side, panel in enumerate((image, colorize_truth(label, palette))):
-            x = left + side * (shown + gap)
-            place_picture(figure, panel, x, top + name_height, shown, height)
+            place_picture(
+                figure, panel, left + side * (shown + gap), top + name_height, shown, height
+            )
         if column == columns - 1 or i == count - 1:
             top += name_height + row_heights[row] + space / 2
     legend.draw(figure, margin, top)
@@ -90,11 +90,12 @@ def frequencies_figure(inspection: Inspection) -> Figure:
     left = 10.0 ** min(-1, math.floor(math.log10(np.nanmin(shares, initial=1))))
     for axes, split, share in zip(panels, inspection.splits, shares, strict=True):
         # Frequencies differ by orders of magnitude, and the rare classes matter as much.
-        axes.set_xscale("log")
-        axes.set_xlim(left, 600)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1,)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set(xscale="log", xlim=(left, 600), xlabel="labelled pixels, %")
+        axes.xaxis.set(
+            major_locator=LogLocator(subs=(1,)),
+            minor_locator=NullLocator(),
+            major_formatter=FuncFormatter(lambda value, _: f"{value:g}"),
+        )
         draw_bars(
             axes,
             names=[inspection.classes[k] for k in order],
@@ -105,6 +106,5 @@ def frequencies_figure(inspection: Inspection) -> Figure:
         )
         title = f"{split}, void {100 * inspection.void(split):.2g} %"
         axes.set_title(title, fontsize=10, fontweight="normal")
-        axes.set_xlabel("labelled pixels, %")
     figure.suptitle(shortened(f"{inspection.name}: how frequent the classes are", 60))
     return figure

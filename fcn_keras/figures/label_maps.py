@@ -160,9 +160,12 @@ def _legend(shares, palette, classes, width):
     draw = ImageDraw.Draw(legend)
     for i, (label, name, percent) in enumerate(zip(labels, names, percents, strict=True)):
         x, y = (i // rows) * column, (i % rows) * line + line / 2
-        color = tuple(int(c) for c in palette[label])
-        box = (x, y - size / 2, x + size, y + size / 2)
-        draw.rectangle(box, fill=color, outline=_RIM, width=max(1, size // 15))
+        draw.rectangle(
+            (x, y - size / 2, x + size, y + size / 2),
+            fill=tuple(palette[label].tolist()),
+            outline=_RIM,
+            width=max(1, size // 15),
+        )
         draw.text((x + size + space, y), name, _INK, font, anchor="lm")
         draw.text((x + fixed + name_width, y), percent, _INK, font, anchor="rm")
     return legend

@@ -17,18 +17,20 @@ from fcn_keras.figures.style import DARK_RIM, RIM, shortened, text_width
 _LINE = 0.26  # from one row of a legend to the next
 
 
-def write_text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
+def write_text(
+    figure: Figure, x: float, y: float, text: str, fontsize: float = 10, **style: Any
+) -> None:
     """Writes a text from a place to the right, around the height `y`.
 
     Args:
         figure: the figure.
         x, y: the place.
         text: what to write.
+        fontsize: in points.
         **style: of `matplotlib.text.Text`.
     """
     width, height = figure.get_size_inches()
-    style = {"fontsize": 10, "va": "center", **style}
-    figure.text(x / width, 1 - y / height, text, **style)
+    figure.text(x / width, 1 - y / height, text, fontsize=fontsize, va="center", **style)
 
 
 def place_picture(
@@ -61,13 +63,10 @@ def thinned(*arrays: np.ndarray) -> list[np.ndarray]:
 
 def colorize_truth(label: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """Colours a label map as `colorize` does, but void, which is hatched in grey on white."""
-    picture = colorize(label, palette)
-    rows, columns = np.indices(label.shape)
     stripe = max(1, max(label.shape) // 90)
-    hatch = np.where((rows + columns) // stripe % 3 == 0, 190, 255).astype(np.uint8)
-    void = label == VOID
-    picture[void] = hatch[void, None]
-    return picture
+    diagonals = sum(np.indices(label.shape)) // stripe
+    hatch = np.where(diagonals % 3 == 0, 190, 255).astype(np.uint8)
+    return np.where((label == VOID)[..., None], hatch[..., None], colorize(label, palette))
 
 
 class Legend:
@@ -105,15 +104,16 @@ class Legend:
             x = left + number // self.rows * self.column_width
             y = top + number % self.rows * _LINE
             void = label == VOID
-            chip = Rectangle(
-                (x / total_width, 1 - (y + 0.2) / total_height),
-                0.15 / total_width,
-                0.15 / total_height,
-                transform=figure.transFigure,
-                facecolor="white" if void else self.palette[label] / 255,
-                hatch="//////" if void else None,
-                edgecolor=RIM if void else DARK_RIM,
-                linewidth=0.6,
+            figure.add_artist(
+                Rectangle(
+                    (x / total_width, 1 - (y + 0.2) / total_height),
+                    0.15 / total_width,
+                    0.15 / total_height,
+                    transform=figure.transFigure,
+                    facecolor="white" if void else self.palette[label] / 255,
+                    hatch="//////" if void else None,
+                    edgecolor=RIM if void else DARK_RIM,
+                    linewidth=0.6,
+                )
             )
-            figure.add_artist(chip)
             write_text(figure, x + 0.22, y + 0.125, name)

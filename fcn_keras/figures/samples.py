@@ -12,10 +12,6 @@ from fcn_keras.figures.label_maps import colorize
 from fcn_keras.figures.pages import Legend, colorize_truth, place_picture, thinned, write_text
 from fcn_keras.figures.style import in_style, shortened
 
-_MOST = 8
-
-_ERROR = (220, 30, 30)
-
 
 class Sample(NamedTuple):
     """An image, and what a network takes its pixels for.
@@ -50,7 +46,7 @@ def samples_figure(
     """
     if not samples:
         raise ValueError("There is no sample to show")
-    samples = samples[:_MOST]
+    samples = samples[:8]
     palette = palette_for(colors)
     # In inches.
     width, gap, margin, head, title = 2.7, 0.12, 0.25, 0.4, 0.3
@@ -67,9 +63,11 @@ def samples_figure(
     figure = Figure(figsize=(total_width, total_height))
 
     top = margin / 2
-    for column, text in enumerate(("image", "truth", "prediction", "errors")):
-        x = margin + column * (width + gap) + width / 2
-        write_text(figure, x, top + head / 2, text, ha="center", fontsize=12, fontweight="bold")
+    lefts = [margin + column * (width + gap) for column in range(4)]
+    for left, text in zip(lefts, ("image", "truth", "prediction", "errors"), strict=True):
+        write_text(
+            figure, left + width / 2, top + head / 2, text, 12, ha="center", fontweight="bold"
+        )
     top += head
     for sample, height in zip(samples, heights, strict=True):
         iu = math.nan if sample.mean_iu is None else sample.mean_iu
@@ -83,8 +81,7 @@ def samples_figure(
             colorize(class_ids, palette),
             _errors(image, label, class_ids),
         )
-        for column, panel in enumerate(panels):
-            left = margin + column * (width + gap)
+        for left, panel in zip(lefts, panels, strict=True):
             place_picture(figure, panel, left, top, width, height)
         top += height + gap
     legend.draw(figure, margin, top + margin / 2)
@@ -95,5 +92,5 @@ def _errors(image, label, class_ids):
     # Pale grey, so that red stands out from it in lightness too.
     grey = 100 + 0.6 * (image @ np.array([0.299, 0.587, 0.114]))
     picture = np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
-    picture[(label != class_ids) & (label != VOID)] = _ERROR
+    picture[(label != class_ids) & (label != VOID)] = (220, 30, 30)
     return picture

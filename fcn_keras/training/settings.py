@@ -2,9 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES, scaled
@@ -17,7 +15,7 @@ CLUSTERS = ("none", "tf_config", "slurm")
 NORMALIZATIONS = ("sum", "valid_pixels", "image")
 
 # The values of a setting that is one of a few.
-CHOICES: dict[str, Sequence[str | int]] = {
+CHOICES: dict[str, tuple[str | int, ...]] = {
     "variant": VARIANTS,
     "geometry": tuple(GEOMETRIES),
     "output_stride": OUTPUT_STRIDES,
@@ -70,11 +68,11 @@ _KINDS = {
     int: (_is_whole, "a whole number"),
     float: (_is_number, "a finite number"),
     tuple[int, int] | None: (
-        partial(_are, _is_whole, (2,)),
+        lambda value: _are(_is_whole, (2,), value),
         "two whole numbers, height and width, or none",
     ),
     tuple[float, ...] | None: (
-        partial(_are, _is_number, (3, 6)),
+        lambda value: _are(_is_number, (3, 6), value),
         "three numbers (blue, green, red), or none",
     ),
 }
@@ -169,17 +167,21 @@ class Settings:
         for words, (is_allowed, names) in _BOUNDS.items():
             for name in names:
                 self._check(name, is_allowed(getattr(self, name)), words)
-        if self.crop_size:
-            self._check("crop_size", min(self.crop_size) > 0, "at least 1 x 1")
-        else:
-            whole = "1 where whole images are trained on (`crop_size` none)"
-            for name in ("batch_size", "scale_min", "scale_max"):
-                self._check(name, getattr(self, name) == 1, whole)
-        if self.optimizer == "caffe_sgd":
-            self._check("clip_norm", self.clip_norm == 0, "0 for caffe_sgd")
-        elif not self.crop_size:
-            whole = "1 where whole images, which differ in size, are trained on but by caffe_sgd"
-            self._check("accumulate", self.accumulate == 1, whole)
+        crops, caffe = self.crop_size, self.optimizer == "caffe_sgd"
+        unscaled = "1 where whole images are trained on (`crop_size` none)"
+        for name, right, words in (
+            ("crop_size", not crops or min(crops) > 0, "at least 1 x 1"),
+            ("batch_size", crops or self.batch_size == 1, unscaled),
+            ("scale_min", crops or self.scale_min == 1, unscaled),
+            ("scale_max", crops or self.scale_max == 1, unscaled),
+            ("clip_norm", not caffe or self.clip_norm == 0, "0 for caffe_sgd"),
+            (
+                "accumulate",
+                caffe or crops or self.accumulate == 1,
+                "1 where whole images, which differ in size, are trained on but by caffe_sgd",
+            ),
+        ):
+            self._check(name, right, words)
         if self.scale_max < self.scale_min:
             raise UserError(
                 "`scale_min` must not be above `scale_max`. "
@@ -213,17 +215,13 @@ class Settings:
 
     def narrowed(self) -> list[str]:
         """Returns a line for each way in which the network is less than the paper's."""
-        lines = []
-        if self.width != 1:
-            first, last, fc = (scaled(channels, self.width) for channels in (64, 512, 4096))
-            lines.append(
-                f"narrowed: {first}..{last} channels in the convolutions and {fc} in fc6 and fc7, "
-                "where VGG16 has 64..512 and 4096 (--width 1)"
-            )
-        if self.weights == "none" and not self.init_from:
-            lines.append(
-                "narrowed: random weights to start from, not ImageNet's (--weights imagenet)"
-            )
-        if self.geometry != "paper":
-            lines.append("narrowed: no padding of the image by 100 pixels (--geometry paper)")
-        return lines
+        first, last, fc = (scaled(channels, self.width) for channels in (64, 512, 4096))
+        ways = {
+            f"{first}..{last} channels in the convolutions and {fc} in fc6 and fc7, where VGG16 "
+            "has 64..512 and 4096 (--width 1)": self.width != 1,
+            "random weights to start from, not ImageNet's (--weights imagenet)": (
+                self.weights == "none" and not self.init_from
+            ),
+            "no padding of the image by 100 pixels (--geometry paper)": self.geometry != "paper",
+        }
+        return [f"narrowed: {way}" for way, is_so in ways.items() if is_so]

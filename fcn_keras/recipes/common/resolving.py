@@ -11,10 +11,9 @@ from fcn_keras.training.settings import Settings
 _FIRST = ("shapes", "folder", "small")
 
 # Each file in the folder `recipes` is one, with a hyphen for every underscore.
-_FILES = Path(__file__).parents[1].glob("[!_]*.py")
 RECIPES = tuple(
     sorted(
-        (file.stem.replace("_", "-") for file in _FILES),
+        (file.stem.replace("_", "-") for file in Path(__file__).parents[1].glob("[!_]*.py")),
         key=lambda recipe: ([recipe != first for first in _FIRST], recipe),
     )
 )

@@ -1,15 +1,53 @@
-"""What a training run needs to go on after it was stopped, at any step."""
+"""What a training works on, how far it has come, and what it needs to go on after a stop."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from fcn_keras.data.dataset import Dataset, Split
 from fcn_keras.errors import UserError
+from fcn_keras.system.devices import is_chief
 from fcn_keras.system.files import writing
+from fcn_keras.training.run import Run
+from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What a training works on.
+
+    Attributes:
+        run: the directory that it is written to.
+        settings: what is trained, and how.
+        dataset: what it is trained for.
+        train_split, val_split: the images to train on, and those to score on.
+        strategy: how the training is spread over devices and machines.
+        task: the network with its loss and its update rule.
+        epochs, steps: how many epochs there are, and of how many steps each.
+        backup_steps: steps from one backup to the next within an epoch; 0 for none there, None
+            to go by time.
+    """
+
+    run: Run
+    settings: Settings
+    dataset: Dataset
+    train_split: Split
+    val_split: Split
+    strategy: tf.distribute.Strategy
+    task: SegmentationTask
+    epochs: int
+    steps: int
+    backup_steps: int | None
+
+    @property
+    def chief(self) -> bool:
+        """Whether this machine is the one that writes."""
+        return is_chief(self.strategy)
 
 
 class Position(NamedTuple):
@@ -35,26 +73,28 @@ class Backup:
     next is complete.
 
     Args:
-        folder: where the backups lie; all machines of a training must see it.
-        task: the `SegmentationTask` that is trained.
-        writes: whether this process writes them.
+        job: what is trained; all machines must see its run directory.
     """
 
-    def __init__(self, folder: str | Path, task: SegmentationTask, writes: bool = True):
-        self.folder = Path(folder)
-        self.task = task
-        self.writes = writes
-        kinds = {int: tf.int64, float: tf.float64}
-        self.position = [tf.Variable(value, dtype=kinds[type(value)]) for value in Position()]
+    def __init__(self, job: TrainingJob):
+        self.job = job
+        self.folder = job.run.path / "backup"
+        self.position = [
+            tf.Variable(value, dtype=tf.int64 if isinstance(value, int) else tf.float64)
+            for value in Position()
+        ]
         # Those of replicas hold a part each, which a checkpoint would not give back exactly.
         self.metrics = [tf.Variable(part) for part in self.measured()]
-        variables = [*task.network.variables, *task.optimizer.variables]
         self.checkpoint = tf.train.Checkpoint(
             position=self.position,
             metrics=self.metrics,
-            variables=[variable.value for variable in variables],
+            variables=[
+                variable.value
+                for part in (job.task.network, job.task.optimizer)
+                for variable in part.variables
+            ],
         )
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder), max_to_keep=2)
+        self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=2)
         self.saves = 0
 
     def restore(self) -> Position:
@@ -63,7 +103,7 @@ class Backup:
         Raises:
             UserError: if it cannot be restored.
         """
-        if self.writes:
+        if self.job.chief:
             self._remove_leftovers()
         if path := self.manager.latest_checkpoint:
             try:
@@ -78,7 +118,9 @@ class Backup:
 
     def measured(self) -> list[np.ndarray]:
         """Returns what the metrics hold, of all replicas together, as arrays."""
-        return [variable.numpy() for metric in self.task.metrics for variable in metric.variables]
+        return [
+            variable.numpy() for metric in self.job.task.metrics for variable in metric.variables
+        ]
 
     def restore_metrics(self) -> None:
         """Puts what the restored backup knows of its epoch back into the metrics."""
@@ -86,12 +128,11 @@ class Backup:
         def assign():
             # What one replica holds counts for all.
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            share = tf.equal(replica, 0)
-            variables = (v for metric in self.task.metrics for v in metric.variables)
+            variables = (v for metric in self.job.task.metrics for v in metric.variables)
             for variable, kept in zip(variables, self.metrics, strict=True):
-                variable.assign(tf.where(share, kept, tf.zeros_like(kept)))
+                variable.assign(tf.where(tf.equal(replica, 0), kept, tf.zeros_like(kept)))
 
-        self.task.distribute_strategy.run(tf.function(assign))
+        self.job.strategy.run(tf.function(assign))
 
     def save(self, position: Position, measured: list[np.ndarray]) -> None:
         """Writes a backup.
@@ -103,7 +144,7 @@ class Backup:
         Raises:
             WriteError: if it cannot be written; the one before stays.
         """
-        if not self.writes:
+        if not self.job.chief:
             return
         for variable, value in zip(
             [*self.position, *self.metrics], [*position, *measured], strict=True

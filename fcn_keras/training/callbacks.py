@@ -1,4 +1,4 @@
-"""What happens between the steps and epochs of a training: scores, backups, a progress bar."""
+"""What happens between the steps and epochs of a training: scores, files, a progress bar."""
 
 import math
 import signal
@@ -9,20 +9,25 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 from tqdm import tqdm
 
-from fcn_keras.data.batches import distributed_batches
+from fcn_keras.data.batches import distributed_batches, images_of_batch
+from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import SCORES, scores_of
+from fcn_keras.figures.label_maps import overlay
+from fcn_keras.inference.keras_segmenter import make_segmenter
+from fcn_keras.models.head import first_head
+from fcn_keras.system.files import writing, written_whole
 from fcn_keras.system.memory import memory_in_use
 from fcn_keras.system.progress import progress_bar
-from fcn_keras.training.backup import Backup, Position
-from fcn_keras.training.epoch_log import EpochLog
-from fcn_keras.training.job import TrainingJob
+from fcn_keras.training.backup import Backup, Position, TrainingJob
+from fcn_keras.training.report import labelled_sample, spread_over
 
 # How long a training on one machine may go on without a backup.
 BACKUP_SECONDS = 600
+
+WATCHED = 3  # pictures among TensorBoard's
 
 
 class Stop:
@@ -34,21 +39,19 @@ class Stop:
         requested: whether one has come.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
     def __init__(self) -> None:
         self.requested = False
         self.before: dict = {}
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():  # others may not
-            self.before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_):
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        self.before = {}
 
     def _note(self, number, frame):
         self.requested = True
@@ -76,18 +79,16 @@ class TrainingBar(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch = epoch + 1
         self.started, self.waited = time.perf_counter(), self.model.waited
-        self.steps = 0
         self.bar.set_description(f"epoch {self.epoch}/{self.job.epochs}", refresh=False)
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         self.bar.set_description(f"epoch {self.epoch}/{self.job.epochs}, validating")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.steps += 1
         seconds = time.perf_counter() - self.started
         waited = self.model.waited - self.waited
         self.bar.set_postfix_str(
-            f"loss {logs['loss']:.3f}, step {seconds / self.steps:.3g} s, "
+            f"loss {logs['loss']:.3f}, step {seconds / (batch + 1):.3g} s, "
             f"{waited / seconds:.0%} of it for data, {memory_in_use().peak / 1e9:.1f} GB",
             refresh=False,
         )
@@ -148,11 +149,18 @@ class Recorder(keras.callbacks.Callback):
                 raise KeyboardInterrupt
 
     def _refuse(self, loss, epoch, step):
-        names = ", ".join(self.job.names(epoch * self.job.steps + step - 1))
+        settings = self.job.settings
+        names = images_of_batch(
+            self.job.train_split,
+            settings.images_per_step,
+            settings.seed,
+            epoch * self.job.steps + step - 1,
+            settings.replacement,
+        )
         raise UserError(
             f"The loss or a weight became {float(loss)} in epoch {epoch + 1}, step {step}, on "
-            f"{names}. Look at these, or train with a lower --learning-rate or a --clip-norm. The "
-            "best network and the last backup are as they were before."
+            f"{', '.join(names)}. Look at these, or train with a lower --learning-rate or a "
+            "--clip-norm. The best network and the last backup are as they were before."
         )
 
     def _is_due(self, step):
@@ -162,11 +170,8 @@ class Recorder(keras.callbacks.Callback):
 
     def _check_weights(self):
         """A step's update may spoil the weights where its loss was still a number."""
-        finite = [
-            bool(tf.reduce_all(tf.math.is_finite(weight.value)))
-            for weight in self.model.network.trainable_variables
-        ]
-        if not all(finite):
+        weights = self.model.network.trainable_variables
+        if not all(tf.reduce_all(tf.math.is_finite(weight.value)) for weight in weights):
             self._refuse(math.nan, self.position.epoch, self.position.step)
 
     def _back_up(self, measured):
@@ -192,7 +197,7 @@ class Recorder(keras.callbacks.Callback):
             "loss": float(logs["loss"]),
             "train_mean_iu": float(logs["mean_iu"]),
             # A constant rate is a variable, on replicas one that `float` does not read.
-            "learning_rate": float(ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "images_per_second": steps * self.job.settings.images_per_step / seconds,
             "seconds": seconds,
             "step_seconds": seconds / steps,
@@ -215,3 +220,64 @@ class Recorder(keras.callbacks.Callback):
         )
         scores = scores_of(self.model.score_metric.confusion.numpy())
         return {"val_loss": logs["loss"], **{name: scores[name] for name in SCORES}}
+
+
+class EpochLog:
+    """Keeps the best network, `log.csv` and TensorBoard's events of a run, epoch by epoch.
+
+    Args:
+        job: what is trained.
+        epochs: how many epochs are complete; what a stopped run wrote of later ones is dropped.
+    """
+
+    def __init__(self, job: TrainingJob, epochs: int):
+        self.job = job
+        self.rows = [row for row in job.run.rows() if row["epoch"] <= epochs]
+        self.events = tf.summary.create_file_writer(str(job.run.path))
+        self.segment = make_segmenter(first_head(job.task.network, job.task.heads))
+
+    def keep(self, row: dict) -> None:
+        """Keeps an epoch.
+
+        Args:
+            row: what `log.csv` is to say of it.
+        """
+        run, scored = self.job.run, "mean_iu" in row
+        earlier = [r["mean_iu"] for r in self.rows if r.get("mean_iu") is not None]
+        if scored and row["mean_iu"] > max(earlier, default=-1.0):
+            with written_whole(run.path / "best.keras") as aside:
+                self.job.task.network.save(aside)
+        self.rows.append(row)
+        run.write_rows(self.rows)
+        pictures = self._pictures() if scored else {}
+        with writing(run.path), self.events.as_default(row["epoch"]):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+            for name, picture in pictures.items():
+                tf.summary.image(name, picture[None])
+            self.events.flush()
+        tqdm.write(_summary(row, self.job.epochs), file=sys.stdout)
+        sys.stdout.flush()
+
+    def _pictures(self):
+        """Some images of the validation with what the network takes their pixels for, by name."""
+        dataset, split = self.job.dataset, self.job.val_split
+        samples = [
+            labelled_sample(self.segment, split, dataset.num_classes, index)
+            for index in spread_over(len(split), WATCHED)
+        ]
+        palette = palette_for(dataset.colors)
+        return {
+            f"validation/{sample.name}": overlay(sample.image, sample.class_ids, palette)
+            for sample in samples
+        }
+
+
+def _summary(row, epochs):
+    text = f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}"
+    if "mean_iu" in row:
+        text += (
+            f"  val loss {row['val_loss']:.4f}  val mean IU {row['mean_iu']:.4f}"
+            f"  pixel accuracy {row['pixel_accuracy']:.4f}"
+        )
+    return text + f"  {row['images_per_second']:.1f} images/s"

@@ -4,13 +4,12 @@ import contextlib
 import json
 import zlib
 
-import keras
-
+from fcn_keras.data.augmentation import Augmentation
+from fcn_keras.data.batches import sharded, training_batches
 from fcn_keras.errors import UserError
 from fcn_keras.system.devices import all_have, is_alone
-from fcn_keras.training.backup import Backup, Position
+from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.callbacks import Recorder, Stop, TrainingBar
-from fcn_keras.training.job import TrainingJob
 
 
 def fit_epochs(job: TrainingJob) -> None:
@@ -21,7 +20,7 @@ def fit_epochs(job: TrainingJob) -> None:
             is no number any more.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with a backup of the last step.
     """
-    backup = Backup(job.run.path / "backup", job.task, job.chief)
+    backup = Backup(job)
     position = backup.restore()
     _check_all_alike(job, position, backup.saves)
     epoch, step = position.epoch, position.step
@@ -44,12 +43,29 @@ def fit_epochs(job: TrainingJob) -> None:
             raise KeyboardInterrupt
 
 
-def _fit(
-    job: TrainingJob, callbacks: list[keras.callbacks.Callback], first: int, end: int, step: int = 0
-):
+def _fit(job, callbacks, first, end, step=0):
     """Trains the epochs from `first` to before `end`, the first of them from a step on."""
+    settings = job.settings
+    augmentation = Augmentation(
+        settings.crop_size,
+        settings.flip,
+        (settings.scale_min, settings.scale_max),
+        settings.color,
+    )
+
+    def batches(shards):
+        return training_batches(
+            job.train_split,
+            augmentation,
+            settings.images_per_step,
+            seed=settings.seed,
+            first_step=first * job.steps + step,
+            replacement=settings.replacement,
+            shards=shards,
+        )
+
     job.task.fit(
-        job.batches(first * job.steps + step),
+        sharded(job.strategy, batches, job.task.micro_batch or 1),
         steps_per_epoch=job.steps - step,
         epochs=end,
         initial_epoch=first,
@@ -61,8 +77,7 @@ def _fit(
 
 def _check_all_alike(job: TrainingJob, position: Position, saves: int):
     settings = json.dumps(job.settings.config(), sort_keys=True).encode()
-    numbers = (position.epoch, position.step, saves, zlib.crc32(settings))
-    if not all_have(job.strategy, numbers):
+    if not all_have(job.strategy, (position.epoch, position.step, saves, zlib.crc32(settings))):
         raise UserError(
             f"{job.run.path}: all machines must see the same run directory there, and be given the "
             "same settings. They are not, or do not."

@@ -68,8 +68,12 @@ def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras
     """Builds the network that a run starts from; `num_classes` as `fcn_keras.build` has it."""
     options = {name: getattr(settings, name) for name in _OPTIONS}
     if not settings.init_from:
-        weights = None if settings.weights == "none" else settings.weights
-        return build(settings.variant, num_classes, weights=weights, **options)
+        return build(
+            settings.variant,
+            num_classes,
+            weights=None if settings.weights == "none" else settings.weights,
+            **options,
+        )
     # One network, or one for each trunk.
     suffixes = ("color", "hha") if settings.variant == COLOR_HHA else ("",)
     paths = settings.init_from.split(",")

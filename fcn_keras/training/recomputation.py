@@ -37,9 +37,8 @@ class Recomputed:
         before = twin.inputs
         for block in BLOCKS:
             # A network with two trunks has two of each.
-            ends = [block + trunk for trunk in TRUNKS if block + trunk in outputs]
-            if ends:
-                after = [outputs[name] for name in ends]
+            after = [outputs[block + trunk] for trunk in TRUNKS if block + trunk in outputs]
+            if after:
                 self.blocks.append(keras.Model(before, after))
                 # The image's size is asked for to the end.
                 before = [*twin.inputs, *after]

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
-import keras
 import numpy as np
 
 from fcn_keras.data.dataset import Dataset, Split
@@ -33,15 +33,17 @@ def write_report(run: Run, dataset: Dataset, val_split: Split, batch_size: int) 
     network = load_network(run.path)
     confusion = evaluate(network.full, val_split, batch_size, heads=network.heads)
     scores = named_scores(confusion, dataset.heads or network.classes)
-    segment = make_segmenter(network.model)
+    sample = partial(
+        labelled_sample, make_segmenter(network.model), val_split, len(network.classes)
+    )
 
     def samples(indices):
-        chosen = [
-            labelled_sample(segment, val_split, index, len(network.classes)) for index in indices
-        ]
-        return samples_figure(chosen, network.classes, network.colors)
+        return samples_figure([sample(index) for index in indices], network.classes, network.colors)
 
-    ranked = _ranked(segment, val_split, len(network.classes))
+    # Of a large split some images, from the best predicted to the worst.
+    mean_ius: dict = {index: sample(index).mean_iu for index in spread_over(len(val_split), RANKED)}
+    known = [index for index, mean_iu in mean_ius.items() if math.isfinite(mean_iu)]
+    ranked = sorted(known, key=mean_ius.__getitem__, reverse=True)
     figures = {
         "curves": curves_figure(run.rows()),
         "per_class_iu": per_class_iu_figure(
@@ -65,20 +67,10 @@ def spread_over(length: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, count).astype(int)).tolist()
 
 
-def _ranked(segment, split, num_classes):
-    """The numbers of images, of a large split some, from the best predicted to the worst."""
-    scores = {
-        index: labelled_sample(segment, split, index, num_classes).mean_iu
-        for index in spread_over(len(split), RANKED)
-    }
-    known = [index for index, score in scores.items() if math.isfinite(score)]
-    return sorted(known, key=scores.get, reverse=True)
-
-
-def labelled_sample(segment: Callable, split: Split, index: int, num_classes: int) -> Sample:
+def labelled_sample(segment: Callable, split: Split, num_classes: int, index: int) -> Sample:
     """Returns an image with its label map, the predicted one, its name and its mean IU."""
     image, label, name = split[index]
     class_ids = segment(image[None])[0].numpy()
     counts, _ = confusion_matrix(label[:, :, 0], class_ids, num_classes)
-    mean_iu = scores_of(keras.ops.convert_to_numpy(counts))["mean_iu"]
+    mean_iu = scores_of(counts.numpy())["mean_iu"]
     return Sample(image[..., :3], label[:, :, 0], class_ids, name, mean_iu)

@@ -100,12 +100,11 @@ class SegmentationTask(SegmentationScoring):
     def _counts(self, labels):
         """What the loss of each head is divided by, as far as these images go."""
         # Images of nothing but void only fill a batch up: "sum" is reported per real image.
-        per_image = self.normalization in ("sum", "image")
+        normalization = "image" if self.normalization == "sum" else self.normalization
         counts = []
         for number in range(len(self.score_metrics)):
             valid = tf.not_equal(labels[..., number], IGNORE_LABEL)
-            count = normalizer(valid, "image" if per_image else self.normalization)
-            counts.append(tf.where(tf.reduce_any(valid), count, 0.0))
+            counts.append(tf.where(tf.reduce_any(valid), normalizer(valid, normalization), 0.0))
         return tf.stack(counts)
 
     def _totals(self, outputs, labels):

@@ -21,9 +21,9 @@ from fcn_keras.system.devices import (
 )
 from fcn_keras.system.files import remove_leftovers, written_whole
 from fcn_keras.system.processor import computes_in
+from fcn_keras.training.backup import TrainingJob
 from fcn_keras.training.fit import fit_epochs
 from fcn_keras.training.initial_network import make_task
-from fcn_keras.training.job import TrainingJob
 from fcn_keras.training.report import write_report
 from fcn_keras.training.run import Run, default_path
 from fcn_keras.training.settings import Settings
@@ -73,39 +73,35 @@ def train(
     """
     strategy = make_strategy(devices, cluster)  # several machines need that to come first
     with reaching(strategy), reading_errors():
-        return _train(settings, run_dir, strategy, fresh, backup_steps)
-
-
-def _train(settings, run_dir, strategy, fresh, backup_steps):
-    if settings.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    dataset = _dataset_of(settings)
-    run = Run(run_dir or default_path(dataset.name, settings.variant))
-    if fresh:
-        run.config()  # anything but a run is not deleted
-    elif _has_finished(run, settings, dataset):
+        if settings.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        dataset = _dataset_of(settings)
+        run = Run(run_dir or default_path(dataset.name, settings.variant))
+        if fresh:
+            run.config()  # anything but a run is not deleted
+        elif _has_finished(run, settings, dataset):
+            return run.path
+        job = _make_job(run, settings, dataset, strategy, backup_steps)
+        wait_for_all(strategy)  # until all have looked at the run as it was
+        with run.held() if job.chief else nullcontext():
+            if job.chief:
+                # Another process may have ended it meanwhile.
+                if not fresh and _has_finished(run, settings, dataset):
+                    return run.path
+                if fresh:  # only now that nothing can be wrong any more
+                    run.delete()
+                remove_leftovers(run.path)
+                run.start(settings, dataset)
+                announce(run, settings, strategy)
+            wait_for_all(strategy)  # to find the run as it is now
+            fit_epochs(job)
+            if job.chief:
+                with written_whole(run.path / "last.keras") as aside:
+                    job.task.network.save(aside)
+                write_report(run, dataset, job.val_split, settings.batch_size)
+                shutil.rmtree(run.path / "backup", ignore_errors=True)
+        wait_for_all(strategy)  # so that all are there to start again until it has ended
         return run.path
-    job = _make_job(run, settings, dataset, strategy, backup_steps)
-    wait_for_all(strategy)  # until all have looked at the run as it was
-    with run.held() if job.chief else nullcontext():
-        if job.chief:
-            # Another process may have ended it meanwhile.
-            if not fresh and _has_finished(run, settings, dataset):
-                return run.path
-            if fresh:  # only now that nothing can be wrong any more
-                run.delete()
-            remove_leftovers(run.path)
-            run.start(settings, dataset)
-            announce(run, settings, strategy)
-        wait_for_all(strategy)  # to find the run as it is now
-        fit_epochs(job)
-        if job.chief:
-            with written_whole(run.path / "last.keras") as aside:
-                job.task.network.save(aside)
-            write_report(run, dataset, job.val_split, settings.batch_size)
-            shutil.rmtree(run.path / "backup", ignore_errors=True)
-    wait_for_all(strategy)  # so that all are there to start again until it has ended
-    return run.path
 
 
 def _dataset_of(settings):
@@ -119,16 +115,22 @@ def _dataset_of(settings):
 
 
 def _make_job(run, settings, dataset, strategy, backup_steps):
-    train_split, val_split = (dataset.splits[name] for name in ("train", "val"))
+    train_split, val_split = (
+        Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")
+    )
     counts, _ = train_split.scan(), val_split.scan()
     epochs, steps = settings.length(len(train_split))
     if backup_steps is None and not is_alone(strategy):
         backup_steps = 0
-    micro_batch = -(-settings.batch_size // strategy.num_replicas_in_sync)
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
-        task = make_task(settings, dataset, counts, epochs * steps, micro_batch)
-    train_split, val_split = (Remembered(split, CACHE_BYTES) for split in (train_split, val_split))
+        task = make_task(
+            settings,
+            dataset,
+            counts,
+            total_steps=epochs * steps,
+            micro_batch=-(-settings.batch_size // strategy.num_replicas_in_sync),
+        )
     return TrainingJob(
         run,
         settings,
@@ -148,8 +150,7 @@ def _has_finished(run, settings, dataset):
     run.check(settings, dataset)
     scores = run.scores()
     if scores:
-        print(f"{run.path} has finished already (--fresh starts it anew):")
-        print(score_table(scores))
+        print(f"{run.path} has finished already (--fresh starts it anew):\n{score_table(scores)}")
     return bool(scores)
 
 

@@ -47,9 +47,14 @@ def evaluate(
         scoring = SegmentationScoring(model, heads)
         scoring.compile(jit_compile=False)
     batches, steps = distributed_batches(split, batch_size, strategy)
-    bar = _Bar(len(split), steps, progress)
+    bar = progress_bar("evaluating", len(split), disable=not progress)
+    images = len(split) / steps  # in a batch
+    show = keras.callbacks.LambdaCallback(
+        on_test_batch_end=lambda batch, logs=None: bar.update(round((batch + 1) * images) - bar.n),
+        on_test_end=lambda logs=None: bar.close(),
+    )
     with reading_errors():
-        scoring.evaluate(batches, steps=steps, verbose=0, callbacks=[bar])
+        scoring.evaluate(batches, steps=steps, verbose=0, callbacks=[show])
     for metric in scoring.score_metrics:
         if unknown := int(metric.unknown_labels.numpy()):
             raise UserError(
@@ -125,35 +130,19 @@ class SegmentationScoring(keras.Model):
     def on_replicas(self, step: Callable) -> Callable[[Iterator], dict]:
         """Returns a function that takes a step on all replicas with the next batch."""
 
+        @tf.function(reduce_retracing=True)
         @tf.autograph.experimental.do_not_convert
         def run(batch):
             self.distribute_strategy.run(step, args=(batch,))
             return self.get_metrics_result()
 
-        compiled = tf.function(run, reduce_retracing=True)
-
         def run_next(batches):
             started = time.perf_counter()
             batch = next(batches)
             self.waited += time.perf_counter() - started
-            return compiled(batch)
+            return run(batch)
 
         return run_next
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         """Nothing is left to build; Keras would read a batch for it, and fails on uneven ones."""
-
-
-class _Bar(keras.callbacks.Callback):
-    """Shows how many images have been scored, and the time left."""
-
-    def __init__(self, images, steps, shown):
-        super().__init__()
-        self.share = images / steps
-        self.bar = progress_bar("evaluating", images, disable=not shown)
-
-    def on_test_batch_end(self, batch, logs=None):
-        self.bar.update(round((batch + 1) * self.share) - self.bar.n)
-
-    def on_test_end(self, logs=None):
-        self.bar.close()

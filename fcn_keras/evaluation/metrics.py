@@ -59,8 +59,9 @@ class ConfusionMatrix(keras.metrics.Metric):
         self.num_classes = num_classes
         self.ignore_label = ignore_label
         # What 64-bit integers become on this backend; to ask for more makes JAX warn.
-        integer = ops.convert_to_tensor(np.zeros((), "int64")).dtype
-        integer = keras.backend.standardize_dtype(integer)
+        integer = keras.backend.standardize_dtype(
+            ops.convert_to_tensor(np.zeros((), "int64")).dtype
+        )
         self.confusion = self.add_variable(
             (num_classes, num_classes), "zeros", dtype=integer, name="confusion"
         )
@@ -93,10 +94,6 @@ class ConfusionMatrix(keras.metrics.Metric):
         self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
         self.unknown_labels.assign_add(ops.cast(unknown, self.confusion.dtype))
 
-    def reset_state(self) -> None:
-        self.confusion.assign(ops.zeros(self.confusion.shape, self.confusion.dtype))
-        self.unknown_labels.assign(ops.zeros((), self.unknown_labels.dtype))
-
     def result(self) -> Any:
         """Returns the four scores by name, or the one of this class: float32 scalars."""
         # The sums are taken over integers: in float32 they would not be exact past 2^24.
@@ -118,8 +115,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         # Integers turn negative past their largest one, which JAX's 32 bits can reach.
         counts = ops.cast(self.confusion, "float32")
         largest = float(np.iinfo(self.confusion.dtype).max)
-        overflown = ops.any(counts < 0) | (ops.sum(counts) >= largest)
-        spoilt = (self.unknown_labels > 0) | overflown
+        spoilt = (self.unknown_labels > 0) | ops.any(counts < 0) | (ops.sum(counts) >= largest)
         scores = {name: ops.where(spoilt, np.nan, score) for name, score in scores.items()}
         return scores[self.score] if self.score else scores
 

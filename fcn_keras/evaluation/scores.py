@@ -94,7 +94,9 @@ def score_table(scores: dict[str, Any]) -> str:
     def line(name, value):
         return f"  {name:{width}}  " + ("   absent" if value is None else f"{value:9.5f}")
 
-    lines = [line(name, scores[name]) for name in SCORES]
-    lines += ["  IU of each class:"]
-    lines += [line(name, value) for name, value in scores["per_class_iu"].items()]
+    lines = [
+        *(line(name, scores[name]) for name in SCORES),
+        "  IU of each class:",
+        *(line(name, value) for name, value in scores["per_class_iu"].items()),
+    ]
     return "\n".join(lines)

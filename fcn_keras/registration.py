@@ -9,7 +9,6 @@ from importlib import import_module
 
 # Importing one of these registers its classes.
 MODULES = ("evaluation.metrics", "models.bilinear", "training.caffe_sgd", "training.losses")
-ON_TENSORFLOW = ("training.adam",)
 
 
 def register_with_keras():
@@ -21,11 +20,10 @@ def register_with_keras():
 
 
 def _register():
-    modules = MODULES
-    if sys.modules["keras"].backend.backend() == "tensorflow":
-        modules += ON_TENSORFLOW
-    for module in modules:
+    for module in MODULES:
         import_module(f"fcn_keras.{module}")
+    if sys.modules["keras"].backend.backend() == "tensorflow":
+        import_module("fcn_keras.training.adam")
 
 
 class _AfterKeras:

@@ -52,8 +52,7 @@ def trainable_convolution(padding: str) -> Callable[[tf.Tensor, tf.Tensor], tf.T
 def _gradient_of_kernel(x, upstream, shape, padding):
     height, width = shape[:2]
     if padding == "SAME":
-        above, beside = height // 2, width // 2
-        x = tf.pad(x, [(0, 0), (above, above), (beside, beside), (0, 0)])
+        x = tf.pad(x, [(0, 0), (height // 2,) * 2, (width // 2,) * 2, (0, 0)])
     # As large as the images: then a tap is one distance between the pixels of both, in all rows
     # of all images. Where that leads into the next row or image, there are zeros.
     upstream = tf.pad(upstream, [(0, 0), (0, height - 1), (0, width - 1), (0, 0)])

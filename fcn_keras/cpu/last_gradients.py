@@ -39,7 +39,7 @@ class LastGradients:
         self._current.reset(self._token)
 
     @classmethod
-    def leave(cls, variable: keras.Variable, gradient: Callable[[], tf.Tensor]):
+    def leave(cls, variable: keras.Variable, gradient: Callable[[], tf.Tensor]) -> tf.Tensor | None:
         """Leaves a gradient for later and returns None, or, outside of a `with`, returns it.
 
         Args:
@@ -61,10 +61,12 @@ class LastGradients:
         # The one of fc6 after the one of fc7.
         for number, variable in reversed(list(enumerate(variables))):
             for gradient in [gradient for owner, gradient in self._left if owner is variable]:
-                known = zip(whole, variables, strict=True)
-                first = [part for part, v in known if not v.path.startswith("conv1_1")]
-                with tf.control_dependencies([part for part in first if part is not None]):
-                    found = gradient()
-                found = tf.cast(tf.reshape(found, variable.shape), variable.dtype)
+                first = [
+                    part
+                    for part, v in zip(whole, variables, strict=True)
+                    if part is not None and not v.path.startswith("conv1_1")
+                ]
+                with tf.control_dependencies(first):
+                    found = tf.cast(tf.reshape(gradient(), variable.shape), variable.dtype)
                 whole[number] = found if whole[number] is None else whole[number] + found
         return whole

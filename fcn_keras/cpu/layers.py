@@ -23,24 +23,38 @@ ROWS = 288
 
 
 class _Product(layers.Layer):
-    """Computes what a convolution does."""
+    """Computes what a convolution does.
 
-    def __init__(self, conv):
+    Args:
+        conv: the convolution.
+        more_columns: of zeros, in a copy of the kernel; what they make is left out. With 0 the
+            kernel is the convolution's own.
+    """
+
+    def __init__(self, conv, more_columns=0):
         super().__init__(name=conv.name, dtype=conv.dtype_policy)
         self.conv = conv
+        self.own_kernel = None
+        if more_columns:
+            wider = tf.pad(self.kernel, [(0, 0)] * 3 + [(0, more_columns)])
+            self.own_kernel = tf.Variable(wider, trainable=False)
         self.built = True
 
     # Gradients written by hand are for training alone: a SavedModel would hold them too, and cannot
     # where weights are constants.
     def call(self, x, training=None):
         y = self.convolve(x, training)
+        if self.own_kernel is not None:
+            y = y[..., : self.conv.filters]
         if self.conv.use_bias:
             y = tf.nn.bias_add(y, self.conv.bias)
         return self.conv.activation(y)
 
     @property
     def kernel(self):
-        return tf.convert_to_tensor(self.conv.kernel)
+        if self.own_kernel is None:
+            return tf.convert_to_tensor(self.conv.kernel)
+        return tf.cast(self.own_kernel, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(input_shape)
@@ -59,14 +73,15 @@ class Windows(_Product):
         kernel, padded, more = self.kernel, x, 0
         filters = kernel.shape[-1]
         matrix = tf.reshape(kernel, (-1, filters))
-        shape = (*self.compute_output_shape(x.shape)[:-1], filters)
         if processor.has_only_avx2() and filters % BAD_COLUMNS == 0:
             more = self._more_rows(x)
             padded = tf.pad(x, [(0, 0), (0, more), (0, 0), (0, 0)])
         windows, sizes = self._windows(padded)
         multiply = self._multiply_to_train(x, sizes) if training else tf.matmul
         products = tf.reshape(multiply(windows, matrix), (*sizes, filters))
-        return tf.ensure_shape(products[:, : sizes[1] - more], shape)
+        return tf.ensure_shape(
+            products[:, : sizes[1] - more], (*self.compute_output_shape(x.shape)[:-1], filters)
+        )
 
     def _more_rows(self, x):
         """How many rows of zeros below the images give as many windows as make a product fast."""
@@ -82,8 +97,9 @@ class Windows(_Product):
         """Returns a row for each window of images, `(n h w, values)`, and `n`, `h` and `w`."""
         (height, width), channels = self.conv.kernel_size, x.shape[-1]
         if (height, width) != (1, 1):
-            sizes, ones = [1, height, width, 1], [1, 1, 1, 1]
-            x = tf.image.extract_patches(x, sizes, ones, ones, self.conv.padding.upper())
+            x = tf.image.extract_patches(
+                x, [1, height, width, 1], [1] * 4, [1] * 4, self.conv.padding.upper()
+            )
         return tf.reshape(x, (-1, height * width * channels)), tf.unstack(tf.shape(x))[:3]
 
     def _multiply_to_train(self, x, sizes):
@@ -108,8 +124,9 @@ class Windows(_Product):
                         # of zeros add nothing to them, and would not make this product faster.
                         again, (_, height, _) = self._windows(x)
                         of_them = tf.reshape(upstream, (*sizes, matrix.shape[-1]))[:, :height]
-                        of_them = tf.reshape(of_them, (-1, matrix.shape[-1]))
-                        return tf.matmul(again, of_them, transpose_a=True)
+                        return tf.matmul(
+                            again, tf.reshape(of_them, (-1, matrix.shape[-1])), transpose_a=True
+                        )
 
                 return of_windows, LastGradients.leave(self.conv.kernel, of_matrix)
 
@@ -132,32 +149,6 @@ class Winograd(_Product):
         if training:
             return winograd.trainable_convolution(pad)(x, self.kernel)
         return winograd.convolve(x, self.kernel, pad)
-
-
-class _Own:
-    """Computes with a copy of the kernel that has more columns, and leaves out what they make."""
-
-    def __init__(self, conv):
-        super().__init__(conv)
-        more = tf.pad(
-            tf.convert_to_tensor(conv.kernel), [(0, 0)] * 3 + [(0, winograd.MORE_COLUMNS)]
-        )
-        self.own_kernel = tf.Variable(more, trainable=False)
-
-    @property
-    def kernel(self):
-        return tf.cast(self.own_kernel, self.compute_dtype)
-
-    def convolve(self, x, training):
-        return super().convolve(x, training)[..., : self.conv.filters]
-
-
-class OwnWindows(_Own, Windows):
-    """`Windows` with a kernel of its own."""
-
-
-class OwnWinograd(_Own, Winograd):
-    """`Winograd` with a kernel of its own."""
 
 
 class Interpolation(_Product):

@@ -1,6 +1,7 @@
 """Convolutions as products of matrices, where processors are faster at these."""
 
 import math
+from functools import partial
 
 import keras
 import tensorflow as tf
@@ -76,10 +77,9 @@ def with_own_products(network: keras.Model) -> keras.Model:
         if _is_bilinear(layer):
             return faster.Interpolation
         usual = _kind(layer)
-        if usual is faster.Windows and layer.filters % faster.BAD_COLUMNS == 0:
-            return faster.OwnWindows
-        if usual is faster.Winograd and layer.filters % winograd.BAD_FILTERS == 0:
-            return faster.OwnWinograd
+        bad = {faster.Windows: faster.BAD_COLUMNS, faster.Winograd: winograd.BAD_FILTERS}
+        if usual in bad and layer.filters % bad[usual] == 0:
+            return partial(usual, more_columns=winograd.MORE_COLUMNS)
         return usual
 
     return _cloned(network, kind)

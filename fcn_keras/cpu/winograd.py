@@ -48,8 +48,7 @@ def _transforms():
     kernels = np.vander(points, TAPS, increasing=True)
     kernels /= [[np.prod(point - rest)] for point, rest in zip(points, others, strict=True)]
     kernels = np.vstack([kernels, np.eye(TAPS)[-1]])
-    found = np.vander(points, TILE, increasing=True).T
-    found = np.hstack([found, np.eye(TILE)[:, -1:]])
+    found = np.vstack([np.vander(points, TILE, increasing=True), np.eye(TILE)[-1]]).T
     return inputs, kernels, found
 
 

@@ -224,7 +224,7 @@ def measure(rounds):
     for step in steps:
         found = cost(step.variant, step.size, step.num_classes, width=step.width)
         flops.append(found.forward_flops + found.backward_flops)
-    measured = results(bench_training(steps, rounds, 3))
+    measured = results(bench_training(steps, rounds, 3))["rows"]
     for step, count, row in zip(steps, flops, measured, strict=True):
         seconds = row["cpu_seconds_per_image"]
         ratio, expected = row["ratios"]["cpu_seconds_per_image"], count / flops[0]

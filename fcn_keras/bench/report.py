@@ -58,7 +58,7 @@ def bench_report(
     report["forward"] = inference.results(forward, measured_peers)
     step = Step(forward.variant, forward.width, forward.size, forward.num_classes)
     compared = [*peers_to_compare(step), replace(step, elide_padding=False)]
-    report["train"] = steps.results(bench_training(compared, few))
+    report["train"] = steps.results(bench_training(compared, few))["rows"]
     report["start"] = bench_start(step, few)
 
     text = _read(path)  # someone may have written something else in it meanwhile

@@ -166,7 +166,7 @@ def bench_training(steps: Sequence[Step], rounds: int = 2, times: int = 2) -> li
     return measured
 
 
-def results(measured: Sequence[MeasuredStep]) -> list[dict]:
+def results(measured: Sequence[MeasuredStep]) -> dict:
     """Returns the figures with their medians, and the ratios of these to the first step's.
 
     Times are compared by image, as a step may have more images than the first one's.
@@ -187,11 +187,12 @@ def results(measured: Sequence[MeasuredStep]) -> list[dict]:
             for name in COMPARED
         }
         row["measured"] = each.figures
-    return rows
+    return {"rows": rows}
 
 
-def table(rows: Sequence[dict]) -> str:
+def table(results: dict) -> str:
     """Returns `results` as a table for people."""
+    rows = results["rows"]
     width = max(len(row["name"]) for row in rows)
     titles = ["s/step"]
     for title in ("s/image", "CPU s", "MiB", "step MiB", "tensors"):

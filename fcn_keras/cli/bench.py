@@ -2,6 +2,7 @@
 
 import json
 from argparse import SUPPRESS, Namespace
+from collections.abc import Callable
 from dataclasses import replace
 
 from fcn_keras.bench.peers.programs import default_peers
@@ -143,8 +144,7 @@ def _train(args: Namespace) -> None:
         raise UserError("--peers: cannot be given together with settings.")
     several = peers_to_compare if args.peers else steps_to_compare
     steps = [first, replace(first, **changes)] if changes else several(first)
-    rows = results(bench_training(steps, args.rounds, args.steps))
-    _print(args, {"rows": rows}, table(rows))
+    _print(args, results(bench_training(steps, args.rounds, args.steps)), table)
 
 
 def _forward(args: Namespace) -> None:
@@ -154,14 +154,13 @@ def _forward(args: Namespace) -> None:
     measured = results(network, bench_forward(network, _peers(args), args.rounds, args.folder))
     if args.figure:
         draw(measured, args.figure)
-    _print(args, measured, table(measured))
+    _print(args, measured, table)
 
 
 def _start(args: Namespace) -> None:
     from fcn_keras.bench.start import bench_start, table
 
-    seconds = bench_start(_step(args), args.rounds)
-    _print(args, seconds, table(seconds))
+    _print(args, bench_start(_step(args), args.rounds), table)
 
 
 def _report(args: Namespace) -> None:
@@ -175,8 +174,7 @@ def _report(args: Namespace) -> None:
 def _metrics(args: Namespace) -> None:
     from fcn_keras.bench.metrics import bench_metrics, table
 
-    milliseconds = bench_metrics(_step(args), args.rounds)
-    _print(args, milliseconds, table(milliseconds))
+    _print(args, bench_metrics(_step(args), args.rounds), table)
 
 
 def _cost(args: Namespace) -> None:
@@ -206,8 +204,8 @@ def _peers(args):
     return names + ["ours_frozen"] * args.freeze
 
 
-def _print(args: Namespace, figures: dict, text: str) -> None:
-    """Prints what was measured: figures for programs, or a text, and on which machine."""
+def _print(args: Namespace, figures: dict, table: Callable[[dict], str]) -> None:
+    """Prints what was measured, as JSON or as a table, and on which machine."""
     from fcn_keras.bench.results import conditions
 
     where = conditions()
@@ -221,7 +219,7 @@ def _print(args: Namespace, figures: dict, text: str) -> None:
     )
     size = "x".join(map(str, args.size))
     print(f"{args.variant}, width {args.width:g}, {size}, {args.num_classes} classes")
-    print(text)
+    print(table(figures))
 
 
 COMMAND = Commands(

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.architecture import Named, scores, vgg16_layers
+from fcn_keras.models.architecture import scores, vgg16_layers
 from fcn_keras.models.cost import Cost, cost
-from fcn_keras.models.geometry import IMAGE, Deconv, Grid
+from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid
 
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
 
@@ -75,17 +75,20 @@ class Upsampling(NamedTuple):
 
 def fcn_layers(
     variant: str, width: float = 1.0, geometry: str = "paper"
-) -> tuple[list[Named], list[Upsampling]]:
+) -> tuple[list[tuple[str, Conv, int]], list[Upsampling]]:
     """Returns the layers of a network, for those who write it in another program.
 
     They have no elision: all of the paper's padding is computed, as published.
 
     Returns:
-        The trunk, from the image to fc7; and how the scores of fc7 are upsampled.
+        The trunk from the image to fc7, `(name, layer, channels)` with 0 channels for a pooling;
+        and how the scores of fc7 are upsampled.
     """
-    trunk = vgg16_layers(geometry, width=width, elide_padding=False)
+    named = vgg16_layers(geometry, width=width, elide_padding=False)
+    # They are convolutions and poolings, all of them.
+    trunk = [(name, layer, made) for name, layer, made, _ in named if isinstance(layer, Conv)]
     grid, maps = IMAGE, {}
-    for name, layer, *_ in trunk:
+    for name, layer, _ in trunk:
         grid = layer.grid(grid)
         maps[name] = _Map(grid, name)
     head = _Head()

@@ -152,10 +152,11 @@ def measure(step: Step, times: int) -> dict[str, list[float]]:
         figures["seconds"].append(time.perf_counter() - wall)
         figures["cpu_seconds"].append(time.process_time() - cpu)
     peak, most = memory.memory_in_use().peak, memory.tensors_in_use()
-    figures["process_bytes"] = [peak - built]
-    figures["step_bytes"] = [peak - started]
-    figures["tensor_bytes"] = [most.peak - (tensors.now if tensors else 0)] if most else []
-    return figures
+    return figures | {
+        "process_bytes": [peak - built],
+        "step_bytes": [peak - started],
+        "tensor_bytes": [most.peak - (tensors.now if tensors else 0)] if most else [],
+    }
 
 
 if __name__ == "__main__":

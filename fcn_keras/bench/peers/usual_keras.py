@@ -42,7 +42,7 @@ def usual_keras(
         return x[:, start : start + height, start : start + width]
 
     pools = {}
-    for name, layer, channels, _ in trunk:
+    for name, layer, channels in trunk:
         if not channels:
             x = pools[name] = layers.MaxPooling2D(2, padding="same")(x)
             continue

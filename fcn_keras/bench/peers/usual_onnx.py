@@ -30,7 +30,7 @@ def usual_onnx(
     trunk, upsamplings = fcn_layers(variant, width, geometry)
     graph = _Graph(weights)
     x, sides, pools = "image", [*size], {}
-    for name, layer, channels, _ in trunk:
+    for name, layer, channels in trunk:
         sides = [layer.size(side) for side in sides]
         if channels:
             x = graph.multiply(x, name, pads=[layer.pad] * 4)

@@ -34,7 +34,7 @@ class FCN(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(0.5)
         inputs, made = 3, {}
-        for name, layer, channels, _ in self.trunk:
+        for name, layer, channels in self.trunk:
             if channels:
                 conv = nn.Conv2d(inputs, channels, layer.kernel, padding=layer.pad)
                 nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
@@ -44,14 +44,14 @@ class FCN(nn.Module):
         scored = {"score_fr": inputs}
         for step in self.upsamplings:
             kernel = 2 * step.factor
-            layer = nn.ConvTranspose2d(num_classes, num_classes, kernel, step.factor, bias=False)
-            self.add_module(step.name, layer.requires_grad_(False))
+            deconv = nn.ConvTranspose2d(num_classes, num_classes, kernel, step.factor, bias=False)
+            self.add_module(step.name, deconv.requires_grad_(False))
             if step.skip:
                 scored[f"score_{step.skip}"] = made[step.skip]
         for name, channels in scored.items():
-            layer = nn.Conv2d(channels, num_classes, 1)
-            self.add_module(name, layer)
-            nn.init.zeros_(layer.weight)
+            conv = nn.Conv2d(channels, num_classes, 1)
+            self.add_module(name, conv)
+            nn.init.zeros_(conv.weight)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
@@ -61,12 +61,11 @@ class FCN(nn.Module):
         size = image.shape[1:3]
         x = image.permute(0, 3, 1, 2).flip(1).float()
         x = ((x - self.mean) / self.std).to(self.fc7.weight.dtype)
-        if self.conv1_2.weight.is_contiguous(memory_format=torch.channels_last):
-            x = x.contiguous(memory_format=torch.channels_last)
-        else:
-            x = x.contiguous()
+        channels_last = self.conv1_2.weight.is_contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        x = x.contiguous(memory_format=order)
         pools = {}
-        for name, _, channels, _ in self.trunk:
+        for name, _, channels in self.trunk:
             if channels:
                 x = self.relu(self.get_submodule(name)(x))
             else:

@@ -8,18 +8,17 @@ Keras model, and `cost.py` counts what they take.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.elision import thin_border
-from fcn_keras.models.geometry import Conv, DensePool, Grid, Layer, Pool, walk
+from fcn_keras.models.geometry import Conv, DensePool, Layer, Pool, walk
 from fcn_keras.models.variants import ALEXNET, HHA, VARIANTS
 
 # (channels, convolutions) of each block of VGG16; a pooling ends the block.
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-
-FC_CHANNELS = 4096
 
 # Padding of conv1_1 and of fc6. The paper pads the image by 100 pixels, which leaves at least
 # one fc6 cell for every image; "same" keeps each map as large as the one it is made from.
@@ -29,22 +28,20 @@ OUTPUT_STRIDES = (32, 16, 8)
 
 # The blocks up to pool3, for leaving out what they would compute of the padding alone; behind
 # them the border is too thin to gain anything.
-_STAGES = [[Conv(3, pad=1)] * convs + [Pool()] for _, convs in BLOCKS[:3]]
-
-_STAGES[0][0] = Conv(3)
+_STAGES = [
+    [Conv(3), Conv(3, pad=1), Pool()],
+    [Conv(3, pad=1), Conv(3, pad=1), Pool()],
+    [Conv(3, pad=1), Conv(3, pad=1), Conv(3, pad=1), Pool()],
+]
 
 _ALEXNET_POOL = Pool(3, 2)
 
 
 @dataclass(frozen=True)
-class Normalize:
+class Normalize(Conv):
     """Local response normalisation: divides by the neighbouring channels, place by place."""
 
-    def size(self, n: int) -> int:
-        return n
-
-    def grid(self, grid: Grid) -> Grid:
-        return grid
+    kernel: int = 1
 
 
 class Named(NamedTuple):
@@ -58,7 +55,7 @@ class Named(NamedTuple):
     """
 
     name: str
-    layer: Layer | Normalize
+    layer: Layer
     channels: int = 0
     groups: int = 1
 
@@ -124,7 +121,7 @@ def vgg16_layers(
     fc6 = Conv(7, pad=fc6_pad * dilation, dilation=dilation)
     pad = fc6.pad + _missing_border(fc6.grid(_grid(layers)))
     for name, conv in (("fc6", Conv(7, pad=pad, dilation=dilation)), ("fc7", Conv(1))):
-        layers.append(Named(f"{name}{suffix}", conv, scaled(FC_CHANNELS, width)))
+        layers.append(Named(f"{name}{suffix}", conv, scaled(4096, width)))
     return layers
 
 
@@ -134,8 +131,8 @@ def _grid(layers):
 
 def _missing_border(grid):
     """How many cells a map must start earlier for its upsampled scores to reach pixel 0."""
-    reach = (grid.stride * 2 - 1) / 2
-    return max(0, math.ceil((grid.shift - reach) / grid.stride))
+    # A score is spread over two strides of pixels.
+    return max(0, math.ceil((grid.shift - (grid.stride * 2 - 1) / 2) / grid.stride))
 
 
 def scaled(channels: int, width: float, groups: int = 1) -> int:
@@ -151,8 +148,8 @@ def alexnet_layers(width: float = 1.0, elide_padding: bool = True) -> list[Named
     Args:
         width, elide_padding: see `vgg16_layers`; the padding is repeated behind pool1.
     """
-    stages = [[Conv(11, 4), _ALEXNET_POOL]]
-    pad, borders = thin_border(stages, 100) if elide_padding else (100, [])
+    stage = [Conv(11, 4), _ALEXNET_POOL]
+    pad, borders = thin_border([stage], 100) if elide_padding else (100, [])
 
     def conv(name, channels, conv, groups=1):
         # Even everywhere, as some have two groups.
@@ -175,19 +172,19 @@ def alexnet_layers(width: float = 1.0, elide_padding: bool = True) -> list[Named
     ]
 
 
-def scores(variant: str, trunk: Any, head: Any) -> Any:
+def scores(variant: str, trunk: Mapping[str, Any], head: Any) -> Any:
     """Joins a trunk and a head: scores of three strides, each upsampled onto the next finer one.
 
     Args:
         variant: which network, see `fcn_keras.build`.
-        trunk: has the maps that are scored as attributes: `fc7`, and `pool4` and `pool3` where
-            there are skips.
+        trunk: the maps that are scored by name: `fc7`, and `pool4` and `pool3` where there are
+            skips.
         head: makes maps of maps, as `fcn_keras.models.head.Head` does.
 
     Returns:
         The map that `head` made last: scores that are still to be cropped to the image.
     """
-    score = head.score(trunk.fc7, "score_fr")
+    score = head.score(trunk["fc7"], "score_fr")
     if variant == ALEXNET:
         # Its grid lies on whole pixels: only a kernel with a middle keeps it there.
         return head.upsample(score, 32, "upscore", kernel=63)
@@ -196,8 +193,8 @@ def scores(variant: str, trunk: Any, head: Any) -> Any:
 
     # Trained from VGG16 in one go, a net needs its skips small at first (at-once).
     at_once = variant == "fcn8s-atonce"
-    pool4 = head.rescale(trunk.pool4, 0.01, "scale_pool4") if at_once else trunk.pool4
-    pool3 = head.rescale(trunk.pool3, 0.0001, "scale_pool3") if at_once else trunk.pool3
+    pool4 = head.rescale(trunk["pool4"], 0.01, "scale_pool4") if at_once else trunk["pool4"]
+    pool3 = head.rescale(trunk["pool3"], 0.0001, "scale_pool3") if at_once else trunk["pool3"]
 
     score = head.upsample(score, 2, "upscore2")
     score = head.fuse(score, head.score(pool4, "score_pool4"), "fuse_pool4")

@@ -23,16 +23,13 @@ def bilinear_kernel(size: int) -> np.ndarray:
     >>> bilinear_kernel(4)[0]
     array([0.0625, 0.1875, 0.1875, 0.0625], dtype=float32)
     """
-    if size < 1:
-        raise ValueError(f"`size` must be at least 1. Received: size={size}.")
     line = _line(size)
     return np.outer(line, line).astype("float32")
 
 
 def _line(size):
     factor = (size + 1) // 2
-    centre = factor - 1 if size % 2 else factor - 0.5
-    return 1 - np.abs(np.arange(size) - centre) / factor
+    return 1 - np.abs(np.arange(size) - (size - 1) / 2) / factor
 
 
 def interpolate(x: Any, stride: int) -> Any:

@@ -6,12 +6,11 @@ biases, ReLUs, poolings and sums are less than a hundredth of it.
 """
 
 from dataclasses import asdict, dataclass, field
-from types import SimpleNamespace
 from typing import NamedTuple
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.architecture import Normalize, check, scores, trunk_layers
-from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Layer, Pool
+from fcn_keras.models.architecture import check, scores, trunk_layers
+from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Layer
 from fcn_keras.models.variants import COLOR_HHA, VARIANTS
 
 COUNTED = tuple(variant for variant in VARIANTS if variant != COLOR_HHA)
@@ -53,8 +52,8 @@ class LayerCost:
         return self.forward_flops * (self.trained + (not self.first))
 
     def activation_bytes(self, dtype: str = "float32") -> int:
-        size = BYTES["float32" if self.float32 else dtype]
-        return self.height * self.width * self.channels * size
+        numbers = self.height * self.width * self.channels
+        return numbers * BYTES["float32" if self.float32 else dtype]
 
     def gradient_bytes(self, dtype: str = "float32") -> int:
         return self.parameters * BYTES[dtype] * self.trained
@@ -143,14 +142,15 @@ def cost(
     count = _Count(num_classes, learn_upsampling)
     x = count.note("normalize", image, float32=True)
     maps = {}
-    trunk = trunk_layers(variant, geometry, output_stride, width, elide_padding)
-    for name, layer, channels, groups in trunk:
-        if isinstance(layer, Conv) and not isinstance(layer, Pool):
+    for name, layer, channels, groups in trunk_layers(
+        variant, geometry, output_stride, width, elide_padding
+    ):
+        if channels:
             x = count.convolve(x, layer, name, channels, groups)
         else:
             x = count.note(name, x.behind(layer))
         maps[name] = x
-    score = scores(variant, SimpleNamespace(**maps), count)
+    score = scores(variant, maps, count)
     count.note("score", image._replace(channels=score.channels), float32=True)
     return Cost(tuple(count.layers))
 
@@ -163,7 +163,7 @@ class Map(NamedTuple):
     channels: int
     grid: Grid = IMAGE
 
-    def behind(self, layer: Layer | Normalize, channels: int = 0) -> "Map":
+    def behind(self, layer: Layer, channels: int = 0) -> "Map":
         """The map that a layer makes of this one, with as many channels if not told otherwise."""
         return Map(
             layer.size(self.height),
@@ -223,8 +223,7 @@ class _Count:
 def table(cost: Cost) -> str:
     """Returns the cost of a network as a table for people: every layer, and the sums."""
     titles = ("output", "forward", "backward", "float32", "bfloat16", "parameters")
-    head = " " * 14 + f"{titles[0]:>18}" + "".join(f"{title:>12}" for title in titles[1:])
-    lines = [head]
+    lines = [" " * 14 + f"{titles[0]:>18}" + "".join(f"{title:>12}" for title in titles[1:])]
     for layer in cost.layers:
         shape = f"{layer.height} x {layer.width} x {layer.channels}"
         lines.append(f"{layer.name:14}{shape:>18}{_figures(layer)}{layer.parameters:12,}")

@@ -35,10 +35,6 @@ class Border:
         alike = (self.alike + layer.pad - layer.extent - back) // layer.stride + 1
         return Border(disturbed, max(alike, 0))
 
-    def widened(self, copies: int) -> "Border":
-        """The border with so many copies of a row put in."""
-        return Border(self.disturbed, self.alike + copies)
-
     @property
     def constant(self) -> bool:
         """Whether there is a row that stands for the whole border."""
@@ -69,18 +65,18 @@ def thin_border(stages: list[list[Conv]], pad: int) -> tuple[int, list[Widen]]:
     """
     for thin in range(pad):
         border, reached, stride, widenings = Border(0, thin), thin, 1, []
-        for number, stage in enumerate(stages):
+        for stage, following in zip(stages, [*stages[1:], None], strict=True):
             for layer in stage:
                 border = border.after(layer)
                 stride *= layer.stride
             if not border.constant:
                 break
-            following = stages[number + 1 : number + 2]
             copies = _copies(border, following, pad - reached, stride)
             if copies is None:
                 break
             widenings.append(Widen(border.disturbed, copies))
-            border, reached = border.widened(copies), reached + copies * stride
+            border = Border(border.disturbed, border.alike + copies)
+            reached += copies * stride
         else:
             return thin, widenings
     return pad, []
@@ -91,12 +87,12 @@ def _copies(border, following, missing, stride):
 
     Behind the last stage all that is missing.
     """
-    if not following:
+    if following is None:
         return missing // stride if missing % stride == 0 else None
-    further = stride * math.prod(layer.stride for layer in following[0])
+    further = stride * math.prod(layer.stride for layer in following)
     for copies in range(missing // stride + 1):
-        after = border.widened(copies)
-        for layer in following[0]:
+        after = Border(border.disturbed, border.alike + copies)
+        for layer in following:
             after = after.after(layer)
         if after.constant and (missing - copies * stride) % further == 0:
             return copies

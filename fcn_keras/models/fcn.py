@@ -13,7 +13,7 @@ from fcn_keras.models.head import Head, crop_to, late_fusion
 from fcn_keras.models.layers import Feature, preprocess
 from fcn_keras.models.trunks import build_trunk
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
-from fcn_keras.models.weights.starts import RandomStart, choose_start
+from fcn_keras.models.weights.starts import choose_start
 
 
 def build(
@@ -121,7 +121,7 @@ def build(
     else:
         images = {"": preprocess(image, mean, std, flip=variant != HHA)}
     # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
-    initializer = "he_normal" if isinstance(start, RandomStart) else "zeros"
+    initializer = "he_normal" if weights is None else "zeros"
     trunks = []
     for suffix, pixels in images.items():
         trunk = trunk_layers(variant, geometry, output_stride, width, elide_padding, suffix)
@@ -130,7 +130,7 @@ def build(
     for key, classes in heads.items():
         head = Head(classes, learn_upsampling, f"_{key}" if key else "")
         if variant == COLOR_HHA:
-            score = late_fusion(trunks[0], trunks[1], head)
+            score = late_fusion(trunks[0]["fc7"], trunks[1]["fc7"], head)
         else:
             score = scores(variant, trunks[0], head)
         score = crop_to(score, Feature(image, IMAGE)).tensor

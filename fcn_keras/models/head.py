@@ -9,15 +9,13 @@ from keras import layers, ops
 from fcn_keras.models.bilinear import Bilinear
 from fcn_keras.models.geometry import Deconv
 from fcn_keras.models.layers import Feature
-from fcn_keras.models.trunks import Trunk
 
 
-def late_fusion(color: Trunk, hha: Trunk, head: "Head") -> Feature:
+def late_fusion(color: Feature, hha: Feature, head: "Head") -> Feature:
     """The mean of the scores of two FCN-32s, one of the colours and one of the depth."""
-    both = [head.score(color.fc7, "score_frcolor"), head.score(hha.fc7, "score_frhha")]
-    average = layers.Average(name=f"score_fused{head.suffix}")
-    score = Feature(average([score.tensor for score in both]), color.fc7.grid)
-    return head.upsample(score, 32, "upscore")
+    both = [head.score(color, "score_frcolor").tensor, head.score(hha, "score_frhha").tensor]
+    score = layers.Average(name=f"score_fused{head.suffix}")(both)
+    return head.upsample(Feature(score, color.grid), 32, "upscore")
 
 
 def first_head(network: keras.Model, heads: Sequence[str]) -> keras.Model:
@@ -85,8 +83,8 @@ class Head:
 
     def rescale(self, feature: Feature, scale: float, name: str) -> Feature:
         """Multiplies a map by a number that does not learn."""
-        layer = layers.Rescaling(scale, name=name + self.suffix)
-        return Feature(layer(feature.tensor), feature.grid)
+        rescale = layers.Rescaling(scale, name=name + self.suffix)
+        return Feature(rescale(feature.tensor), feature.grid)
 
 
 def crop_to(feature: Feature, like: Feature) -> Feature:
@@ -99,6 +97,5 @@ def crop_to(feature: Feature, like: Feature) -> Feature:
     tensor = feature.tensor
     for axis, cells in ((1, like.tensor[:, :, 0, 0]), (2, like.tensor[:, 0, :, 0])):
         ones = ops.ones_like(ops.sum(cells, axis=0), dtype="int32")
-        index = ops.cumsum(ones) + (offset - 1)
-        tensor = ops.take(tensor, index, axis=axis)
+        tensor = ops.take(tensor, ops.cumsum(ones) + (offset - 1), axis=axis)
     return Feature(tensor, like.grid)

@@ -38,7 +38,7 @@ def preprocess(
         name: name of the layer that subtracts and divides; it begins with `normalize`.
     """
     if flip:
-        image = keras.ops.flip(image, axis=-1)
+        image = ops.flip(image, axis=-1)
     # Always float32: bfloat16 would round the mean before it is subtracted.
     normalize = layers.Normalization(
         mean=list(mean), variance=[std**2] * len(mean), dtype="float32", name=name
@@ -135,9 +135,7 @@ def normalize_responses(feature: Feature, name: str) -> Feature:
     x = ops.cast(feature.tensor, "float32")
     margin = NEIGHBOURS // 2
     squares = ops.pad(ops.square(x), [[0, 0], [0, 0], [0, 0], [margin, margin]])
-    channels = x.shape[-1]
-    total = sum(squares[..., i : i + channels] for i in range(NEIGHBOURS))
+    total = sum(squares[..., i : i + x.shape[-1]] for i in range(NEIGHBOURS))
     x = x / ops.power(1 + ALPHA / NEIGHBOURS * total, BETA)
     # A layer takes what it gets to the policy's type, and has the reference's name.
-    x = layers.Identity(name=name)(x)
-    return Feature(x, feature.grid)
+    return Feature(layers.Identity(name=name)(x), feature.grid)

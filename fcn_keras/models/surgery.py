@@ -76,17 +76,17 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
             f"its head reads. Received: input shape {classifier.input_shape}."
         )
     image = keras.Input((None, None, classifier.input_shape[-1]), name="image")
-    trunk = keras.models.clone_model(
+    x = keras.models.clone_model(
         keras.Model(classifier.input, feature_map),
         input_tensors=image,
         clone_function=lambda layer: layer,
-    )
-    x = trunk.output
+    ).output
     window = (height, width)
-    weights = {}
     for layer in head:
-        last = layer is head[-1]
-        if isinstance(layer, layers.Flatten) or (last and _is_only_probability(layer)):
+        probability = layer is head[-1] and _gives_probabilities(layer)
+        if isinstance(layer, layers.Flatten) or (
+            probability and isinstance(layer, layers.Softmax | layers.Activation)
+        ):
             continue
         if isinstance(layer, layers.GlobalAveragePooling2D):
             x = layers.AveragePooling2D(window, strides=1, name=layer.name)(x)
@@ -96,23 +96,21 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
                 layer.units,
                 window,
                 use_bias=layer.use_bias,
-                activation=None if last and _is_probability(layer) else layer.activation,
+                activation=None if probability else layer.activation,
                 dtype=layer.dtype_policy,
                 name=layer.name,
             )
             x = conv(x)
             kernel, *bias = layer.get_weights()
-            weights[conv] = [dense_to_conv(kernel, *window), *bias]
+            conv.set_weights([dense_to_conv(kernel, *window), *bias])
             window = (1, 1)
         elif isinstance(layer, layers.BatchNormalization):
             # Its axis is counted on vectors; on maps the channels come last.
             norm = layers.BatchNormalization.from_config({**layer.get_config(), "axis": -1})
             x = norm(x)
-            weights[norm] = layer.get_weights()
+            norm.set_weights(layer.get_weights())
         else:
             x = layer(x)
-    for conv, values in weights.items():
-        conv.set_weights(values)
     return keras.Model(image, x, name=name or f"{classifier.name}_heatmap")
 
 
@@ -130,13 +128,10 @@ def _head_of(classifier):
     )
 
 
-def _is_probability(layer):
-    return layer.activation in (keras.activations.softmax, keras.activations.sigmoid)
-
-
-def _is_only_probability(layer):
-    return isinstance(layer, layers.Softmax) or (
-        isinstance(layer, layers.Activation) and _is_probability(layer)
+def _gives_probabilities(layer):
+    return isinstance(layer, layers.Softmax) or getattr(layer, "activation", None) in (
+        keras.activations.softmax,
+        keras.activations.sigmoid,
     )
 
 

@@ -5,7 +5,6 @@ Reference:
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from keras import layers
 
@@ -14,21 +13,13 @@ from fcn_keras.models.geometry import Conv, Pool, Widen
 from fcn_keras.models.layers import Feature, convolve, normalize_responses, pool, widen
 
 
-class Trunk(NamedTuple):
-    """The maps that heads read: in VGG16 of strides 32, 16 and 8, in CaffeNet the last alone."""
-
-    fc7: Feature
-    pool4: Feature | None = None
-    pool3: Feature | None = None
-
-
 def build_trunk(
     trunk: Iterable[Named],
     image: Feature,
     dropout: float = 0.5,
     initializer: str = "he_normal",
     suffix: str = "",
-) -> Trunk:
+) -> dict[str, Feature]:
     """Builds the layers of a trunk, each on the map of the one before.
 
     Args:
@@ -37,6 +28,9 @@ def build_trunk(
         dropout: rate of the dropout behind fc6 and fc7.
         initializer: how kernels start.
         suffix: what the names of the layers end in.
+
+    Returns:
+        Each layer's map, by its name without the suffix.
     """
     maps, x = {}, image
     for name, layer, channels, groups in trunk:
@@ -50,7 +44,7 @@ def build_trunk(
             case Conv():
                 x = convolve(x, channels, layer, name, groups, initializer)
         if name.startswith("fc"):
-            dropped = layers.Dropout(dropout, name=f"drop{name.removeprefix('fc')}")(x.tensor)
-            x = Feature(dropped, x.grid)
+            drop = layers.Dropout(dropout, name=f"drop{name.removeprefix('fc')}")
+            x = Feature(drop(x.tensor), x.grid)
         maps[name.removesuffix(suffix)] = x
-    return Trunk(maps["fc7"], maps.get("pool4"), maps.get("pool3"))
+    return maps

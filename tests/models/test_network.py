@@ -183,7 +183,11 @@ def test_preprocessing_of_a_random_start():
 def test_grids_of_the_trunk(geometry):
     image = keras.Input((None, None, 3))
     trunk = build_trunk(vgg16_layers(geometry, width=WIDTH), Feature(image, IMAGE))
-    for name, found in (("pool3", trunk.pool3), ("pool4", trunk.pool4), ("drop7", trunk.fc7)):
+    for name, found in (
+        ("pool3", trunk["pool3"]),
+        ("pool4", trunk["pool4"]),
+        ("drop7", trunk["fc7"]),
+    ):
         assert found.grid.stride == STRIDES[name]
         assert found.grid.shift == Fraction(SHIFTS[geometry][name])
         assert found.grid.field == FIELDS[name]

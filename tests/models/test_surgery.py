@@ -281,7 +281,7 @@ def weights_of(model):
 
 def test_copy_weights_by_name():
     source, target = dense_model("one", a=4, b=5), dense_model("another", a=4, b=5)
-    copy_weights(source, target)
+    copy_weights(source, target, {"a": "a", "b": "b"})
     for name in ("a", "b"):
         for found, expected in zip(
             target.get_layer(name).get_weights(), source.get_layer(name).get_weights(), strict=True
@@ -301,7 +301,7 @@ def test_copy_weights_of_named_layers_only():
 
 def test_source_may_have_more_layers():
     source, target = dense_model("one", a=4, b=5), dense_model("another", a=4)
-    copy_weights(source, target)
+    copy_weights(source, target, {"a": "a"})
     np.testing.assert_array_equal(
         target.get_layer("a").get_weights()[1], source.get_layer("a").get_weights()[1]
     )
@@ -312,7 +312,7 @@ def test_copy_weights_lists_every_misfit_and_copies_nothing():
     target = dense_model("target", a=4, b=7, c=6, d=2)
     before = weights_of(target)
     with pytest.raises(ValueError) as error:
-        copy_weights(source, target)
+        copy_weights(source, target, {name: name for name in "abcd"})
     message = str(error.value)
     assert "source" in message
     assert "b has shapes [(4, 5), (5,)], not [(4, 7), (7,)]" in message
@@ -328,4 +328,4 @@ def test_copy_weights_to_another_number_of_weights():
     image = keras.Input((3,))
     target = keras.Model(image, layers.Dense(4, use_bias=False, name="a")(image))
     with pytest.raises(ValueError, match="a has shapes"):
-        copy_weights(source, target)
+        copy_weights(source, target, {"a": "a"})

@@ -1,7 +1,6 @@
 """What all programs are compared on: FCN-32s, FCN-16s or FCN-8s, and the image that it labels."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import NamedTuple
 
 from fcn_keras.errors import UserError
@@ -92,7 +91,7 @@ def fcn_layers(
         grid = layer.grid(grid)
         maps[name] = _Map(grid, name)
     head = _Head()
-    head.fuse(scores(variant, SimpleNamespace(**maps), head), _Map(IMAGE, None))
+    head.fuse(scores(variant, maps, head), _Map(IMAGE, None))
     return trunk, head.upsamplings
 
 

@@ -22,8 +22,11 @@ FIXED = {FIXED64: 8, FIXED32: 4}
 
 # Fields of BlobProto; its first four are the shape in old files.
 LEGACY_SHAPE = (1, 2, 3, 4)
-DATA, SHAPE, DOUBLE_DATA = 5, 7, 8
-SHAPE_DIM = 1
+SHAPE, SHAPE_DIM = 7, 1
+
+# Fields of its numbers: of what type these are, and the wire type of one that stands alone.
+DATA, DOUBLE_DATA = 5, 8
+NUMBERS = {DATA: ("<f4", FIXED32), DOUBLE_DATA: ("<f8", FIXED64)}
 
 # Caffe's own bounds of a blob.
 MAX_AXES, MAX_DIM = 32, 2**31 - 1
@@ -106,7 +109,8 @@ def _layer(data, span, layout):
         if field in layout.inner:
             name, blobs = _layer(data, value, layout.inner[field])
         elif field == layout.name:
-            name = _text(data, value)
+            # Bytes that are no text become none that can be printed.
+            name = data[slice(*value)].decode(errors="surrogateescape")
         elif field == layout.blobs:
             blobs.append(_blob(data, value))
     if blobs and not (name and name.isprintable()):
@@ -114,32 +118,23 @@ def _layer(data, span, layout):
     return name, blobs
 
 
-def _text(data, span):
-    try:
-        return data[slice(*span)].decode()
-    except UnicodeDecodeError:
-        return ""
-
-
 def _blob(data, span):
-    legacy, shape, pieces, doubles = {}, [], [], []
+    legacy, shape, numbers = {}, [], {DATA: [], DOUBLE_DATA: []}
     fields = Fields(data, *span)
     for field, wire, value in fields:
         if field in LEGACY_SHAPE and wire == VARINT:
             legacy[field] = value
         elif field == SHAPE and wire == BYTES:
             shape += _shape(data, value)
-        elif field == DATA and wire == BYTES:
-            pieces.append(_packed(data, value, "<f4"))
-        elif field == DATA and wire == FIXED32:
-            pieces.append(fields.run("<f4"))
-        elif field == DOUBLE_DATA and wire == BYTES:
-            doubles.append(_packed(data, value, "<f8"))
-        elif field == DOUBLE_DATA and wire == FIXED64:
-            doubles.append(fields.run("<f8"))
+        elif field in NUMBERS:
+            dtype, alone = NUMBERS[field]
+            if wire == BYTES:
+                numbers[field].append(_packed(data, value, dtype))
+            elif wire == alone:
+                numbers[field].append(fields.run(dtype))
     if legacy:
         shape = [legacy.get(field, 0) for field in LEGACY_SHAPE]
-    pieces = doubles or pieces
+    pieces = numbers[DOUBLE_DATA] or numbers[DATA]
     count = sum(piece.size for piece in pieces)
     # A shape of zero numbers is refused, too: no layer has such weights.
     if any(not 0 < dim <= MAX_DIM for dim in shape) or math.prod(shape) != count:

@@ -7,21 +7,16 @@ import keras
 from fcn_keras.errors import UserError
 
 
-def copy_weights(
-    source: keras.Model, target: keras.Model, names: Mapping[str, str] | None = None
-) -> None:
+def copy_weights(source: keras.Model, target: keras.Model, names: Mapping[str, str]) -> None:
     """Copies weights layer by layer, by name; nothing is copied unless all of it fits.
 
     Args:
         source, target: the two models.
-        names: layer name in `source` -> layer name in `target`; if not given, every layer
-            of `target` that has weights takes those of the same name.
+        names: layer name in `source` -> layer name in `target`.
 
     Raises:
         UserError: lists every layer that is missing or has another shape.
     """
-    if names is None:
-        names = {layer.name: layer.name for layer in target.layers if layer.weights}
     layers = {layer.name: layer for layer in source.layers}
     faults = []
     for old, new in names.items():

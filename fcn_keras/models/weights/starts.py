@@ -30,7 +30,7 @@ RANDOM_START_STD = 64.0
 
 
 class Start:
-    """What a network starts from.
+    """What a network starts from; this one, the random kernels that it is built with.
 
     Attributes:
         mean: what the weights expect to be subtracted from an image: BGR, HHA, or both.
@@ -40,19 +40,11 @@ class Start:
     def __init__(
         self, variant: str, color_mean: tuple[float, ...] = IMAGENET_MEAN, std: float = 1.0
     ):
-        means = {HHA: HHA_MEAN, COLOR_HHA: (*color_mean, *HHA_MEAN)}
-        self.mean = means.get(variant, color_mean)
+        self.mean = {HHA: HHA_MEAN, COLOR_HHA: (*color_mean, *HHA_MEAN)}.get(variant, color_mean)
         self.std = std
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
         """Puts the weights into a network; the layers named in `skip` stay as they are."""
-
-
-class RandomStart(Start):
-    """Random kernels, which a network is built with: nothing is put into it."""
-
-    def __init__(self, variant: str):
-        super().__init__(variant, std=RANDOM_START_STD)
 
 
 class ClassifierFile(Start):
@@ -81,8 +73,11 @@ class KerasFile(Start):
                 f"{self.path}: holds {self.model.name}, not {model.name}: only one of them has "
                 f"{', '.join(sorted(different))}."
             )
-        names = [layer.name for layer in model.layers if layer.weights and layer.name not in skip]
-        copy_weights(self.model, model, dict(zip(names, names, strict=True)))
+        copy_weights(
+            self.model,
+            model,
+            {x.name: x.name for x in model.layers if x.weights and x.name not in skip},
+        )
 
 
 class WeightsFile(Start):
@@ -145,7 +140,7 @@ def choose_start(weights: str | Path | None, variant: str, width: float = 1.0) -
         UserError: if there are no such weights, or none for this network.
     """
     if weights is None:
-        return RandomStart(variant)
+        return Start(variant, std=RANDOM_START_STD)
     if weights == "imagenet":
         if variant == ALEXNET:
             raise UserError(

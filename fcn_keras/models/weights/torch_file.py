@@ -45,15 +45,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
             f"{path}: is read with PyTorch, which is not installed. Run: pip install torch"
         ) from error
     try:
+        with open(path, "rb") as file:
+            # torch.save has written zip archives since version 1.6; these alone can be mapped.
+            is_zip = file.read(4) == b"PK\x03\x04"
         with (
             warnings.catch_warnings(),
             torch.serialization.safe_globals([(Ignored, name) for name in NUMPY_TYPES]),
         ):
             # PyTorch warns of what it plans to change, which is not the user's concern.
             warnings.simplefilter("ignore")
-            state = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path)
-            )
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: is no state dict: it is damaged, or holds Python objects, which could run "
@@ -87,9 +88,3 @@ def _array(path, key, tensor, torch):
         raise UserError(
             f"{path}: {key!r} must be a dense tensor. Received: {tensor.layout}."
         ) from error
-
-
-def _can_be_mapped(path):
-    """Whether the file is a zip archive, which torch.save has written since version 1.6."""
-    with open(path, "rb") as file:
-        return file.read(4) == b"PK\x03\x04"

@@ -120,19 +120,15 @@ def matched(
     return [
         (
             layer,
+            # Views: the copies that are in Keras' order end with the assignment.
             [
-                _in_keras_order(array.reshape(wanted))
-                for array, wanted in zip(arrays, _caffe_shapes(layer), strict=True)
+                array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+                for array in map(np.reshape, arrays, _caffe_shapes(layer))
             ],
         )
         for _, layer, arrays in both
         if not _is_scale(layer)
     ]
-
-
-def _in_keras_order(array):
-    """A view: the copy that is in this order ends with the assignment."""
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
 def _assign(weight, array):

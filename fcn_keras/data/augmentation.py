@@ -77,11 +77,12 @@ def _crop(image, label, augmentation, draw):
     image = tf.pad(image[tuple(cut)] - color, pads) + color  # modulo 256, so nothing is lost
     label = tf.pad(label[tuple(cut)], pads, constant_values=IGNORE_LABEL)
     if low != 1 or high != 1:
-        image = tf.image.resize(image, (height, width))
-        image = tf.cast(tf.round(image), tf.uint8)
+        image = tf.cast(tf.round(tf.image.resize(image, (height, width))), tf.uint8)
         label = tf.image.resize(label, (height, width), "nearest")
-    image = tf.ensure_shape(image, (height, width, None))
-    return image, tf.ensure_shape(label, (height, width, None))
+    return (
+        tf.ensure_shape(image, (height, width, None)),
+        tf.ensure_shape(label, (height, width, None)),
+    )
 
 
 def _recolor(image, strength, draw):

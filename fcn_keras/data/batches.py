@@ -90,8 +90,7 @@ def training_batches(
     def example(number):
         slot = shards.first * size + number % here
         index, position = _drawn(split, batch_size, seed, replacement, number // here, slot)
-        image, label = _read(split, index)
-        return augment(image, label, augmentation, tf.stack([seed, position]))
+        return augment(*_read(split, index), augmentation, tf.stack([seed, position]))
 
     return _ahead(
         tf.data.Dataset.range(first_step * here, np.iinfo("int64").max)
@@ -109,9 +108,10 @@ def _drawn(split, batch_size, seed, replacement, step, slot):
         return tf.where(slot < batch_size, index, -1), position
     places = steps_per_epoch(split, batch_size) * batch_size
     epoch, place = position // places, position % places
-    order = tf.stack([seed, epoch])
     last = len(split) - 1
-    index = tf.random.experimental.index_shuffle(tf.minimum(place, last), order, last)
+    index = tf.random.experimental.index_shuffle(
+        tf.minimum(place, last), tf.stack([seed, epoch]), last
+    )
     return tf.where((slot < batch_size) & (place <= last), index, -1), position
 
 
@@ -180,8 +180,7 @@ def _by_size(split, batch_size):
     same = {}
     for index in range(len(split)):
         same.setdefault(split.size(index), []).append(index)
-    order = [group + [-1] * (-len(group) % batch_size) for group in same.values()]
-    return np.concatenate(order)
+    return np.concatenate([group + [-1] * (-len(group) % batch_size) for group in same.values()])
 
 
 def _read(split, index):
@@ -230,8 +229,14 @@ def sharded(
 
     def here(context):
         mine = context.num_replicas_in_sync // context.num_input_pipelines
-        first = context.input_pipeline_id * mine
-        return make(Shards(context.num_replicas_in_sync, first, mine, multiple))
+        return make(
+            Shards(
+                count=context.num_replicas_in_sync,
+                first=context.input_pipeline_id * mine,
+                mine=mine,
+                multiple=multiple,
+            )
+        )
 
     options = None
     if isinstance(strategy, tf.distribute.MirroredStrategy) and on_cpus(strategy):

@@ -30,16 +30,16 @@ class Entry(NamedTuple):
     origin: str
 
 
-def _entries():
-    for folder in os.listdir(_BUILDERS):
-        if (_BUILDERS / folder / f"{folder}_dataset_builder.py").is_file():
-            module = import_module(f"fcn_keras.data.tfds.builders.{folder}.names")
-            for name, values in module.NAMES.items():
-                yield name, Entry(folder, **values)
+_FOLDERS = [path.parent.name for path in _BUILDERS.glob("*/*_dataset_builder.py")]
 
+_ENTRIES = {
+    name: Entry(folder, **values)
+    for folder in _FOLDERS
+    for name, values in import_module(f"fcn_keras.data.tfds.builders.{folder}.names").NAMES.items()
+}
 
 # By name; first comes what needs no download, which is also what is trained on if nothing is said.
-DATASETS = dict(sorted(_entries(), key=lambda item: (item[0] != "shapes", item[0])))
+DATASETS = {name: _ENTRIES[name] for name in ("shapes", *sorted({*_ENTRIES} - {"shapes"}))}
 
 
 def list_datasets(data_dir: str | Path | None = None) -> list[tuple[str, str, str, str]]:
@@ -55,8 +55,9 @@ def list_datasets(data_dir: str | Path | None = None) -> list[tuple[str, str, st
     home = Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     rows = []
     for name, entry in DATASETS.items():
-        place = home / entry.folder / (entry.config or "")
-        prepared = sorted(place.glob("*/dataset_info.json"))
+        prepared = sorted(
+            home.joinpath(entry.folder, entry.config or "").glob("*/dataset_info.json")
+        )
         state = f"prepared, version {prepared[-1].parent.name}" if prepared else "not prepared"
         rows.append((name, entry.classes, entry.origin, state))
     return rows

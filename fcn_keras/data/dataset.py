@@ -52,8 +52,10 @@ def count_labels(split: Split) -> np.ndarray:
 
     Of several label maps, the first is counted.
     """
-    counts = (count_values(split[index].label[..., 0]) for index in range(len(split)))
-    return sum(counts, np.zeros(256, "int64"))
+    return sum(
+        (count_values(split[index].label[..., 0]) for index in range(len(split))),
+        np.zeros(256, "int64"),
+    )
 
 
 def in_parallel(

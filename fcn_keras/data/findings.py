@@ -129,14 +129,14 @@ class Inspection:
             if faults:
                 lines.append(f"{what} ({len(faults)}):")
                 lines += [f"  {fault.file}: {fault.text}" for fault in faults]
-        total = sum(contents.images for contents in self.splits.values())
         count = len(self.faults)
+        total = sum(contents.images for contents in self.splits.values())
         lines.append(f"{count or 'no'} fault{'s' * (count != 1)} in {total} images")
         return "\n".join(lines)
 
     def _table(self, head):
         name, classes = [*self.heads.items()][head]
-        width = max(len(name), 5, *map(len, classes), 5)
+        width = max(len(name), 5, *map(len, classes))
         yield f"  {name or 'class':{width}}" + "".join(
             f"  {f'% of {split}':>12}  {'images':>6}" for split in self.splits
         )

@@ -1,7 +1,6 @@
 """What a data set holds, and what is wrong with it."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from fcn_keras.data.files.images import read_image
 from fcn_keras.data.files.masks import values_with_meaning
 from fcn_keras.data.findings import Contents, Fault, Inspection
 from fcn_keras.data.folders.description import read_description
-from fcn_keras.data.folders.layout import Files, list_files
+from fcn_keras.data.folders.layout import list_files
 from fcn_keras.errors import LabelError, UserError
 
 
@@ -59,9 +58,9 @@ class _Look(NamedTuple):
     id: str
     mask: str
     faults: list[Fault]
-    digest: bytes | None = None
-    size: tuple[int, int] | None = None
-    values: Sequence[np.ndarray] = ()
+    digest: bytes | None
+    size: tuple[int, int] | None
+    values: list[np.ndarray]
 
 
 def _inspect_folder(root, progress):
@@ -90,7 +89,7 @@ def _inspect_folder(root, progress):
     return _filled(inspection, listed, looks, [description.class_ids])
 
 
-def _missing(split: str, files: Files) -> Iterator[Fault]:
+def _missing(split, files):
     """Lists what the names of the files alone tell."""
     for path, other in files.same_name:
         yield Fault("same_name", split, str(path), f"has the name of {other}")
@@ -99,15 +98,13 @@ def _missing(split: str, files: Files) -> Iterator[Fault]:
     for path in files.without_image:
         yield Fault("no_image", split, str(path), f"has no image in {files.folder}")
     for path in files.absent:
-        text = "is missing, but the list of the split names it"
-        yield Fault("no_image", split, str(path), text)
+        yield Fault("no_image", split, str(path), "is missing, but the list of the split names it")
     if not (files.pairs or files.without_mask or files.without_image or files.absent):
         yield Fault("empty", split, str(files.folder), "holds no images")
 
 
 def _look(split, image_path, mask_path, read):
     faults, digest, size, values = [], None, None, []
-
     try:
         size = read_image(image_path).shape[:2]
         digest = hashlib.blake2b(image_path.read_bytes(), digest_size=16).digest()
@@ -122,8 +119,7 @@ def _look(split, image_path, mask_path, read):
         else:
             values.append(count_values(mask))
             if size and mask.shape != size:
-                text = _other_size(mask.shape, image_path, size)
-                faults.append(Fault("size", split, str(mask_path), text))
+                faults.append(_other_size(split, mask_path, mask.shape, image_path, size))
     return _Look(
         split, str(image_path), image_path.stem, str(mask_path), faults, digest, size, values
     )
@@ -139,22 +135,22 @@ def _inspect_dataset(dataset, progress):
             image, label, id = dataset.splits[split][index]
         except UserError as error:
             name = f"number {index}"
-            return _Look(split, name, name, name, [Fault("unreadable", split, name, str(error))])
+            faults = [Fault("unreadable", split, name, str(error))]
+            return _Look(split, name, name, name, faults, None, None, [])
         size, faults = image.shape[:2], []
         if label.shape[:2] != size:
-            text = _other_size(label.shape, "the image", size)
-            faults.append(Fault("size", split, id, text))
+            faults.append(_other_size(split, id, label.shape, "the image", size))
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
         values = [count_values(label[..., i]) for i in range(len(heads))]
         return _Look(split, id, id, id, faults, digest, size, values)
 
     looks = [*in_parallel(look, jobs, "checking", progress=progress)]
-    inspection = Inspection(dataset.name, heads, dataset.colors, {}, [])
     values = np.arange(256)
     tables = [
         np.where((values < len(classes)) | (values == IGNORE_LABEL), values, -1)
         for classes in heads.values()
     ]
+    inspection = Inspection(dataset.name, heads, dataset.colors, {}, [])
     return _filled(inspection, dataset.splits, looks, tables)
 
 
@@ -227,5 +223,6 @@ def _text(error, path):
     return str(error).removeprefix(f"{path}: ").rstrip(".")
 
 
-def _other_size(size, what, other):
-    return f"has {size[1]}x{size[0]} pixels, and {what} has {other[1]}x{other[0]}"
+def _other_size(split, file, size, what, other):
+    text = f"has {size[1]}x{size[0]} pixels, and {what} has {other[1]}x{other[0]}"
+    return Fault("size", split, str(file), text)

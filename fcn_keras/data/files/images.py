@@ -50,9 +50,10 @@ def read_size(path: str | Path) -> tuple[int, int]:
     with open_image(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG in search of EXIF data, which hardly any has.
-        if image.format != "PNG" or _has_exif(image.fp):
-            if image.getexif().get(_ORIENTATION) in _TURNED:
-                width, height = height, width
+        if (image.format != "PNG" or _has_exif(image.fp)) and (
+            image.getexif().get(_ORIENTATION) in _TURNED
+        ):
+            width, height = height, width
         return height, width
 
 
@@ -68,9 +69,9 @@ def _has_exif(file):
                 return False
             if head[4:] == b"eXIf":
                 return True
-            if head[4:] in (b"tEXt", b"zTXt", b"iTXt"):
-                if file.read(17).startswith((b"Raw profile type ", b"XML:com.adobe.xmp")):
-                    return True
+            text = file.read(17) if head[4:] in (b"tEXt", b"zTXt", b"iTXt") else b""
+            if text.startswith((b"Raw profile type ", b"XML:com.adobe.xmp")):
+                return True
             position += 12 + int.from_bytes(head[:4])
     finally:
         file.seek(place)
@@ -114,6 +115,6 @@ def check_end(path: Path) -> None:
         UserError: if it is; names the file.
     """
     endings = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
-    ending = endings.get(path.suffix.lower())
-    if ending is None or not path.read_bytes().endswith(ending):
+    suffix = path.suffix.lower()
+    if suffix not in endings or not path.read_bytes().endswith(endings[suffix]):
         read_image(path)

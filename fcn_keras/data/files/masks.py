@@ -92,7 +92,6 @@ def _as_bytes(path, mask):
 
 
 def _values_of(path, picture, colors, values):
-    """Looks up what each pixel's colour stands for."""
     codes = _codes(np.asarray(colors))
     if len(np.unique(codes)) < len(codes):
         raise LabelError(f"{path}: holds colours, of which two classes have one: no mask tells.")

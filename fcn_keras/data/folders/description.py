@@ -1,7 +1,6 @@
 """What a folder's `dataset.json` says of its masks."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -62,7 +61,7 @@ class Description:
             (red, green, blue) for red, green, blue in voc_palette(len(self.classes)).tolist()
         )
 
-    def mask_reader(self) -> Callable[[Path], np.ndarray]:
+    def mask_reader(self) -> partial[np.ndarray]:
         """Returns a function that reads a mask file; a colour becomes the value of its class."""
         ids = self.class_ids
         values = [int(np.argmax(ids == class_id)) for class_id in range(len(self.colors))]

@@ -1,6 +1,5 @@
 """How images and masks are laid out in a folder."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +31,7 @@ class Files(NamedTuple):
     without_image: list[Path]
     same_name: list[tuple[Path, Path]]
     folder: Path
-    absent: Sequence[Path] = ()
+    absent: list[Path]
 
 
 def list_files(root: Path) -> dict[str, Files]:
@@ -106,6 +105,7 @@ def _match(image_folder, mask_folder):
         [path for stem, path in masks.items() if stem not in images],
         same_masks + same_images,
         image_folder,
+        [],
     )
 
 

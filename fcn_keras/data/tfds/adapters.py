@@ -1,7 +1,6 @@
 """How to read data sets of TFDS's that have images and masks under names of their own."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -33,12 +32,12 @@ class Adapter:
 
     image: str
     mask: str
-    classes: Sequence[str] = ()
-    colors: Sequence[tuple[int, int, int]] = ()
+    classes: tuple[str, ...] = ()
+    colors: tuple[tuple[int, int, int], ...] = ()
     ids: np.ndarray | None = field(default=None, repr=False)
 
 
-def id_table(ids: Mapping[int, int]) -> np.ndarray:
+def id_table(ids: dict[int, int]) -> np.ndarray:
     """Returns the class ids of values as an array up to the highest; -1 where none is given."""
     table = np.full(max(ids) + 1, -1, "int16")
     table[[*ids]] = [*ids.values()]

@@ -14,9 +14,6 @@ from fcn_keras.data.tfds.split import TfdsSplit
 # It can be read by number, which shuffling and resuming rest on.
 FORMAT = tfds.core.FileFormat.ARRAY_RECORD
 
-# TFDS's names of splits -> ours, where they differ.
-_SPLITS = {"validation": "val"}
-
 
 def load_own(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> Dataset:
     """Opens a data set that this package builds; prepares it the first time.
@@ -41,7 +38,9 @@ def load_own(name: str, data_dir: str | None = None, manual_dir: str | None = No
         classes=tuple(metadata["classes"]),
         colors=tuple(tuple(color) for color in metadata["colors"]),
         splits={
-            _SPLITS.get(split, split): TfdsSplit(builder.as_data_source(split, decoders=decoders))
+            split.replace("validation", "val"): TfdsSplit(
+                builder.as_data_source(split, decoders=decoders)
+            )
             for split in builder.info.splits
         },
         heads=dict(metadata.get("heads", {})),

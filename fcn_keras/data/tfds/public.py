@@ -59,12 +59,11 @@ def load_public(name: str, data_dir: str | None = None, manual_dir: str | None =
         )
     splits = _open_splits(name, builder, adapter)
     if adapter.ids is None:
-        feature = builder.info.features[adapter.mask]
-        adapter = _with_classes(name, feature, adapter, options, splits)
+        adapter = _with_classes(name, builder, adapter, options, splits)
     colors = adapter.colors or voc_palette(len(adapter.classes)).tolist()
     return Dataset(
         name=builder.name,
-        classes=tuple(adapter.classes),
+        classes=adapter.classes,
         colors=tuple(tuple(color) for color in colors),
         splits={name: replace(split, adapter=adapter) for name, split in splits.items()},
     )
@@ -161,8 +160,8 @@ def _ask_before_fetching(name, builder):
         def download(resource):
             fault = downloads.faults_of([resource.url])[resource.url]
             if fault:
-                files = {url: info.filename for url, info in (builder.url_infos or {}).items()}
-                wanted = "; ".join(f"{files[url]} from {url}" for url in files)
+                files = (builder.url_infos or {}).items()
+                wanted = "; ".join(f"{info.filename} from {url}" for url, info in files)
                 advice = f" Put into {manager._manual_dir}: {wanted}." if wanted else ""
                 raise UserError(f"{name}: {resource.url} does not answer ({fault}).{advice}")
             return fetch(resource)
@@ -202,7 +201,8 @@ def _open_splits(name, builder, adapter):
     }
 
 
-def _with_classes(name, feature, adapter, options, splits):
+def _with_classes(name, builder, adapter, options, splits):
+    feature = builder.info.features[adapter.mask]
     shift, ignore = options.get("shift", 0), options.get("ignore")
     names = []
     if isinstance(feature, tfds.features.LabeledImage) and feature.num_classes:
@@ -214,16 +214,15 @@ def _with_classes(name, feature, adapter, options, splits):
         names = [f"class_{i}" for i in range(count)]
     if count > IGNORE_LABEL:
         raise UserError(f"{name}: there may be at most {IGNORE_LABEL} classes, not {count}.")
-    values = dict.fromkeys(range(-shift), IGNORE_LABEL)
-    values |= {IGNORE_LABEL: IGNORE_LABEL} | {i - shift: i for i in range(count)}
+    values = dict.fromkeys([*range(-shift), IGNORE_LABEL], IGNORE_LABEL)
+    values |= {i - shift: i for i in range(count)}
     if ignore is not None:
         values[ignore] = IGNORE_LABEL
-    return replace(adapter, classes=names, ids=id_table(values))
+    return replace(adapter, classes=tuple(names), ids=id_table(values))
 
 
 def _count(name, splits, shift, ignore):
-    values = set().union(*(split.values() for split in splits.values()))
-    values -= {ignore, IGNORE_LABEL}
+    values = set().union(*(split.values() for split in splits.values())) - {ignore, IGNORE_LABEL}
     highest = max(values, default=-1) + shift
     if highest < 0:
         raise UserError(f"{name}: no mask has a labelled pixel.")

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from fcn_keras.errors import UserError
 class TfdsSplit:
     """A split of a TFDS data set with the features image, label and id, and perhaps hha."""
 
-    records: Sequence[dict[str, Any]] = field(repr=False)
+    records: Sequence[dict] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -49,7 +48,7 @@ class AdaptedSplit:
         adapter: how to read the images and masks.
     """
 
-    records: Sequence[dict[str, Any]] = field(repr=False)
+    records: Sequence[dict] = field(repr=False)
     name: str
     id: str
     adapter: Adapter
@@ -87,15 +86,15 @@ class AdaptedSplit:
 
     def values(self) -> set[int]:
         """Returns which values occur in the masks."""
-        found = in_parallel(
+        values = in_parallel(
             lambda index: np.unique(self.read_mask(index, self.records[index])).tolist(),
             range(len(self)),
             "counting classes",
             "mask",
         )
-        return set().union(*found)
+        return set().union(*values)
 
-    def read_mask(self, index: int, record: dict[str, Any]) -> np.ndarray:
+    def read_mask(self, index: int, record: dict) -> np.ndarray:
         """Returns a mask as it is stored, `(H, W)`."""
         mask = record[self.adapter.mask]
         if isinstance(mask, bytes):

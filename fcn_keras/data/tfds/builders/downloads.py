@@ -10,7 +10,6 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +46,13 @@ class OriginalFile:
     """
 
     name: str
-    urls: Sequence[str] = ()
+    urls: tuple[str, ...] = ()
     folder: str = ""
     origin: str = ""
-    digests: Sequence[str] = ()
+    digests: tuple[str, ...] = ()
 
 
-def locate(dl_manager: tfds.download.DownloadManager, files: Sequence[OriginalFile]) -> list[Path]:
+def locate(dl_manager: tfds.download.DownloadManager, files: list[OriginalFile]) -> list[Path]:
     """Finds the files of a data set: in the manual folder, or by fetching them.
 
     Nothing is fetched or unpacked unless everything is there or can be had.
@@ -71,7 +70,10 @@ def locate(dl_manager: tfds.download.DownloadManager, files: Sequence[OriginalFi
         UserError: if one is neither there nor to be had; lists all that are missing, where they
             come from and where to put them. If a file is not what it should be; names it.
     """
-    manual = _manual_dir(dl_manager)
+    try:
+        manual = Path(dl_manager.manual_dir)
+    except AssertionError:  # It is not there, or empty.
+        manual = Path(dl_manager._manual_dir)
     paths = [_in(manual, file) or _fetched_before(dl_manager, file) for file in files]
     wanted = [file for file, path in zip(files, paths, strict=True) if path is None]
     faults = faults_of([url for file in wanted for url in file.urls])
@@ -97,13 +99,6 @@ def _description(file, faults):
     places = " or ".join(f"{url} ({faults[url]})" for url in file.urls) or file.origin
     unpacked = f", or {file.folder} that it holds" if file.folder else ""
     return f"{file.name}{unpacked}, from {places}"
-
-
-def _manual_dir(dl_manager):
-    try:
-        return Path(dl_manager.manual_dir)
-    except AssertionError:  # It is not there, or empty.
-        return Path(dl_manager._manual_dir)
 
 
 def _in(manual, file):
@@ -139,7 +134,7 @@ def _fetched_before(dl_manager, file):
     return None
 
 
-def faults_of(urls: Sequence[str]) -> dict[str, str]:
+def faults_of(urls: list[str]) -> dict[str, str]:
     """Asks all addresses at once; returns for each what is wrong with it, empty if nothing is."""
     answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
 
@@ -208,8 +203,9 @@ def _unpacked(dl_manager, file, path):
                 with _archive(path) as archive:
                     archive.extractall(inside)
             except _FAULTS as error:
-                reason = first_line(error).rstrip(":")
-                raise UserError(f"{path}: cannot be unpacked ({reason}).") from error
+                raise UserError(
+                    f"{path}: cannot be unpacked ({first_line(error).rstrip(':')})."
+                ) from error
             os.rename(inside, target)
     root = _root(target, file.folder)
     if root is None:

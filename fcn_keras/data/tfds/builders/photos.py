@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -26,15 +25,17 @@ class PhotoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    INFO: Mapping[str, Any]
+    INFO: Mapping
 
     def _info(self):
         return photo_info(self, **self.INFO)
 
     def _split_generators(self, dl_manager):
         archives = self._archives()
-        roots = locate(dl_manager, archives)
-        folders = [root / archive.folder for root, archive in zip(roots, archives, strict=True)]
+        folders = [
+            root / archive.folder
+            for root, archive in zip(locate(dl_manager, archives), archives, strict=True)
+        ]
         return {
             split: self._generate_examples(self._pairs(name, *folders))
             for split, name in {"train": "train", "validation": "val"}.items()
@@ -90,7 +91,7 @@ def photo_info(
     )
 
 
-def photo_example(photo: Path, mask: Path, label: np.ndarray, num_classes: int) -> dict[str, Any]:
+def photo_example(photo: Path, mask: Path, label: np.ndarray, num_classes: int) -> dict:
     """Makes a record of a photo, whose file goes into it as it is, and its label map.
 
     Args:

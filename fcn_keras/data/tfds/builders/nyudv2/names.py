@@ -32,11 +32,9 @@ _TEST = """
 """
 
 
-def _numbers(runs):
-    for run in runs.split():
-        first, _, last = run.partition("-")
-        yield from range(int(first), int(last or first) + 1)
-
-
-TEST = tuple(_numbers(_TEST))
+TEST = tuple(
+    number
+    for first, _, last in (run.partition("-") for run in _TEST.split())
+    for number in range(int(first), int(last or first) + 1)
+)
 TRAINVAL = tuple(sorted(set(range(1, 1450)) - set(TEST)))

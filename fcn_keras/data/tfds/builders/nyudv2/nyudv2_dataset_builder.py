@@ -1,7 +1,6 @@
 """TensorFlow Datasets builder for NYUDv2."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,10 +13,6 @@ from fcn_keras.data.tfds.builders.downloads import OriginalFile, locate
 from fcn_keras.data.tfds.builders.nyudv2 import names
 from fcn_keras.data.tfds.builders.photos import PhotoBuilder, photo_example, photo_info
 from fcn_keras.errors import UserError
-
-_DESCRIPTION = """
-NYUDv2: 1449 rooms in colour and depth, labelled with the 40 classes of Gupta et al. (2013).
-"""
 
 PACKED = OriginalFile(
     "nyud.tar.gz", ("http://dl.caffe.berkeleyvision.org/nyud.tar.gz",), folder="data/images"
@@ -62,7 +57,9 @@ class Builder(PhotoBuilder):
     """
 
     INFO = dict(
-        description=_DESCRIPTION,
+        description="""
+NYUDv2: 1449 rooms in colour and depth, labelled with the 40 classes of Gupta et al. (2013).
+""",
         classes=names.CLASSES,
         # Without black, which looks like nothing.
         colors=voc_palette(len(names.CLASSES) + 1)[1:].tolist(),
@@ -91,8 +88,11 @@ class Builder(PhotoBuilder):
                 shape=(None, None, 1), dtype=np.uint16, encoding=tfds.features.Encoding.ZLIB
             ),
         }
-        features = {name: kinds[name] for name in _FOLDERS[self.builder_config.name]}
-        return photo_info(self, **self.INFO, features=features)
+        return photo_info(
+            self,
+            **self.INFO,
+            features={name: kinds[name] for name in _FOLDERS[self.builder_config.name]},
+        )
 
     def _split_generators(self, dl_manager):
         read, paths = self._find(dl_manager)
@@ -125,8 +125,8 @@ class Builder(PhotoBuilder):
                 if not path.is_file():
                     raise UserError(f"{path}: is missing.")
             mask = root / "segmentation" / f"{stem}.mat"
-            label = _encode(read_label(mask, "segmentation", 0, len(names.CLASSES)))
-            example = photo_example(files["image"], mask, label, len(names.CLASSES))
+            label = read_label(mask, "segmentation", 0, len(names.CLASSES)) - 1  # 0 is void
+            example = photo_example(files["image"], mask, label.astype("uint8"), len(names.CLASSES))
             if "hha" in files:
                 example["hha"] = files["hha"].read_bytes()
             if "depth" in files:
@@ -146,10 +146,10 @@ class Builder(PhotoBuilder):
                 raise UserError(f"{path}: has no `{min(absent)}`; is it the official file?")
             for number in numbers:
                 # The file counts from 0, and has the axes of every array turned round.
-                label = _encode(classes[file["labels"][number - 1].T])
+                label = classes[file["labels"][number - 1].T] - 1  # 0 is void
                 example = {
                     "image": file["images"][number - 1].transpose(2, 1, 0),
-                    "label": label[:, :, None],
+                    "label": label.astype("uint8")[:, :, None],
                     "id": f"img_{5000 + number}",
                 }
                 if "depth" in _FOLDERS[self.builder_config.name]:
@@ -166,15 +166,10 @@ def _is_at_hand(dl_manager, file):
     return True
 
 
-def _read_mapping(path: Path):
+def _read_mapping(path):
     """The class, 1 to 40, of each of the official file's labels; 0 is void in both."""
     classes = read_variable(path, "mapClass").ravel()
     stored = [str(name.item()) for name in read_variable(path, "className").ravel()]
     if stored != list(names.CLASSES) or classes.min() < 1 or classes.max() > len(stored):
         raise UserError(f"{path}: does not map to the 40 classes; fetch it from {MAPPING.urls[0]}.")
     return np.concatenate([[0], classes])
-
-
-def _encode(label):
-    """0 for void and classes from 1 become classes from 0 and 255."""
-    return (label - 1).astype("uint8")

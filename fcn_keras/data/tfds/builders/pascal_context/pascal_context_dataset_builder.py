@@ -9,11 +9,6 @@ from fcn_keras.data.tfds.builders.pascal_context import names
 from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 from fcn_keras.errors import UserError
 
-_DESCRIPTION = """
-PASCAL-Context: 10103 images of PASCAL VOC 2010 with a label on every pixel, here one of the 59
-most frequent classes or background.
-"""
-
 IMAGES = OriginalFile(
     "VOCtrainval_03-May-2010.tar",
     ("http://host.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar",),
@@ -53,7 +48,13 @@ class Builder(PhotoBuilder):
     - `"id"`: the name of the image, such as `"2008_000002"`.
     """
 
-    INFO = dict(description=_DESCRIPTION, classes=names.CLASSES)
+    INFO = dict(
+        description="""
+PASCAL-Context: 10103 images of PASCAL VOC 2010 with a label on every pixel, here one of the 59
+most frequent classes or background.
+""",
+        classes=names.CLASSES,
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     {IMAGES.name} from {IMAGES.urls[0]}, or unpacked as {IMAGES.folder}; and {LABELS.name} from
     {LABELS.urls[0]}, or unpacked as {LABELS.folder}.

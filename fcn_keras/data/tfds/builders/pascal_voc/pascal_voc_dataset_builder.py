@@ -7,12 +7,6 @@ from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, photo_and_mask, read_
 from fcn_keras.data.tfds.builders.downloads import OriginalFile
 from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 
-_DESCRIPTION = """
-PASCAL Visual Object Classes: photos with label maps of 20 classes of objects and background. The
-borders of the objects, and what was too hard to label, are void (255).
-"""
-
-
 _HOST = "http://host.robots.ox.ac.uk/pascal/VOC"
 
 ARCHIVES = {
@@ -50,7 +44,13 @@ class Builder(PhotoBuilder):
     `"colors"`, and the label to leave out of losses and metrics as `"ignore_label"`.
     """
 
-    INFO = dict(description=_DESCRIPTION, classes=VOC_CLASSES)
+    INFO = dict(
+        description="""
+PASCAL Visual Object Classes: photos with label maps of 20 classes of objects and background. The
+borders of the objects, and what was too hard to label, are void (255).
+""",
+        classes=VOC_CLASSES,
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Either VOCtrainval_25-May-2011.tar (2011) or VOCtrainval_11-May-2012.tar (2012), or the folder
     VOCdevkit that it holds.

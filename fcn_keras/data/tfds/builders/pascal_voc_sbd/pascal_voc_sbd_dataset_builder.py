@@ -11,11 +11,6 @@ from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 from fcn_keras.data.tfds.builders.sbd import sbd_dataset_builder as sbd
 from fcn_keras.errors import UserError
 
-_DESCRIPTION = """
-PASCAL VOC's photos with label maps of 20 classes of objects and background, of which SBD drew most.
-In VOC's own label maps, the borders of objects are void (255).
-"""
-
 
 class Builder(PhotoBuilder):
     """Builds PASCAL VOC extended by SBD. Both configurations score on nothing they train on.
@@ -43,7 +38,13 @@ class Builder(PhotoBuilder):
     Reference: section 4 and footnote 7 of the CVPR paper; `data/pascal` of its code.
     """
 
-    INFO = dict(description=_DESCRIPTION, classes=VOC_CLASSES)
+    INFO = dict(
+        description="""
+PASCAL VOC's photos with label maps of 20 classes of objects and background, of which SBD drew most.
+In VOC's own label maps, the borders of objects are void (255).
+""",
+        classes=VOC_CLASSES,
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     VOCtrainval_25-May-2011.tar (2011) or VOCtrainval_11-May-2012.tar (2012), or the folder
     VOCdevkit that it holds; and benchmark.tgz, or the folder benchmark_RELEASE that it holds.
@@ -75,12 +76,14 @@ class Builder(PhotoBuilder):
         else:
             from_voc = read_ids(voc_devkit, "train")
             known = {*from_voc, *validation}
-            from_sbd += read_list(sbd_release / "val.txt")
-            from_sbd = [id for id in from_sbd if id not in known]
+            both = from_sbd + read_list(sbd_release / "val.txt")
+            from_sbd = [id for id in both if id not in known]
         if split == "val":
             return [photo_and_mask(voc_devkit, id) for id in validation]
-        labelled_by_voc = [photo_and_mask(voc_devkit, id) for id in from_voc]
-        return labelled_by_voc + [sbd.photo_and_mask(sbd_release, id) for id in from_sbd]
+        return [
+            *(photo_and_mask(voc_devkit, id) for id in from_voc),
+            *(sbd.photo_and_mask(sbd_release, id) for id in from_sbd),
+        ]
 
     def _read_mask(self, path):
         return sbd.read_mask(path) if path.suffix == ".mat" else read_mask(path)

@@ -10,12 +10,6 @@ from fcn_keras.data.tfds.builders.downloads import OriginalFile
 from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 from fcn_keras.errors import UserError
 
-_DESCRIPTION = """
-Semantic Boundaries Dataset: label maps of PASCAL VOC's 20 classes and background for 11355 photos
-of VOC 2011. There is no void.
-"""
-
-
 _PATH = "Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz"
 
 RELEASE = OriginalFile(
@@ -55,7 +49,13 @@ class Builder(PhotoBuilder):
     `"colors"`, and the label to leave out of losses and metrics as `"ignore_label"`.
     """
 
-    INFO = dict(description=_DESCRIPTION, classes=VOC_CLASSES)
+    INFO = dict(
+        description="""
+Semantic Boundaries Dataset: label maps of PASCAL VOC's 20 classes and background for 11355 photos
+of VOC 2011. There is no void.
+""",
+        classes=VOC_CLASSES,
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = "benchmark.tgz, or the folder benchmark_RELEASE that it holds."
 
     _read_mask = staticmethod(read_mask)

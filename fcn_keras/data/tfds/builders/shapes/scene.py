@@ -12,7 +12,6 @@ COLORS = ((0, 0, 0), (230, 60, 60), (60, 180, 75), (255, 200, 40), (70, 110, 240
 IGNORE_LABEL = 255
 
 _SUPERSAMPLING = 4
-_SHAPES = (2, 5)
 _PLACEMENTS = 20
 _MIN_VISIBLE = 0.45
 _FILLS = 12
@@ -80,7 +79,7 @@ def _draw_regions(rng, size):
     regions = np.zeros((size, size), np.uint8)
     region_classes = [0]
     areas = []
-    for _ in range(rng.integers(_SHAPES[0], _SHAPES[1] + 1)):
+    for _ in range(rng.integers(2, 6)):
         class_id = rng.integers(1, len(CLASSES))
         low, high = _RADII[CLASSES[class_id]]
         corners = _form(rng, class_id) * rng.uniform(low, high) * scale
@@ -102,8 +101,7 @@ def _draw_regions(rng, size):
         fill = _draw_fill(rng, inside.shape, scale, behind=canvas[window][_edges(inside)][::8])
         canvas[window] += (fill - canvas[window]) * coverage[..., None]
 
-    strength = np.float32(rng.uniform(3, 9))
-    canvas += strength * rng.standard_normal(canvas.shape, np.float32)
+    canvas += np.float32(rng.uniform(3, 9)) * rng.standard_normal(canvas.shape, np.float32)
     image = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     return image, regions, np.array(region_classes, np.uint8)
 
@@ -135,9 +133,8 @@ def _cover(corners, size):
     # The pixel around the polygon lets `_edges` see its whole outline.
     left, top = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, size)
     right, bottom = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, 0, size)
-    fine_size = ((right - left) * _SUPERSAMPLING, (bottom - top) * _SUPERSAMPLING)
+    fine = Image.new("L", ((right - left) * _SUPERSAMPLING, (bottom - top) * _SUPERSAMPLING))
     fine_corners = (corners - (left, top)) * _SUPERSAMPLING
-    fine = Image.new("L", fine_size)
     ImageDraw.Draw(fine).polygon(fine_corners.ravel().tolist(), fill=255)
     coverage = np.asarray(fine.reduce(_SUPERSAMPLING), np.float32) / 255
     return (slice(top, bottom), slice(left, right)), coverage
@@ -161,8 +158,7 @@ def _draw_ground(rng, size, scale):
         _noise(rng, shape, bump=20 * scale),
         _texture(rng, shape, scale),
     ]
-    strengths = np.array([[30], [25], [16]], np.float32)
-    shifts = strengths * np.stack([_direction(rng) for _ in layers])
+    shifts = np.array([[30], [25], [16]], np.float32) * np.stack([_direction(rng) for _ in layers])
     color = rng.uniform(30, 225, 3).astype(np.float32)
     return np.clip(color + np.stack(layers, axis=-1) @ shifts, 0, 255)
 
@@ -172,8 +168,7 @@ def _draw_fill(rng, shape, scale, behind):
     colors = rng.uniform(15, 240, (_FILLS, 3)).astype(np.float32)
     shift = _direction(rng) * np.float32(rng.uniform(25, 45))
     tones = np.stack([colors - shift, colors, colors + shift], axis=1) @ _OPPONENT.T
-    behind = behind @ _OPPONENT.T
-    distances = np.linalg.norm(tones[:, :, None] - behind, axis=-1)
+    distances = np.linalg.norm(tones[:, :, None] - behind @ _OPPONENT.T, axis=-1)
     # A tenth of the outline may be faint: the rest of it still shows the form.
     contrasts = np.sort(distances.min(axis=1), axis=1)[:, len(behind) // 10]
     # The first colour that will do, not the best: that would always be black, white or garish.
@@ -208,12 +203,10 @@ def _texture(rng, shape, scale):
 
 
 def _gradient(rng, shape):
-    u, _ = _axes(rng, shape, 2 / max(shape))
-    return np.clip(u, -1, 1)
+    return np.clip(_axes(rng, shape, 2 / max(shape))[0], -1, 1)
 
 
 def _noise(rng, shape, bump):
-    """Returns smooth noise with bumps about `bump` pixels wide."""
     height, width = shape
     coarse = rng.normal(0.0, 0.6, (int(height / bump) + 2, int(width / bump) + 2))
     fine = Image.fromarray(coarse.astype(np.float32)).resize((width, height), Image.BICUBIC)

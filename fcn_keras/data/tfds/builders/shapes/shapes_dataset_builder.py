@@ -5,11 +5,6 @@ import tensorflow_datasets as tfds
 from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 from fcn_keras.data.tfds.builders.shapes import scene
 
-_DESCRIPTION = """
-Drawn scenes of two to five overlapping shapes with segmentation labels. Shapes and ground have
-random colours and textures, so that only the form of a shape tells its class.
-"""
-
 
 class Builder(PhotoBuilder):
     """Builds the `shapes` dataset: drawn scenes with one class index per pixel.
@@ -39,7 +34,10 @@ class Builder(PhotoBuilder):
     """
 
     INFO = dict(
-        description=_DESCRIPTION,
+        description="""
+Drawn scenes of two to five overlapping shapes with segmentation labels. Shapes and ground have
+random colours and textures, so that only the form of a shape tells its class.
+""",
         classes=scene.CLASSES,
         colors=scene.COLORS,
         features={

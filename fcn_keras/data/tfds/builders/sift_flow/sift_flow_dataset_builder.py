@@ -10,11 +10,6 @@ from fcn_keras.data.tfds.builders.photos import PhotoBuilder, photo_example
 from fcn_keras.data.tfds.builders.sift_flow import names
 from fcn_keras.errors import UserError
 
-_DESCRIPTION = """
-SIFT Flow: 2686 outdoor scenes of 256x256 pixels with two label maps, 33 semantic classes and 3
-geometric ones.
-"""
-
 _SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 
 ARCHIVE = OriginalFile(
@@ -44,7 +39,10 @@ class Builder(PhotoBuilder):
     """
 
     INFO = dict(
-        description=_DESCRIPTION,
+        description="""
+SIFT Flow: 2686 outdoor scenes of 256x256 pixels with two label maps, 33 semantic classes and 3
+geometric ones.
+""",
         classes=names.SEMANTIC,
         # Without black, which looks like nothing.
         colors=voc_palette(len(names.SEMANTIC) + 1)[1:].tolist(),
@@ -91,5 +89,5 @@ class Builder(PhotoBuilder):
                 examples.append(
                     photo_example(image, mask, (label - 1).astype("uint8"), len(classes))
                 )
-            labels = [example["label"] for example in examples]
-            yield index, examples[0] | {"label": np.concatenate(labels, axis=-1)}
+            label = np.concatenate([example["label"] for example in examples], axis=-1)
+            yield index, examples[0] | {"label": label}

@@ -112,13 +112,11 @@ def _stand_in(source, variant, num_classes, width, input_mean):
         # Names tell heads apart: score_fr_sem.
         heads = {name[1:]: classes for name, classes in scores.items() if name.startswith("_")}
         num_classes = heads if len(heads) == len(scores) else next(iter(scores.values()))
-    if width is None:
-        width = _width_of(start, variant)
     model = build(
         variant,
         num_classes,
         weights=None,
-        width=width,
+        width=_width_of(start, variant) if width is None else width,
         geometry="paper",
         input_mean=start.mean if input_mean is None else input_mean,
         input_std=start.std,

@@ -49,8 +49,10 @@ FORMATS = {
 
 def format_of(output: str) -> str:
     """Returns the format that a file's name stands for."""
-    names = (name for name, kind in FORMATS.items() if output.lower().endswith(kind.endings[:1]))
-    return next(names, "savedmodel")
+    return next(
+        (name for name, kind in FORMATS.items() if output.lower().endswith(kind.endings[:1])),
+        "savedmodel",
+    )
 
 
 class Metadata(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.exporters.formats import Metadata, Run
-from fcn_keras.exporters.tracing import as_graph
+from fcn_keras.exporters.networks import as_graph
 
 # Axes of a kernel: ONNX has both kinds of channels before height and width.
 _TO_ONNX, _FROM_ONNX = (3, 2, 0, 1), (2, 3, 1, 0)
@@ -29,7 +29,10 @@ def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
             return model(image, training=False)
 
     names = [weight.path for weight in model.weights]
-    arrays = [_as_in_onnx(weight) for weight in model.weights]
+    arrays = [
+        np.ascontiguousarray(array.transpose(_TO_ONNX)) if array.ndim == 4 else array
+        for array in map(keras.ops.convert_to_numpy, model.weights)
+    ]
     traced = as_graph(model, call, [tf.TensorSpec(array.shape, array.dtype) for array in arrays])
     # Behind these come the constants that the graph has captured.
     inputs = dict(zip((tensor.name for tensor in traced.inputs), ["image", *names], strict=False))
@@ -50,11 +53,6 @@ def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
                 side.dim_param = letter
     onnx.helper.set_model_props(proto, metadata.texts())
     onnx.save(proto, path)
-
-
-def _as_in_onnx(weight):
-    array = keras.ops.convert_to_numpy(weight)
-    return np.ascontiguousarray(array.transpose(_TO_ONNX)) if array.ndim == 4 else array
 
 
 def run(path: Path, model: keras.Model) -> Run:

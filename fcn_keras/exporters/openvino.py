@@ -6,7 +6,7 @@ import keras
 
 from fcn_keras.errors import WriteError
 from fcn_keras.exporters.formats import Metadata, Run
-from fcn_keras.exporters.tracing import as_graph
+from fcn_keras.exporters.networks import as_graph
 from fcn_keras.system.telemetry import keep_openvino_quiet
 
 keep_openvino_quiet()

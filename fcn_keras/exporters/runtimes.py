@@ -3,7 +3,6 @@
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import keras
@@ -11,7 +10,7 @@ import numpy as np
 
 from fcn_keras.errors import UserError
 from fcn_keras.exporters.formats import FORMATS, Metadata
-from fcn_keras.exporters.precision import with_precision
+from fcn_keras.exporters.networks import with_precision
 from fcn_keras.system.files import written_whole
 
 # How far a runtime may be from Keras: in logits, as a share of the largest, and in labels.
@@ -129,8 +128,7 @@ def check_output(output: str | Path, format: str) -> list[Path]:
     return files
 
 
-def _writer(format) -> ModuleType:
-    """The module of a format, see `fcn_keras.exporters.formats`."""
+def _writer(format):
     return import_module(f"fcn_keras.exporters.{format}")
 
 

@@ -9,7 +9,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from fcn_keras.cpu.products import with_own_products
 from fcn_keras.errors import UserError
 from fcn_keras.exporters.formats import MAX_PIXELS, PRECISIONS, PROCESSORS, Metadata
-from fcn_keras.exporters.precision import with_precision
+from fcn_keras.exporters.networks import with_precision
 from fcn_keras.exporters.signatures import signatures_of
 from fcn_keras.exporters.version_folder import check_target, partial_folder, publish
 from fcn_keras.exporters.warmup import write_warmup
@@ -101,10 +101,9 @@ def export(
 
 def _check(model, metadata, max_pixels, precision, processor):
     if model.input_shape != (None, None, None, 3):
-        shape = ", ".join(map(str, model.input_shape[1:]))
         raise UserError(
-            f"{model.name}: takes images of ({shape}). What can be served takes RGB images of any "
-            "size, (None, None, 3)."
+            f"{model.name}: takes images of ({', '.join(map(str, model.input_shape[1:]))}). What "
+            "can be served takes RGB images of any size, (None, None, 3)."
         )
     num_classes = model.output_shape[-1]
     if num_classes > 256:

@@ -47,8 +47,11 @@ def signatures_of(
         place, image_bytes = place_and_bytes
         image, good = decode_or_skip(image_bytes, max_pixels)
         if strict:
-            message = f"is no JPEG, PNG, BMP or GIF, damaged, or larger than {max_pixels} px."
-            message = tf.strings.format("image_bytes[{}]: " + message, place)
+            message = tf.strings.format(
+                "image_bytes[{}]: is no JPEG, PNG, BMP or GIF, damaged, or larger than "
+                f"{max_pixels} px.",
+                place,
+            )
             with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
                 return label(tf.identity(image))
         nothing = tf.constant(b""), tf.fill((num_classes,), -1)

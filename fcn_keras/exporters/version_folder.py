@@ -27,8 +27,9 @@ def check_target(output: str | Path, version: int | None = None) -> Path:
             raise UserError(f"{path}: is not a folder.")
     if version is None:
         names = [path.name for path in output.iterdir()] if output.is_dir() else []
-        numbers = [int(name) for name in names if name.isascii() and name.isdecimal()]
-        version = max(numbers, default=0) + 1
+        version = 1 + max(
+            (int(name) for name in names if name.isascii() and name.isdecimal()), default=0
+        )
     if not 0 < version < 1 << 63:
         raise UserError(
             f"--version: must be a number from 1 up to {(1 << 63) - 1}, the highest that "

@@ -25,5 +25,5 @@ def write_warmup(path: Path) -> None:
             tensor = tf.make_tensor_proto(value).SerializeToString()
             model_spec = encoded_field(1, encoded_field(3, signature.encode()))
             inputs = encoded_field(2, encoded_field(1, name.encode()) + encoded_field(2, tensor))
-            request = encoded_field(1, model_spec + inputs)
-            file.write(encoded_field(6, request))  # as a predict_log
+            # A predict_log, with its request.
+            file.write(encoded_field(6, encoded_field(1, model_spec + inputs)))

@@ -1,0 +1,49 @@
+"""Networks made ready for export: in another precision, or as graphs."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+def with_precision(model: keras.Model, precision: str) -> keras.Model:
+    """Copies a network into another precision: all of its layers but the last ones.
+
+    Args:
+        model: a functional network.
+        precision: a dtype policy of Keras, such as `"bfloat16"`.
+
+    Returns:
+        A network with weights of its own. Its logits have the dtype that they had.
+    """
+
+    def clone(operation):
+        config = operation.get_config()
+        if isinstance(operation, keras.layers.Layer) and operation.name not in model.output_names:
+            config["dtype"] = precision
+        return type(operation).from_config(config)
+
+    other = keras.models.clone_model(model, clone_function=clone)
+    other.set_weights(model.get_weights())
+    return other
+
+
+def as_graph(
+    model: keras.Model, function: Callable, *others: tf.TensorSpec | list[tf.TensorSpec]
+) -> tf.types.experimental.ConcreteFunction:
+    """Traces a function of what a network takes, bytes `(N, H, W, 3)`.
+
+    Args:
+        model: the network.
+        function: what to trace.
+        *others: what the function takes beside the image, argument by argument.
+    """
+    image = tf.TensorSpec(model.input_shape, tf.uint8, name="image")
+    traced = tf.function(function, input_signature=[image, *others], autograph=False)
+    # Keras makes a compiled function of each grouped convolution, which tf2onnx does not look
+    # into. Run eagerly, it becomes a part of the graph.
+    tf.config.run_functions_eagerly(True)
+    try:
+        return traced.get_concrete_function()
+    finally:
+        tf.config.run_functions_eagerly(False)

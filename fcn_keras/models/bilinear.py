@@ -23,6 +23,8 @@ def bilinear_kernel(size: int) -> np.ndarray:
     >>> bilinear_kernel(4)[0]
     array([0.0625, 0.1875, 0.1875, 0.0625], dtype=float32)
     """
+    if size < 1:
+        raise ValueError(f"`size` must be at least 1. Received: size={size}.")
     line = _line(size)
     return np.outer(line, line).astype("float32")
 

@@ -60,6 +60,11 @@ def test_odd_kernel_keeps_the_value_at_its_centre():
     assert bilinear_kernel(63)[31, 31] == 1
 
 
+def test_kernel_of_no_size():
+    with pytest.raises(ValueError, match="size=0"):
+        bilinear_kernel(0)
+
+
 @pytest.mark.parametrize("size, stride", UPSAMPLINGS)
 def test_ramp_stays_a_ramp(size, stride):
     cells = (5, 7)

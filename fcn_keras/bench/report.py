@@ -53,7 +53,8 @@ def bench_report(
     few = max(1, rounds // 3)
     measured_peers = bench_forward(forward, peers, rounds, folder)
     report = conditions()
-    report["versions"] = versions(*PACKAGES)
+    packages = versions(*PACKAGES)
+    report["versions"] = {name: number for name, number in packages.items() if number}
     report["machine"]["load"] = os.getloadavg()[0]
     report["forward"] = inference.results(forward, measured_peers)
     step = Step(forward.variant, forward.width, forward.size, forward.num_classes)

@@ -54,24 +54,17 @@ ARGUMENTS: Arguments = {
 
 
 def run(args: Namespace) -> None:
-    faults = [
-        (
-            args.classes and not args.server,
-            "--classes: is for a --server; RUN_OR_MODEL tells its own.",
-        ),
-        (args.workers and not args.ray, "--workers: is for --ray."),
-        (
-            not args.images and not args.server,
-            "IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).",
-        ),
-        (
-            args.server and args.ray,
-            "--ray: is not for a --server, which sees an image whole, once.",
-        ),
-    ]
-    for wrong, message in faults:
-        if wrong:
-            raise UserError(message)
+    for name in ("ray", "tile", "scales", "flip"):
+        if args.server and getattr(args, name):
+            raise UserError(f"--{name}: is not for a --server, which sees an image whole, once.")
+    if args.classes and not args.server:
+        raise UserError("--classes: is for a --server; RUN_OR_MODEL tells its own.")
+    if args.workers and not args.ray:
+        raise UserError("--workers: is for --ray.")
+    if not args.images and not args.server:
+        raise UserError("IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).")
+    if "://" in args.model and not args.server:
+        raise UserError(f"{args.model}: is no path. Give a server's address as --server.")
     from fcn_keras.inference.classes import find_saved_model
     from fcn_keras.inference.job import find_images
     from fcn_keras.inference.opening import open_network
@@ -92,7 +85,8 @@ def run(args: Namespace) -> None:
     # Python ends by a search for garbage in all that TensorFlow and Keras made, for seconds.
     atexit.register(gc.freeze)
     views = dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
-    segmenter = open_network(what, **views, classes=args.classes)
+    # Ray's own machines open the network by Keras; here it only tells its classes.
+    segmenter = open_network(what, **views, classes=args.classes, kept_graph=not args.ray)
     classes, colors = segmenter.classes, segmenter.colors
     job = segmenter.job | {"classes": classes, "colors": colors}
     options = dict(batch_size=args.batch_size, fresh=args.fresh, job=job)

@@ -28,6 +28,7 @@ def open_network(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     classes: str | Path | None = None,
+    kept_graph: bool = True,
 ) -> Segmenter:
     """Opens what labels images.
 
@@ -43,6 +44,8 @@ def open_network(
             `.keras` file or a Keras model.
         classes: where names and colours of the classes are, see
             `fcn_keras.inference.classes.read_classes`; those of the network if not given.
+        kept_graph: whether a run or a `.keras` file may be opened by a kept graph, which has no
+            Keras model, and its graph be kept.
 
     Raises:
         UserError: if there is no such network, or an argument is out of its range.
@@ -54,7 +57,8 @@ def open_network(
     >>> [class_ids] = segmenter.label([image])
     """
     names = read_classes(classes) if classes else None
-    segmenter = _opened(what, {"tile": tile, "scales": tuple(scales), "flip": flip})
+    views = {"tile": tile, "scales": tuple(scales), "flip": flip}
+    segmenter = _opened(what, views, kept_graph and views == _WHOLE)
     if names:
         if len(names[0]) != len(segmenter.classes):
             raise UserError(
@@ -65,12 +69,14 @@ def open_network(
     return segmenter
 
 
-def _opened(what, views):
+def _opened(what, views, kept_graph):
     if isinstance(what, Segmenter):
+        for name in _given(views):
+            raise UserError(f"`{name}`: is for what has not been opened yet.")
         return what
     if isinstance(what, str | Path) and "://" not in str(what):
         folder = find_saved_model(what)
-        return _open_export(what, folder, views) if folder else _open_file(what, views)
+        return _open_export(what, folder, views) if folder else _open_file(what, views, kept_graph)
     from fcn_keras.client.client import Client
     from fcn_keras.inference.remote import Remote
 
@@ -98,19 +104,19 @@ def _open_export(path, folder, views):
     }
     with ThreadPoolExecutor(1) as aside, stderr_held():
         digests = aside.map(_digest, files.values())
-        segmenter = Exported(path)
+        segmenter = Exported(folder)
     segmenter.job = {"exported": dict(zip(files, digests, strict=True))}
     return segmenter
 
 
-def _open_file(path, views):
+def _open_file(path, views, kept_graph):
     from fcn_keras.inference.c_library.graph_reader import open_kept_graph
 
     file = network_file(path, "a .keras file, an exported SavedModel, or the URL of a server")
     with ThreadPoolExecutor(1) as aside:
         digest = aside.submit(_digest, file)
-        segmenter = open_kept_graph(path) if views == _WHOLE else None
-        segmenter = segmenter or _by_keras(path, file, views)
+        segmenter = open_kept_graph(path) if kept_graph else None
+        segmenter = segmenter or _by_keras(path, file, views, kept_graph)
         segmenter.job = {
             "network": digest.result(),
             "scales": views["scales"],
@@ -119,14 +125,14 @@ def _open_file(path, views):
     return segmenter
 
 
-def _by_keras(path, file, views):
+def _by_keras(path, file, views, kept_graph):
     import_tensorflow_silently()
     from fcn_keras.inference.c_library.graph_writer import keep_graph
     from fcn_keras.inference.keras_segmenter import KerasSegmenter
     from fcn_keras.inference.network import load_network
 
     network = load_network(path)
-    if views == _WHOLE:
+    if kept_graph:
         keep_graph(network.full, file)
     return KerasSegmenter(network, Path(path).resolve().name, **views)
 

@@ -74,6 +74,8 @@ def predict(
             range, before anything is written; if an image cannot be read, after all others have
             been written.
     """
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")
     worklist = make_worklist(inputs, output, job, fresh)
     segmenter = open_network(network, tile=tile, scales=scales, flip=flip)
     return worklist.finish(
@@ -103,12 +105,7 @@ def label_images(
     Returns:
         An iterator, which does the work: after each batch it gives the batch's files, with what
         is wrong with each of them, or None.
-
-    Raises:
-        UserError: if `batch_size` is out of its range.
     """
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")
     label, requests = partial(_label, segmenter), segmenter.requests
     write = partial(_write, Path(output), classes, palette_for(colors), job)
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.

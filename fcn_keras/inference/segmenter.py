@@ -31,7 +31,6 @@ class Segmenter:
         too_large: what is wrong with an image that memory does not hold.
     """
 
-    job: dict[str, Any] = {}
     network: "Network | None" = None
     batch_size: int | None = None
     requests: int = 0
@@ -39,6 +38,7 @@ class Segmenter:
 
     def __init__(self, name: str, classes: list[str], colors: list[tuple[int, int, int]]):
         self.name, self.classes, self.colors = name, classes, colors
+        self.job: dict[str, Any] = {}
 
     def label(
         self, images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path] | None = None

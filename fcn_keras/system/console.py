@@ -1,4 +1,8 @@
-"""What a process prints: nothing that a user can do nothing about, unless it is asked to."""
+"""What a command prints: nothing that a user can do nothing about, unless it is asked to.
+
+Other programs, which use the package in Python, print what they like: outside of `quiet` nothing is
+held back.
+"""
 
 import os
 import sys
@@ -10,7 +14,7 @@ from contextlib import contextmanager
 from fcn_keras.errors import UserError
 from fcn_keras.system.processor import use_onednn
 
-_debug = False
+_quiet = _debug = False
 
 
 @contextmanager
@@ -18,12 +22,12 @@ def quiet(debug: bool, tensorflow: bool) -> Iterator[None]:
     """Keeps TensorFlow from printing banners and warnings that a user can do nothing about.
 
     Args:
-        debug: whether to let everything through, here and in all that this module does meanwhile.
+        debug: whether to let everything through, and to print what only then is of use.
         tensorflow: whether to import TensorFlow, which prints at import.
     """
-    global _debug
+    global _quiet, _debug
     use_onednn()
-    _debug = debug
+    _quiet, _debug = not debug, debug
     try:
         with warnings.catch_warnings():
             if not debug:
@@ -33,12 +37,12 @@ def quiet(debug: bool, tensorflow: bool) -> Iterator[None]:
                 import_tensorflow_silently()
             yield
     finally:
-        _debug = False
+        _quiet = _debug = False
 
 
 def import_tensorflow_silently():
     """Imports TensorFlow, whose C++ code prints banners at import that no setting silences."""
-    if _debug:
+    if not _quiet:
         return
     with stderr_held():
         import tensorflow as tf
@@ -49,7 +53,7 @@ def import_tensorflow_silently():
 
 
 def debug_line(text: str):
-    """Prints a line to standard error where messages are let through."""
+    """Prints a line to standard error where a command is asked to."""
     if _debug:
         print(text, file=sys.stderr, flush=True)
 
@@ -57,7 +61,7 @@ def debug_line(text: str):
 @contextmanager
 def stderr_held() -> Iterator[None]:
     """Keeps back what is printed to standard error, by C++ code too, unless a fault needs it."""
-    if _debug:
+    if not _quiet:
         yield
         return
     sys.stderr.flush()

@@ -111,7 +111,7 @@ def _match(image_folder, mask_folder):
 
 def _by_stem(folder, suffixes):
     files, same = {}, []
-    for path in sorted(folder.glob("*")):
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() in suffixes:
             if path.stem in files:
                 same.append((path, files[path.stem]))

@@ -33,9 +33,11 @@ PACKAGE = Path(__file__).parents[2]
 # What decides, in this package, on the graph of a network.
 DECISIVE = ("models/**/*.py", "cpu/**/*.py", "inference/c_library/graph_*.py")
 
-# What is raised where there is no graph, or no folder for it (OSError, RuntimeError), by damaged
-# files, and by networks that are stored otherwise than Keras does.
+# What is raised where there is no graph, or no folder for it (OSError, RuntimeError), where memory
+# does not do, by damaged files, and by networks that are stored otherwise than Keras does.
 UNUSABLE = (
+    MemoryError,
+    EOFError,
     OSError,
     RuntimeError,
     ValueError,

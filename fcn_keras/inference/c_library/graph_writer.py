@@ -43,8 +43,8 @@ def keep_graph(network: keras.Model, file: str | Path) -> Path | None:
         return None
     try:
         return _keep(network, file)
-    # Nothing but time is lost.
-    except UNUSABLE as error:
+    # Nothing but time is lost. Of networks that others have built TensorFlow may say anything.
+    except (*UNUSABLE, AssertionError, tf.errors.OpError) as error:
         debug_line(f"{file}: no graph of it is kept: {first_line(error)}")
         return None
 

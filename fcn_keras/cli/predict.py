@@ -13,7 +13,7 @@ ARGUMENTS: Arguments = {
     | dict(help="run directory, .keras file or exported folder (no --server)"),
     "images": dict(metavar="IMAGE_OR_DIR", nargs="*", help="image files or folders"),
     "--output": dict(metavar="DIR", required=True, help="folder to write to"),
-    "--fresh": dict(action="store_true", help="label images again that have been labelled already"),
+    "--fresh": dict(action="store_true", help="label images work that have been labelled already"),
     "--batch-size": dict(
         type=positive,
         metavar="N",
@@ -54,17 +54,25 @@ ARGUMENTS: Arguments = {
 
 
 def run(args: Namespace) -> None:
-    for name in ("ray", "tile", "scales", "flip"):
-        if args.server and getattr(args, name):
-            raise UserError(f"--{name}: is not for a --server, which sees an image whole, once.")
-    if args.classes and not args.server:
-        raise UserError("--classes: is for a --server; RUN_OR_MODEL tells its own.")
-    if args.workers and not args.ray:
-        raise UserError("--workers: is for --ray.")
-    if not args.images and not args.server:
-        raise UserError("IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).")
-    if "://" in args.model and not args.server:
-        raise UserError(f"{args.model}: is no path. Give a server's address as --server.")
+    server = args.server
+    whole = "is not for a --server, which sees an image whole, once."
+    views = [name for name in ("ray", "tile", "scales", "flip") if getattr(args, name)]
+    faults = (
+        *((server, f"--{name}: {whole}") for name in views),
+        (args.classes and not server, "--classes: is for a --server; RUN_OR_MODEL tells its own."),
+        (args.workers and not args.ray, "--workers: is for --ray."),
+        (
+            not (args.images or server),
+            "IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).",
+        ),
+        (
+            "://" in args.model and not server,
+            f"{args.model}: is no path. Give a server's address as --server.",
+        ),
+    )
+    for wrong, message in faults:
+        if wrong:
+            raise UserError(message)
     from fcn_keras.inference.classes import find_saved_model
     from fcn_keras.inference.job import find_images
     from fcn_keras.inference.opening import open_network
@@ -72,10 +80,10 @@ def run(args: Namespace) -> None:
 
     # What is wrong with an address or the images is told before the wait for TensorFlow.
     what, inputs = args.model, args.images
-    if args.server:
+    if server:
         from fcn_keras.client.client import Client
 
-        what, inputs = Client(args.server), [args.model, *args.images]
+        what, inputs = Client(server), [args.model, *args.images]
     images = find_images(inputs)
     if args.ray and (exported := find_saved_model(args.model)):
         raise UserError(
@@ -84,19 +92,19 @@ def run(args: Namespace) -> None:
         )
     # Python ends by a search for garbage in all that TensorFlow and Keras made, for seconds.
     atexit.register(gc.freeze)
-    views = dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
+    options = dict(tile=args.tile, scales=args.scales or (1.0,), flip=args.flip)
     # Ray's own machines open the network by Keras; here it only tells its classes.
-    segmenter = open_network(what, **views, classes=args.classes, kept_graph=not args.ray)
+    segmenter = open_network(what, **options, classes=args.classes, kept_graph=not args.ray)
     classes, colors = segmenter.classes, segmenter.colors
     job = segmenter.job | {"classes": classes, "colors": colors}
-    options = dict(batch_size=args.batch_size, fresh=args.fresh, job=job)
+    work = dict(batch_size=args.batch_size, fresh=args.fresh, job=job)
     if args.ray:
         from fcn_keras.inference.on_ray import predict_on_ray
 
-        options |= views | dict(address=args.ray, workers=args.workers)
-        written = predict_on_ray(args.model, images, args.output, **options)
+        work |= options | dict(address=args.ray, workers=args.workers)
+        written = predict_on_ray(args.model, images, args.output, **work)
     else:
-        written = predict(segmenter, images, args.output, classes, colors, **options)
+        written = predict(segmenter, images, args.output, classes, colors, **work)
     print(f"{len(written)} label maps with pictures in {args.output}")
 
 

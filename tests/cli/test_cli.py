@@ -678,12 +678,20 @@ def test_predict_into_a_file(mistake, network, tmp_path):
         ("--workers 2", ["--workers", "--ray"]),
         ("--server http://localhost:1/v1/models/a --tile 9", ["--tile", "--server"]),
         ("--server http://localhost:1/v1/models/a --flip", ["--flip", "--server"]),
+        ("--server http://localhost:1/v1/models/a --scales 1", ["--scales", "--server"]),
         ("--server http://localhost:1/v1/models/a --ray auto", ["--ray", "--server"]),
     ],
 )
 def test_predict_options_that_make_no_sense(mistake, network, tmp_path, options, words):
     image = write_image(tmp_path / "x.png")
     mistake("predict", network, image, "--output", "out", *options.split(), words=words)
+
+
+def test_predict_with_an_address_for_a_network(mistake, tmp_path):
+    address, image = "http://localhost:1/v1/models/a", write_image(tmp_path / "x.png")
+    for options in ((), ("--ray", "auto")):
+        words = [address, "--server"]
+        mistake("predict", address, image, "--output", "out", *options, words=words)
 
 
 def test_predict_without_images(mistake, network):

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import keras
@@ -202,6 +203,23 @@ def test_it_predicts_what_keras_does(tmp_path):
 
 def test_without_a_graph(tmp_path):
     assert open_kept_graph(save(exact(), tmp_path / "net.keras")) is None
+
+
+def test_what_memory_does_not_hold_is_opened_by_keras(tmp_path, monkeypatch):
+    path = kept(exact(), tmp_path / "net.keras")
+
+    def hold(*_):
+        raise MemoryError("for a tensor of 411 MB")
+
+    monkeypatch.setattr("fcn_keras.inference.c_library.library.Graph.hold", hold)
+    assert open_kept_graph(path) is None
+
+
+def test_a_network_that_cannot_be_traced_is_not_kept(tmp_path, monkeypatch):
+    path = save(exact(), tmp_path / "net.keras")
+    for error in (tf.errors.InternalError(None, None, "whatever"), AssertionError("a shape")):
+        monkeypatch.setattr(tf, "function", mock.Mock(side_effect=error))
+        assert keep_graph(keras.models.load_model(path), path) is None
 
 
 def test_graphs_of_networks_that_are_built_otherwise(tmp_path):

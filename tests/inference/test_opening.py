@@ -140,6 +140,11 @@ def test_what_has_been_opened(model):
     assert segmenter.classes == ["class_0", "class_1", "class_2"]
     assert_labels(segmenter)
     assert open_network(segmenter) is segmenter
+    with pytest.raises(UserError, match="`tile`: is for what has not been opened yet"):
+        open_network(segmenter, tile=8)
+    # What one says of its label maps is not said of others.
+    segmenter.job["note"] = 1
+    assert open_network(model).job == {}
 
 
 def test_a_run_that_was_exported_into(run, exported, tmp_path):

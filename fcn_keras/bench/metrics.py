@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from collections.abc import Callable
 
 from fcn_keras.bench.peers.training import make_batch, make_task, make_trainer
 from fcn_keras.bench.steps import Step
@@ -42,7 +41,7 @@ def bench_metrics(step: Step, rounds: int = 5) -> dict[str, float]:
     task.score_metric.update_state = lambda *_: None  # type: ignore[method-assign]
     task.score_metric.result = dict  # type: ignore[method-assign]
     without = make_trainer(task)
-    parts: dict[str, tuple[Callable[[], object], int]] = {
+    parts: dict = {
         "update": (update, REPEATS),
         "result": (lambda: result()["mean_iu"].numpy(), REPEATS),
         "step": (lambda: scored(batch), 1),

@@ -53,8 +53,7 @@ def bench_report(
     few = max(1, rounds // 3)
     measured_peers = bench_forward(forward, peers, rounds, folder)
     report = conditions()
-    packages = versions(*PACKAGES)
-    report["versions"] = {name: number for name, number in packages.items() if number}
+    report["versions"] = {name: number for name, number in versions(*PACKAGES).items() if number}
     report["machine"]["load"] = os.getloadavg()[0]
     report["forward"] = inference.results(forward, measured_peers)
     step = Step(forward.variant, forward.width, forward.size, forward.num_classes)
@@ -76,8 +75,9 @@ def bench_report(
 def _read(path):
     """Returns the document with places for all tables; raises where one is missing."""
     if not path.exists():
-        places = (f"<!-- bench {name} -->\n<!-- end -->\n\n" for name in _TABLES)
-        return "# Performance\n\n" + "".join(places)
+        return "# Performance\n\n" + "".join(
+            f"<!-- bench {name} -->\n<!-- end -->\n\n" for name in _TABLES
+        )
     text = path.read_text()
     for name in _TABLES:
         if not re.search(_pattern(name), text, re.DOTALL):

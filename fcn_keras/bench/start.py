@@ -12,7 +12,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +75,7 @@ def bench_start(step: Step, rounds: int = 3) -> dict[str, float]:
         names = ("variant", "num_classes", "width", "size")
         network = json.dumps({name: getattr(step, name) for name in names})
         _measure("write", (*CHILD, "write", folder, network), folder / "home")
-        commands: dict[str, Sequence[object]] = {
+        commands: dict[str, tuple] = {
             "help": ("-m", "fcn_keras", "train", "--help"),
             "import": ("-c", "import fcn_keras"),
             "tensorflow": ("-c", "import tensorflow"),

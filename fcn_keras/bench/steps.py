@@ -103,9 +103,11 @@ class MeasuredStep:
     def measure(self, times: int):
         """Adds the figures of one process more."""
         asked = json.dumps({"step": asdict(self.step), "times": times})
-        onednn = self.step.peer != "keras"  # which has TensorFlow as it comes
         try:
-            answer = run_child(["-m", "fcn_keras.bench.peers.training"], asked, onednn)
+            # Keras by itself has TensorFlow as it comes.
+            answer = run_child(
+                ["-m", "fcn_keras.bench.peers.training"], asked, self.step.peer != "keras"
+            )
         except ChildFailed as error:
             self.error = str(error)
             return

@@ -8,7 +8,6 @@
 | `saved_model..`, `..onnx`, `..xml` | the network for programs that do not load the first two |
 """
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -115,7 +114,7 @@ def write_usual_onnx(file: Path, forward: Forward):
     onnx.save(network, file)
 
 
-FILES: dict[str, Callable[[Path, Forward], None]] = {
+FILES: dict = {
     "network.keras": write_network,
     "saved_model": write_saved_model,
     "saved_model_bfloat16": partial(write_saved_model, precision="bfloat16"),

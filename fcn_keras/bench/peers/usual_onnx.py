@@ -1,7 +1,5 @@
 """FCNs as ONNX, written by hand from plain layers that every reader of ONNX knows."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -36,8 +34,7 @@ def usual_onnx(
             x = graph.multiply(x, name, pads=[layer.pad] * 4)
             x = graph.add("Relu", f"{name}.relu", [x])
         else:
-            settings = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
-            x = graph.add("MaxPool", name, [x], **settings)
+            x = graph.add("MaxPool", name, [x], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
             pools[x] = sides
     x = graph.multiply(x, "score_fr")
     for step in upsamplings:
@@ -68,13 +65,15 @@ class _Graph:
 
     def multiply(self, x, name, kind="Conv", **settings):
         """A layer with a kernel, and a bias if there is one."""
-        kernel = self.weights[f"{name}.kernel"].transpose(3, 2, 0, 1)
-        inputs = [x, self._constant(f"{name}.kernel", kernel)]
+        inputs = [
+            x,
+            self._constant(f"{name}.kernel", self.weights[f"{name}.kernel"].transpose(3, 2, 0, 1)),
+        ]
         if f"{name}.bias" in self.weights:
             inputs.append(self._constant(f"{name}.bias", self.weights[f"{name}.bias"]))
         return self.add(kind, name, inputs, **settings)
 
-    def crop(self, x, name, start, sides: Sequence[int]):
+    def crop(self, x, name, start, sides):
         bounds = {"starts": [start] * 2, "ends": [start + side for side in sides], "axes": [2, 3]}
         inputs = [
             self._constant(f"{name}.{key}", np.array(numbers, "int64"))

@@ -43,8 +43,9 @@ class FCN(nn.Module):
             made[name] = inputs
         scored = {"score_fr": inputs}
         for step in self.upsamplings:
-            kernel = 2 * step.factor
-            deconv = nn.ConvTranspose2d(num_classes, num_classes, kernel, step.factor, bias=False)
+            deconv = nn.ConvTranspose2d(
+                num_classes, num_classes, 2 * step.factor, step.factor, bias=False
+            )
             self.add_module(step.name, deconv.requires_grad_(False))
             if step.skip:
                 scored[f"score_{step.skip}"] = made[step.skip]

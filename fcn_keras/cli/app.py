@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
 from importlib import import_module
 
 from fcn_keras.cli.command import Parser, add_names
@@ -64,7 +63,7 @@ def main(name: str | None = None) -> int:
     return code
 
 
-def parse(words: Sequence[str], name: str | None = None) -> Namespace:
+def parse(words: list[str], name: str | None = None) -> Namespace:
     """Reads the words behind the name of the program.
 
     Args:

@@ -2,7 +2,6 @@
 
 import json
 from argparse import SUPPRESS, Namespace
-from collections.abc import Callable
 from dataclasses import replace
 
 from fcn_keras.bench.peers.programs import default_peers
@@ -204,7 +203,7 @@ def _peers(args):
     return names + ["ours_frozen"] * args.freeze
 
 
-def _print(args: Namespace, figures: dict, table: Callable[[dict], str]) -> None:
+def _print(args: Namespace, figures: dict, table) -> None:
     """Prints what was measured, as JSON or as a table, and on which machine."""
     from fcn_keras.bench.results import conditions
 

@@ -102,8 +102,9 @@ def _open_dataset(args):
 
 
 def _command(run, dataset, arguments):
-    taken = {"dataset": dataset, **_MANUAL_DIR, **_DATA_DIR, **arguments}
-    return Command(run, taken, tensorflow=False)
+    return Command(
+        run, {"dataset": dataset, **_MANUAL_DIR, **_DATA_DIR, **arguments}, tensorflow=False
+    )
 
 
 COMMAND = Commands(

@@ -53,8 +53,9 @@ def _network(args):
     # In batches of another size sums are rounded otherwise, and a pixel in a million changes
     # sides: the run's own size gives its own figures again.
     batch_size = args.batch_size or settings.get("batch_size", 1)
-    heads = tuple(dataset.heads)
-    confusion = evaluate(network.full, split, batch_size, strategy=strategy, heads=heads)
+    confusion = evaluate(
+        network.full, split, batch_size, strategy=strategy, heads=tuple(dataset.heads)
+    )
     return confusion, dataset.heads or dataset.classes, f"{args.model} on {name}, {args.split}"
 
 

@@ -150,7 +150,6 @@ class Client:
 
 
 def _parse(server, model):
-    """Takes an address apart as `_ADDRESS` does."""
     address = server.rstrip("/")
     if model is not None:
         address += f"/{model}" if address.startswith("grpc:") else f"/v1/models/{model}"

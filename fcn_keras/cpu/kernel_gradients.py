@@ -70,8 +70,9 @@ def _gradient_of_kernel(x, upstream, shape, padding):
         left = pixels[distance + even : distance + number], gradients[even:number]
         return tf.reduce_sum(found, axis=0) + tf.matmul(*left, transpose_a=True)
 
-    taps = [multiply(i * row + j) for i in range(height) for j in range(width)]
-    return tf.reshape(tf.stack(taps), shape)
+    return tf.reshape(
+        tf.stack([multiply(i * row + j) for i in range(height) for j in range(width)]), shape
+    )
 
 
 def _in_groups(pixels):

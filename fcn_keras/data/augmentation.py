@@ -52,8 +52,9 @@ def augment(
         label = tf.cond(mirrored, lambda: tf.reverse(label, [1]), lambda: label)
     if augmentation.color:
         # An encoding of depth behind the three colours stays as it is.
-        recolored = _recolor(image[..., :3], augmentation.color, draw[4:])
-        image = tf.concat([recolored, image[..., 3:]], axis=-1)
+        image = tf.concat(
+            [_recolor(image[..., :3], augmentation.color, draw[4:]), image[..., 3:]], axis=-1
+        )
     return image, label
 
 

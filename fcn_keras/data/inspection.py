@@ -150,8 +150,9 @@ def _inspect_dataset(dataset, progress):
         np.where((values < len(classes)) | (values == IGNORE_LABEL), values, -1)
         for classes in heads.values()
     ]
-    inspection = Inspection(dataset.name, heads, dataset.colors, {}, [])
-    return _filled(inspection, dataset.splits, looks, tables)
+    return _filled(
+        Inspection(dataset.name, heads, dataset.colors, {}, []), dataset.splits, looks, tables
+    )
 
 
 def _filled(inspection, splits, looks, tables):

@@ -40,8 +40,7 @@ def read_mask(
         return _as_bytes(path, read_matrix(path, key))
     with open_image(path) as image:
         # Pillow stretches grey levels of 2 and 4 bits to 0..255, which the ids are not.
-        stored_as = image.tile[0].args if image.tile else None
-        stretch = {"L;2": 85, "L;4": 17}.get(str(stored_as), 1)
+        stretch = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args if image.tile else None), 1)
         image.load()
     mask = np.asarray(image)
     if image.mode in ("RGB", "RGBA") and len(colors) and (mask[:, :, 3:] == 255).all():

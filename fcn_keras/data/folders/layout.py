@@ -64,8 +64,10 @@ def _masked(devkit, pairs):
 def _find_folders(root):
     for images, masks in _IMAGES_AND_MASKS:
         if (root / images).is_dir() and (root / masks).is_dir():
-            names = _folders_in(root / images) | _folders_in(root / masks)
-            folders = {name: (root / images / name, root / masks / name) for name in names}
+            folders = {
+                name: (root / images / name, root / masks / name)
+                for name in _folders_in(root / images) | _folders_in(root / masks)
+            }
             break
     else:
         inside = _folders_in(root)

@@ -160,8 +160,9 @@ def _ask_before_fetching(name, builder):
         def download(resource):
             fault = downloads.faults_of([resource.url])[resource.url]
             if fault:
-                files = (builder.url_infos or {}).items()
-                wanted = "; ".join(f"{info.filename} from {url}" for url, info in files)
+                wanted = "; ".join(
+                    f"{info.filename} from {url}" for url, info in (builder.url_infos or {}).items()
+                )
                 advice = f" Put into {manager._manual_dir}: {wanted}." if wanted else ""
                 raise UserError(f"{name}: {resource.url} does not answer ({fault}).{advice}")
             return fetch(resource)

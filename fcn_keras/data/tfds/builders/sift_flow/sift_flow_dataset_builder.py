@@ -89,5 +89,7 @@ geometric ones.
                 examples.append(
                     photo_example(image, mask, (label - 1).astype("uint8"), len(classes))
                 )
-            label = np.concatenate([example["label"] for example in examples], axis=-1)
-            yield index, examples[0] | {"label": label}
+            yield (
+                index,
+                examples[0] | {"label": np.concatenate([e["label"] for e in examples], axis=-1)},
+            )

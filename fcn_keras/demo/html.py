@@ -25,8 +25,11 @@ def class_shares(class_ids: np.ndarray) -> dict[int, float]:
     {2: 0.75, 0: 0.25}
     """
     counts = np.bincount(class_ids.ravel())
-    order = np.argsort(-counts, kind="stable")
-    return {int(k): float(counts[k] / class_ids.size) for k in order if counts[k]}
+    return {
+        int(k): float(counts[k] / class_ids.size)
+        for k in np.argsort(-counts, kind="stable")
+        if counts[k]
+    }
 
 
 def at_shown_size(image: np.ndarray, class_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -66,14 +66,16 @@ def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, 
 def _check_size(height, width, max_pixels):
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     message = f"An image must have from 1 to {max_pixels} pixels. Received: "
-    within = (pixels > 0) & (pixels <= max_pixels)
-    return tf.control_dependencies([tf.debugging.Assert(within, [message, height, width])])
+    return tf.control_dependencies(
+        [tf.debugging.Assert((pixels > 0) & (pixels <= max_pixels), [message, height, width])]
+    )
 
 
 def _numbers(data, at, count, dtype=tf.int32, little_endian=True):
     """Whole numbers that follow one another in a file, as int32."""
-    octets = tf.strings.substr(data, at, count * dtype.size)
-    numbers = tf.io.decode_raw(octets, dtype, little_endian)
+    numbers = tf.io.decode_raw(
+        tf.strings.substr(data, at, count * dtype.size), dtype, little_endian
+    )
     return tf.unstack(tf.cast(numbers, tf.int32), count)
 
 
@@ -107,8 +109,9 @@ _ORIENTATION = (
 
 def _upright(image, data):
     """Turns a photograph as its EXIF data says, if there is any."""
-    head = tf.strings.substr(data, 0, 1 << 16)
-    captured = tf.strings.regex_replace(head, _ORIENTATION, r"\1\2", replace_global=False)
+    captured = tf.strings.regex_replace(
+        tf.strings.substr(data, 0, 1 << 16), _ORIENTATION, r"\1\2", replace_global=False
+    )
     orientation = tf.io.decode_raw(captured + b"\x01", tf.uint8)[0]
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
     for axis, mirrored in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))):
@@ -188,7 +191,6 @@ def _decode_gif(data, max_pixels):
 
 
 def _palette_size(flags):
-    """How many bytes a GIF's palette takes, by the byte that tells about it."""
     return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
 
 

@@ -16,8 +16,9 @@ def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
     import openvino
 
     # `model.export` leaves the output without a name.
-    traced = as_graph(model, lambda image: {"score": model(image, training=False)})
-    network = openvino.convert_model(traced)
+    network = openvino.convert_model(
+        as_graph(model, lambda image: {"score": model(image, training=False)})
+    )
     for name, text in metadata.texts().items():
         network.set_rt_info(text, name)
     try:

@@ -71,8 +71,7 @@ def _write_cells(axes, percent, font):
     if len(percent) <= 25:
         for row, column in np.argwhere(percent >= 0.5):
             value = percent[row, column]
-            color = "white" if value > 35 else INK
-            axes.text(column, row, f"{value:.0f}", color=color, **style)
+            axes.text(column, row, f"{value:.0f}", color="white" if value > 35 else INK, **style)
     for row in np.flatnonzero(np.isnan(percent[:, 0])):
         axes.text(
             (len(percent) - 1) / 2, row, "not in the truth", color=FAINT, style="italic", **style

@@ -162,7 +162,6 @@ def _scale_numbers(panel, values):
 
 
 def _pace(table):
-    """Length and speed of the training, as far as they are known."""
     count = len(table["epoch"])
     lines = [f"{count} epoch" + "s" * (count != 1)]
     seconds, speed = np.nansum(table["seconds"]), table["images_per_second"]

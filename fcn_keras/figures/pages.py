@@ -93,8 +93,7 @@ class Legend:
         self.names = {label: shortened(label_name(label, classes)) for label in sorted(labels)}
         self.palette = palette
         self.column_width = max(text_width(name, 10) for name in self.names.values()) + 0.45
-        columns = max(1, int(width // self.column_width))
-        self.rows = -(-len(self.names) // columns)
+        self.rows = -(-len(self.names) // max(1, int(width // self.column_width)))
         self.height = _LINE * self.rows
 
     def draw(self, figure: Figure, left: float, top: float) -> None:

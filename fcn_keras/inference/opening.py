@@ -87,8 +87,9 @@ def _opened(what, views, kept_graph):
     from fcn_keras.inference.keras_segmenter import KerasSegmenter
     from fcn_keras.inference.network import Network
 
-    network = Network(what, *numbered_classes(what.output_shape[-1]), {}, (), what)
-    return KerasSegmenter(network, what.name, **views)
+    return KerasSegmenter(
+        Network(what, *numbered_classes(what.output_shape[-1]), {}, (), what), what.name, **views
+    )
 
 
 def _open_export(path, folder, views):

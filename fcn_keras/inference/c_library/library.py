@@ -195,8 +195,9 @@ class Session:
         return np.frombuffer(data, dtype).reshape(shape)
 
     def _allocate(self, number, shape, size):
-        dims = (ctypes.c_int64 * len(shape))(*shape)
-        tensor = self.tf.TF_AllocateTensor(number, dims, len(shape), ctypes.c_size_t(size))
+        tensor = self.tf.TF_AllocateTensor(
+            number, (ctypes.c_int64 * len(shape))(*shape), len(shape), ctypes.c_size_t(size)
+        )
         if not tensor:
             raise MemoryError(f"for a tensor of {size} bytes")
         return tensor

@@ -148,8 +148,7 @@ def alexnet_layers(width: float = 1.0, elide_padding: bool = True) -> list[Named
     Args:
         width, elide_padding: see `vgg16_layers`; the padding is repeated behind pool1.
     """
-    stage = [Conv(11, 4), _ALEXNET_POOL]
-    pad, borders = thin_border([stage], 100) if elide_padding else (100, [])
+    pad, borders = thin_border([[Conv(11, 4), _ALEXNET_POOL]], 100) if elide_padding else (100, [])
 
     def conv(name, channels, conv, groups=1):
         # Even everywhere, as some have two groups.

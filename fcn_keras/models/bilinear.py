@@ -30,8 +30,7 @@ def bilinear_kernel(size: int) -> np.ndarray:
 
 
 def _line(size):
-    factor = (size + 1) // 2
-    return 1 - np.abs(np.arange(size) - (size - 1) / 2) / factor
+    return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
 
 
 def interpolate(x: Any, stride: int) -> Any:

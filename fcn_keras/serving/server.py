@@ -68,8 +68,7 @@ def serve(
     listener = listen(host, port, "--http-port")
     with listener, _exported(source) as folder:
         version = int(folder.name) if folder.name.isdecimal() else 1
-        model = RestModel(folder, _name(source, folder, name), version)
-        _run(model, listener)
+        _run(RestModel(folder, _name(source, folder, name), version), listener)
 
 
 @contextmanager

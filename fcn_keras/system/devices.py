@@ -41,15 +41,13 @@ def make_strategy(devices: str | None = None, cluster: str | None = None) -> tf.
         with reaching():
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     if devices is None:
-        gpus = len(tf.config.list_logical_devices("GPU"))
-        names = [f"GPU:{i}" for i in range(gpus)] or ["CPU:0"]
+        names = [f"GPU:{i}" for i in range(len(tf.config.list_logical_devices("GPU")))] or ["CPU:0"]
     elif match := re.fullmatch(r"cpu:([1-9]\d*)", devices):
         names = _logical_cpus(int(match[1]))
     elif re.fullmatch(r"gpu:\d+(,gpu:\d+)*", devices):
         names = devices.upper().split(",")
         have = [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("GPU")]
-        missing = [name for name in names if name not in have]
-        if missing or len(set(names)) != len(names):
+        if not set(names) <= set(have) or len(set(names)) != len(names):
             raise UserError(
                 f"`devices` must name GPUs that are here ({', '.join(have) or 'there are none'}), "
                 f"each once. Received: {devices!r}."

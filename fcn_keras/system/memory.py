@@ -21,8 +21,7 @@ class Memory(NamedTuple):
 def memory_in_use() -> Memory:
     """Returns how much is in use of the GPU, or by this process where there is none."""
     tf = sys.modules.get("tensorflow")
-    on_gpu = tf and _device(tf) == "GPU:0"
-    return (tensors_in_use() if on_gpu else None) or process_memory()
+    return (tensors_in_use() if tf and _device(tf) == "GPU:0" else None) or process_memory()
 
 
 def tensors_in_use() -> Memory | None:
@@ -65,7 +64,6 @@ def _device(tf):
 
 
 def _line_of(file, name):
-    """Returns the bytes that a line of a file of the kernel tells; None if there is none."""
     with suppress(OSError):
         for line in Path(file).read_text().splitlines():
             if line.startswith(f"{name}:"):

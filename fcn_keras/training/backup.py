@@ -158,7 +158,6 @@ class Backup:
                 self._remove_leftovers()
 
     def _remove_leftovers(self):
-        """Deletes what is left of backups that were never complete."""
         whole = tuple(f"{Path(path).name}." for path in self.manager.checkpoints)
         for part in self.folder.glob("ckpt-*"):
             if not part.name.startswith(whole):

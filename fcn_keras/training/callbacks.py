@@ -86,10 +86,10 @@ class TrainingBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         seconds = time.perf_counter() - self.started
-        waited = self.model.waited - self.waited
         self.bar.set_postfix_str(
             f"loss {logs['loss']:.3f}, step {seconds / (batch + 1):.3g} s, "
-            f"{waited / seconds:.0%} of it for data, {memory_in_use().peak / 1e9:.1f} GB",
+            f"{(self.model.waited - self.waited) / seconds:.0%} of it for data, "
+            f"{memory_in_use().peak / 1e9:.1f} GB",
             refresh=False,
         )
         self.bar.update(self.job.settings.images_per_step)
@@ -139,8 +139,9 @@ class Recorder(keras.callbacks.Callback):
         epoch, step = self.position.epoch, self.position.step + 1
         if not math.isfinite(logs["loss"]):
             self._refuse(logs["loss"], epoch, step)
-        seconds = time.perf_counter() - self.started
-        self.position = Position(epoch, step, seconds, self.model.waited - self.waited)
+        self.position = Position(
+            epoch, step, time.perf_counter() - self.started, self.model.waited - self.waited
+        )
         # What follows the last step ends with a backup of its own.
         if step < self.job.steps and (self.stop.requested or self._is_due(step)):
             self._check_weights()

@@ -33,8 +33,9 @@ class MeanLoss(keras.metrics.Metric):
         self.count.assign_add(tf.cast(count, "float64"))
 
     def result(self) -> tf.Tensor:
-        means = tf.math.divide_no_nan(self.total.value, self.count.value)
-        return tf.cast(tf.reduce_sum(means), "float32")
+        return tf.cast(
+            tf.reduce_sum(tf.math.divide_no_nan(self.total.value, self.count.value)), "float32"
+        )
 
 
 class SegmentationTask(SegmentationScoring):
@@ -183,8 +184,9 @@ class SegmentationTask(SegmentationScoring):
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data
-        totals = self._totals(self(images, training=False), labels)
-        self.loss_metric.update_state(totals, self._counts(labels))
+        self.loss_metric.update_state(
+            self._totals(self(images, training=False), labels), self._counts(labels)
+        )
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:

@@ -15,7 +15,7 @@ def register_with_keras():
     """Registers the classes, now or when Keras is imported."""
     if "keras" in sys.modules:
         _register()
-    elif not any(isinstance(finder, _AfterKeras) for finder in sys.meta_path):
+    else:
         sys.meta_path.insert(0, _AfterKeras())
 
 

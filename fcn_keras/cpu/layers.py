@@ -36,9 +36,8 @@ class _Product(layers.Layer):
         self.conv = conv
         self.own_kernel = None
         if more_columns:
-            self.own_kernel = tf.Variable(
-                tf.pad(self.kernel, [(0, 0)] * 3 + [(0, more_columns)]), trainable=False
-            )
+            wider = tf.pad(self.kernel, [(0, 0)] * 3 + [(0, more_columns)])
+            self.own_kernel = tf.Variable(wider, trainable=False)
         self.built = True
 
     # Gradients written by hand are for training alone: a SavedModel would hold them too, and cannot

@@ -27,9 +27,8 @@ def first_head(network: keras.Model, heads: Sequence[str]) -> keras.Model:
     """
     if not heads:
         return network
-    return keras.Model(
-        network.input, network.get_layer(f"score_{heads[0]}").output, name=network.name
-    )
+    score = network.get_layer(f"score_{heads[0]}").output
+    return keras.Model(network.input, score, name=network.name)
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,13 @@ class Head:
             skip = crop_to(skip, coarse)
         else:
             coarse = crop_to(coarse, skip)
-        return Feature(
-            layers.Add(name=name + self.suffix)([coarse.tensor, skip.tensor]), coarse.grid
-        )
+        both = [coarse.tensor, skip.tensor]
+        return Feature(layers.Add(name=name + self.suffix)(both), coarse.grid)
 
     def rescale(self, feature: Feature, scale: float, name: str) -> Feature:
         """Multiplies a map by a number that does not learn."""
-        return Feature(
-            layers.Rescaling(scale, name=name + self.suffix)(feature.tensor), feature.grid
-        )
+        rescale = layers.Rescaling(scale, name=name + self.suffix)
+        return Feature(rescale(feature.tensor), feature.grid)
 
 
 def crop_to(feature: Feature, like: Feature) -> Feature:

@@ -44,8 +44,7 @@ def build_trunk(
             case Conv():
                 x = convolve(x, channels, layer, name, groups, initializer)
         if name.startswith("fc"):
-            x = Feature(
-                layers.Dropout(dropout, name=f"drop{name.removeprefix('fc')}")(x.tensor), x.grid
-            )
+            drop = layers.Dropout(dropout, name=f"drop{name.removeprefix('fc')}")
+            x = Feature(drop(x.tensor), x.grid)
         maps[name.removesuffix(suffix)] = x
     return maps

@@ -33,9 +33,8 @@ class MeanLoss(keras.metrics.Metric):
         self.count.assign_add(tf.cast(count, "float64"))
 
     def result(self) -> tf.Tensor:
-        return tf.cast(
-            tf.reduce_sum(tf.math.divide_no_nan(self.total.value, self.count.value)), "float32"
-        )
+        means = tf.math.divide_no_nan(self.total.value, self.count.value)
+        return tf.cast(tf.reduce_sum(means), "float32")
 
 
 class SegmentationTask(SegmentationScoring):
@@ -184,9 +183,8 @@ class SegmentationTask(SegmentationScoring):
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data
-        self.loss_metric.update_state(
-            self._totals(self(images, training=False), labels), self._counts(labels)
-        )
+        totals = self._totals(self(images, training=False), labels)
+        self.loss_metric.update_state(totals, self._counts(labels))
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:

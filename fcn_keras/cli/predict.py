@@ -13,7 +13,7 @@ ARGUMENTS: Arguments = {
     | dict(help="run directory, .keras file or exported folder (no --server)"),
     "images": dict(metavar="IMAGE_OR_DIR", nargs="*", help="image files or folders"),
     "--output": dict(metavar="DIR", required=True, help="folder to write to"),
-    "--fresh": dict(action="store_true", help="label images work that have been labelled already"),
+    "--fresh": dict(action="store_true", help="label images again that have been labelled already"),
     "--batch-size": dict(
         type=positive,
         metavar="N",

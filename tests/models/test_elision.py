@@ -60,8 +60,9 @@ def test_maps_are_equal(variant, options):
             )
 
 
-# Sums over all pixels, of which a network without elision has more, are rounded in float32.
-@pytest.mark.parametrize("precision, tolerance", [("float64", 1e-6), ("float32", 2e-5)])
+# Sums over all pixels, of which a network without elision has more, are rounded in float32: by how
+# much depends on how threads share them out. A bias of the dilated network was off by 2.7e-5.
+@pytest.mark.parametrize("precision, tolerance", [("float64", 1e-6), ("float32", 5e-5)])
 @pytest.mark.parametrize("variant, options", NETWORKS)
 def test_gradients_are_equal(variant, options, precision, tolerance):
     images = np.random.RandomState(2).randint(0, 256, (2, 37, 60, 3)).astype("uint8")

@@ -60,7 +60,6 @@ if model.compiled:
         batch["images"], batch["labels"], batch_size=2, verbose=0, return_dict=True
     )
     told["steps"] = int(model.optimizer.iterations.numpy())
-    model.fit(batch["images"], batch["labels"], batch_size=2, verbose=0)
 print(json.dumps(told))
 """
 
@@ -113,8 +112,6 @@ def test_a_compiled_network_opens_where_the_package_is_imported(saved, imports):
 def test_without_the_package_the_network_opens_uncompiled(saved):
     told = opened(saved, WITHOUT, "compiled.keras", ", compile=False")
     assert told == {"loss": None, "far": pytest.approx(0, abs=1e-5)}
-    code, _, said = run(WITHOUT + OPEN.replace("OPTIONS", ""), "compiled.keras", saved)
-    assert code != 0 and "PixelCrossEntropy" in said
 
 
 def test_a_network_alone_opens_anywhere(saved):

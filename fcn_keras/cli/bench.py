@@ -166,8 +166,11 @@ def _report(args: Namespace) -> None:
     from fcn_keras.bench.report import bench_report
 
     figures = bench_report(args.output, _labelled(args), _peers(args), args.rounds, args.folder)
-    text = f"{args.output}, with figures in JSON and a picture beside it"
-    print(json.dumps(figures) if args.json else text)
+    print(
+        json.dumps(figures)
+        if args.json
+        else f"{args.output}, with figures in JSON and a picture beside it"
+    )
 
 
 def _metrics(args: Namespace) -> None:

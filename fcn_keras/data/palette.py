@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-VOID = 255
+from fcn_keras.data.dataset import IGNORE_LABEL
 
 
 def voc_palette(count: int = 256) -> np.ndarray:
@@ -54,8 +54,10 @@ def palette_for(colors: Sequence[Sequence[int]]) -> np.ndarray:
     if len(colors) == 0:
         return palette
     triples = np.asarray(colors)
-    if triples.ndim != 2 or triples.shape[1] != 3 or len(triples) > VOID:
-        raise ValueError(f"Expected at most {VOID} RGB colours, got an array of {triples.shape}")
+    if triples.ndim != 2 or triples.shape[1] != 3 or len(triples) > IGNORE_LABEL:
+        raise ValueError(
+            f"Expected at most {IGNORE_LABEL} RGB colours, got an array of {triples.shape}"
+        )
     if triples.dtype.kind not in "iu" or triples.min() < 0 or triples.max() > 255:
         raise ValueError("Class colours are integers in 0..255")
     palette[: len(triples)] = triples

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fcn_keras.data.palette import VOID, palette_for
+from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import edges, label_image, label_name
 
 # Longest side of the pictures on the page: what a window shows, and a connection carries at once.
@@ -68,11 +69,11 @@ def overlay_layers(image: np.ndarray, class_ids: np.ndarray, palette: np.ndarray
         alone, as PNGs. Laid over the image one after the other, each with the overlay's opacity,
         they give the overlay.
     """
-    outline = np.where(edges(class_ids), class_ids, np.uint8(VOID))
+    outline = np.where(edges(class_ids), class_ids, np.uint8(IGNORE_LABEL))
     return [
         encoded(Image.fromarray(image), "JPEG", quality=95, subsampling=0),
         *(
-            encoded(label_image(ids, palette), "PNG", transparency=VOID)
+            encoded(label_image(ids, palette), "PNG", transparency=IGNORE_LABEL)
             for ids in (class_ids, outline)
         ),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fcn_keras.data.palette import VOID
+from fcn_keras.data.dataset import IGNORE_LABEL
 
 _PAPER, _INK, _RIM = (255, 255, 255), (45, 45, 45), (150, 150, 150)
 
@@ -73,7 +73,7 @@ def overlay(
     """
     _check_pair(image, class_ids)
     strength = np.where(edges(class_ids), 1 - (1 - opacity) ** 2, opacity).astype(np.float32)
-    strength[class_ids == VOID] = 0
+    strength[class_ids == IGNORE_LABEL] = 0
     colors = np.asarray(palette, np.float32)[class_ids]
     return np.rint(image + (colors - image) * strength[..., None]).astype(np.uint8)
 
@@ -175,7 +175,7 @@ def label_name(label: int, classes: Sequence[str]) -> str:
     """Returns the name of a label: its class, "void", or a number where there is no such class."""
     if label < len(classes):
         return classes[label]
-    return "void" if label == VOID else f"label {label}"
+    return "void" if label == IGNORE_LABEL else f"label {label}"
 
 
 def _shorten(name, font, width):

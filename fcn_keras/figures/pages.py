@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fcn_keras.data.palette import VOID
+from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.figures.label_maps import colorize, label_name
 from fcn_keras.figures.style import DARK_RIM, RIM, shortened, text_width
 
@@ -66,7 +66,7 @@ def colorize_truth(label: np.ndarray, palette: np.ndarray) -> np.ndarray:
     stripe = max(1, max(label.shape) // 90)
     diagonals = sum(np.indices(label.shape)) // stripe
     hatch = np.where(diagonals % 3 == 0, 190, 255).astype(np.uint8)
-    return np.where((label == VOID)[..., None], hatch[..., None], colorize(label, palette))
+    return np.where((label == IGNORE_LABEL)[..., None], hatch[..., None], colorize(label, palette))
 
 
 class Legend:
@@ -102,7 +102,7 @@ class Legend:
         for number, (label, name) in enumerate(self.names.items()):
             x = left + number // self.rows * self.column_width
             y = top + number % self.rows * _LINE
-            void = label == VOID
+            void = label == IGNORE_LABEL
             figure.add_artist(
                 Rectangle(
                     (x / total_width, 1 - (y + 0.2) / total_height),

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from fcn_keras.data.palette import VOID, palette_for
+from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import colorize
 from fcn_keras.figures.pages import Legend, colorize_truth, place_picture, thinned, write_text
 from fcn_keras.figures.style import in_style, shortened
@@ -92,5 +93,5 @@ def _errors(image, label, class_ids):
     # Pale grey, so that red stands out from it in lightness too.
     grey = 100 + 0.6 * (image @ np.array([0.299, 0.587, 0.114]))
     picture = np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
-    picture[(label != class_ids) & (label != VOID)] = (220, 30, 30)
+    picture[(label != class_ids) & (label != IGNORE_LABEL)] = (220, 30, 30)
     return picture

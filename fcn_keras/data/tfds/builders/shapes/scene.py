@@ -7,9 +7,10 @@ drawn independently of the class, so only the form tells the classes apart.
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fcn_keras.data.dataset import IGNORE_LABEL
+
 CLASSES = ("background", "circle", "triangle", "square", "star")
 COLORS = ((0, 0, 0), (230, 60, 60), (60, 180, 75), (255, 200, 40), (70, 110, 240))
-IGNORE_LABEL = 255
 
 _SUPERSAMPLING = 4
 _PLACEMENTS = 20

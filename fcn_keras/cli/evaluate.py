@@ -5,7 +5,7 @@ from argparse import Namespace
 
 from fcn_keras.cli.arguments import JSON, MODEL, check_split, positive
 from fcn_keras.cli.command import Arguments, Command
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
+from fcn_keras.data.known_classes import VOC_CLASSES
 from fcn_keras.errors import UserError
 
 ARGUMENTS: Arguments = {
@@ -48,13 +48,18 @@ def _network(args):
     name = args.dataset or settings.get("dataset")
     if name is None:
         raise UserError("--dataset: needed, as the model does not lie in a run that tells it.")
-    dataset, split = _dataset_and_split(name, args.split)
+    val_share = None if args.dataset else settings.get("val_share")
+    dataset = _checked(name, args.split, val_share)
     network.check_dataset(dataset, args.model, name)
     # In batches of another size sums are rounded otherwise, and a pixel in a million changes
     # sides: the run's own size gives its own figures again.
     batch_size = args.batch_size or settings.get("batch_size", 1)
     confusion = evaluate(
-        network.full, split, batch_size, strategy=strategy, heads=tuple(dataset.heads)
+        network.full,
+        dataset.splits[args.split],
+        batch_size,
+        strategy=strategy,
+        heads=tuple(dataset.heads),
     )
     return confusion, dataset.heads or dataset.classes, f"{args.model} on {name}, {args.split}"
 
@@ -73,17 +78,19 @@ def _label_maps(args):
         if len(classes) == len(VOC_CLASSES):
             classes = VOC_CLASSES
     else:
-        dataset, truth = _dataset_and_split(args.dataset, args.split)
-        classes, colors = dataset.classes, dataset.colors
+        dataset = _checked(args.dataset, args.split)
+        truth, classes, colors = dataset.splits[args.split], dataset.classes, dataset.colors
     return compare_label_maps(args.predictions, truth, colors), classes, args.predictions
 
 
-def _dataset_and_split(name, split):
-    from fcn_keras.data.registry import load_dataset
+def _checked(name, split, val_share=None):
+    """Opens a data set, and looks at one of its splits before anything is scored on it."""
+    from fcn_keras.data.source import Source
 
-    dataset = load_dataset(name)
-    check_split(split, dataset.splits)
-    return dataset, dataset.splits[split]
+    source = Source(name, val_share)
+    check_split(split, source.dataset.splits)
+    source.check((split,))
+    return source.dataset
 
 
 COMMAND = Command(run, ARGUMENTS)

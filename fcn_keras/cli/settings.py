@@ -13,6 +13,7 @@ from fcn_keras.training.settings import CHOICES, Settings
 HELP = {
     "variant": "network (default: fcn8s)",
     "dataset": f"{', '.join(DATASETS)}, or a folder of images and masks (default: shapes)",
+    "val_share": "share of a folder without splits to validate on (default: 0.2)",
     "weights": "imagenet, none, or the path of a .keras, .weights.h5, VGG16 .h5, .caffemodel, "
     ".pth or .npz file",
     "init_from": "run or .keras file whose layers are copied where name and shape agree",
@@ -53,6 +54,7 @@ _KINDS: dict[Any, dict[str, Any]] = {
     bool: dict(action=BooleanOptionalAction),
     int: dict(type=int, metavar="N"),
     float: dict(type=float, metavar="X"),
+    float | None: dict(type=float, metavar="X"),
     str: {},
     tuple[int, int] | None: dict(type=crop_size),
     tuple[float, ...] | None: dict(type=numbers_of),

@@ -8,26 +8,53 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.data.files.masks import Mask
 
-# What can be wrong, and what it is called in a report.
+
+class Kind(NamedTuple):
+    """A kind of what can be wrong.
+
+    Attributes:
+        what: what it is called in a report.
+        todo: what to do about it; "" where each text says it.
+    """
+
+    what: str
+    todo: str = ""
+
+
 KINDS = {
-    "unreadable": "files that cannot be read",
-    "label": "masks with labels out of range",
-    "size": "masks of another size than their image",
-    "two_splits": "images in two splits",
-    "no_mask": "images without a mask",
-    "no_image": "masks (or entries of a list) without an image",
-    "same_name": "files whose name another has too",
-    "empty": "splits without an image",
+    "unreadable": Kind("files that cannot be read", "replace them, or take image and mask away"),
+    "label": Kind(
+        "masks with labels out of range",
+        "correct them, or say in dataset.json what their values or colours mean",
+    ),
+    "size": Kind(
+        "masks of another size than their image",
+        "write them anew, or resize them by the nearest pixel",
+    ),
+    "two_splits": Kind("images in two splits", "take them out of one"),
+    "no_mask": Kind("images without a mask", "add the masks, or take the images away"),
+    "no_image": Kind(
+        "masks (or entries of a list) without an image", "add the images, or take those away"
+    ),
+    "same_name": Kind("files whose name another has too", "rename one"),
+    "empty": Kind("splits without an image", "add some, or take the folder away"),
+    "void": Kind("splits without a labelled pixel", "label some, or take the split away"),
+    "classes": Kind("classes"),
+    "reading": Kind("masks that can be read in two ways"),
+    "passed_over": Kind("files that were passed over"),
 }
+
+_SHOWN = 20  # findings of a kind that are listed
 
 
 class Fault(NamedTuple):
-    """Something that is wrong with a file.
+    """Something that is wrong with a file, or with the data set.
 
     Attributes:
         kind: one of `KINDS`.
-        split: which split the file belongs to.
+        split: which split the file belongs to; "" for the data set.
         file: its path; an image's id where a data set is no folder.
         text: what is wrong.
     """
@@ -36,6 +63,33 @@ class Fault(NamedTuple):
     split: str
     file: str
     text: str
+
+
+class Look(NamedTuple):
+    """What an image and its mask turned out to be.
+
+    Attributes:
+        split: which split they belong to.
+        file: the image's path, or its id.
+        id: what it is called.
+        mask: the mask's path, or the image's id.
+        faults: what is wrong with either of them alone.
+        digest: of the image's bytes; None if it cannot be read.
+        size: its height and width; None if unknown.
+        values: int64 `(256,)` for each label map: how many pixels have each value; empty if
+            unknown.
+        reading: how the mask was read, without its pixels; None if it was not, or is no file.
+    """
+
+    split: str
+    file: str
+    id: str
+    mask: str
+    faults: list[Fault]
+    digest: bytes | None
+    size: tuple[int, int] | None
+    values: list[np.ndarray]
+    reading: Mask | None = None
 
 
 @dataclass
@@ -65,7 +119,9 @@ class Inspection:
         heads: the class names of each of its label maps; that of the only one is called "".
         colors: an RGB colour for each class of the first.
         splits: what each split holds.
-        faults: everything that is wrong.
+        faults: everything with which nothing useful can come of it.
+        warnings: what may not be meant.
+        understood: how the files were read, each a line.
     """
 
     name: str
@@ -73,6 +129,8 @@ class Inspection:
     colors: Sequence[tuple[int, int, int]]
     splits: dict[str, Contents]
     faults: list[Fault]
+    warnings: list[Fault] = field(default_factory=list)
+    understood: list[str] = field(default_factory=list)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -103,6 +161,7 @@ class Inspection:
 
         return {
             "dataset": self.name,
+            "understood": self.understood,
             "classes": self.heads.get("", self.heads),
             "splits": {
                 split: {
@@ -114,24 +173,23 @@ class Inspection:
                 for split, contents in self.splits.items()
             },
             "faults": [fault._asdict() for fault in self.faults],
+            "warnings": [fault._asdict() for fault in self.warnings],
         }
 
     def __str__(self) -> str:
         width = max(5, *map(len, self.splits))
-        lines = [f"{self.name}:"]
+        lines = [f"{self.name}:", *(f"  {line}" for line in self.understood)]
         for split, contents in self.splits.items():
             lines.append(f"  {split:{width}}  {contents.images:6} images, {_sizes(contents.sizes)}")
         for head in range(len(self.heads)):
             lines += ["", *self._table(head)]
         lines.append("")
-        for kind, what in KINDS.items():
-            faults = [fault for fault in self.faults if fault.kind == kind]
-            if faults:
-                lines.append(f"{what} ({len(faults)}):")
-                lines += [f"  {fault.file}: {fault.text}" for fault in faults]
-        count = len(self.faults)
+        if self.warnings:
+            lines += [*listed(self.warnings), ""]
+        lines += listed(self.faults)
         total = sum(contents.images for contents in self.splits.values())
-        lines.append(f"{count or 'no'} fault{'s' * (count != 1)} in {total} images")
+        warned = f", {_counted(len(self.warnings), 'warning')}" if self.warnings else ""
+        lines.append(f"{_counted(len(self.faults), 'fault')}{warned} in {total} images")
         return "\n".join(lines)
 
     def _table(self, head):
@@ -151,6 +209,23 @@ class Inspection:
             for split, contents in self.splits.items()
         )
         yield "  (a class: of the labelled pixels; void: of all pixels)"
+
+
+def listed(faults: Sequence[Fault]) -> list[str]:
+    """Returns findings as lines, by their kinds; of very many of a kind, the first ones."""
+    lines = []
+    for kind, (what, todo) in KINDS.items():
+        some = [fault for fault in faults if fault.kind == kind]
+        if some:
+            lines.append(f"{what} ({len(some)})" + (f"; {todo}:" if todo else ":"))
+            lines += [f"  {fault.file}: {fault.text}" for fault in some[:_SHOWN]]
+            if len(some) > _SHOWN:
+                lines.append(f"  and {len(some) - _SHOWN} more (`data check --json` lists all)")
+    return lines
+
+
+def _counted(number, what):
+    return f"{number or 'no'} {what}{'s' * (number != 1)}"
 
 
 def _sizes(sizes):

@@ -1,17 +1,18 @@
 """What a data set holds, and what is wrong with it."""
 
 import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL, Dataset, count_values, in_parallel
-from fcn_keras.data.files.images import read_image
+from fcn_keras.data.files.images import check_end, read_image, read_size
 from fcn_keras.data.files.masks import values_with_meaning
-from fcn_keras.data.findings import Contents, Fault, Inspection
-from fcn_keras.data.folders.description import read_description
-from fcn_keras.data.folders.layout import list_files
+from fcn_keras.data.findings import Contents, Fault, Inspection, Look
+from fcn_keras.data.folders.folder import Folder, find_folder
+from fcn_keras.data.judging import judge_classes, judge_masks, judge_values
 from fcn_keras.errors import LabelError, UserError
 
 
@@ -35,66 +36,103 @@ def inspect(dataset: str | Path | Dataset, progress: bool = True) -> Inspection:
     """
     if isinstance(dataset, Dataset):
         return _inspect_dataset(dataset, progress)
-    return _inspect_folder(Path(dataset), progress)
+    return inspect_folder(find_folder(dataset), progress=progress)[0]
 
 
-class _Look(NamedTuple):
-    """What an image and its mask turned out to be.
+def inspect_folder(
+    folder: Folder, images_of: Collection[str] | None = None, progress: bool = True
+) -> tuple[Inspection, Folder]:
+    """Reads every mask of a folder, looks at its images, and lists everything that is wrong.
 
-    Attributes:
-        split: which split they belong to.
-        file: the image's path, or its id.
-        id: what it is called.
-        mask: the mask's path, or the image's id.
-        faults: what is wrong with either of them alone.
-        digest: of the image's bytes; None if it cannot be read.
-        size: its height and width; None if unknown.
-        values: int64 `(256,)` for each label map: how many pixels have each value; empty if
-            unknown.
+    Args:
+        folder: the folder, whose files are known by name.
+        images_of: None to decode every image. Else the splits whose images are looked at, all if
+            there are none; an image counts as whole then if its head can be read, and its end is
+            there.
+        progress: whether to show a progress bar.
+
+    Returns:
+        A pair: the `Inspection`; and the folder, whose classes are known now.
     """
-
-    split: str
-    file: str
-    id: str
-    mask: str
-    faults: list[Fault]
-    digest: bytes | None
-    size: tuple[int, int] | None
-    values: list[np.ndarray]
-
-
-def _inspect_folder(root, progress):
-    description = read_description(root)
-    listed = list_files(root)
-    usual = [name for name in ("train", "val", "test") if name in listed]
-    listed = {name: listed[name] for name in [*usual, *sorted({*listed} - {*usual})]}
-    read = description.mask_reader()
+    description = folder.description
+    usual = [name for name in ("train", "val", "test") if name in folder.splits]
+    order = [*usual, *sorted({*folder.splits} - {*usual})]
+    splits = {name: folder.splits[name] for name in order}
     jobs = [
-        (split, image, mask)
-        for split, files in listed.items()
-        for image, mask in sorted(files.pairs + [(image, None) for image, _ in files.without_mask])
+        (split, pair, mask)
+        for split, files in splits.items()
+        for pair, mask in sorted(
+            [(pair, pair.mask) for pair in files.pairs]
+            + [(pair, None) for pair in files.without_mask],
+            key=lambda job: job[0].image,
+        )
     ]
-    looks = [*in_parallel(lambda job: _look(*job, read), jobs, "checking", progress=progress)]
-    faults = [fault for split, files in listed.items() for fault in _missing(split, files)]
-    if not description.classes:
-        counts = sum((values for look in looks for values in look.values), np.zeros(256, "int64"))
+
+    def look(job):
+        split, pair, mask_path = job
+        size, digest, faults = None, None, []
+        if not images_of or split in images_of:
+            size, digest, faults = _image(split, pair.image, decode=images_of is None)
+        values, reading = [], None
+        if mask_path:
+            values, reading, more = _mask(split, mask_path, description.read, pair.image, size)
+            faults += more
+        names = (split, str(pair.image), pair.name, str(mask_path))
+        return Look(*names, faults, digest, size, values, reading)
+
+    looks = [*in_parallel(look, jobs, "checking", progress=progress)]
+    faults = [fault for split, files in splits.items() for fault in _missing(split, files)]
+    counts = sum((values for look in looks for values in look.values), np.zeros(256, "int64"))
+    named = bool(description.classes)
+    if not named:
         try:
             description = description.with_numbered_classes(counts)
         except UserError as error:
             if counts.any():
-                faults.append(Fault("label", next(iter(listed)), str(root), _text(error, root)))
+                text = str(error).removeprefix(f"{description.root}: ").rstrip(".")
+                faults.append(Fault("void", "", str(description.root), text))
     inspection = Inspection(
         description.name, {"": description.classes}, description.class_colors, {}, faults
     )
-    return _filled(inspection, listed, looks, [description.class_ids])
+    _fill(inspection, splits, looks, [description.class_ids])
+    if description.classes:
+        judge_masks(inspection, looks, description)
+        judge_values(inspection, looks, description, counts, named)
+        judge_classes(inspection, str(description.root), named)
+    for split, files in splits.items():
+        if files.passed_over:
+            inspection.warnings.append(
+                Fault("passed_over", split, str(files.folder), files.passed_over)
+            )
+    inspection.understood = [
+        f"layout: {folder.layout}",
+        *_forms(looks, description, inspection),
+    ]
+    return inspection, replace(folder, description=description)
+
+
+def _forms(looks, description, inspection):
+    """Says how masks were read, and what is void in them."""
+    words = {"indexed": "indexed", "grey": "grey", "picture": "RGB"}
+    kinds: dict[str, int] = {}
+    for look in looks:
+        if look.reading:
+            by = "by colour" if look.reading.by == "color" else "by number"
+            kind = f"{words[look.reading.form]} {by}"
+            kinds[kind] = kinds.get(kind, 0) + 1
+    if kinds:
+        yield "masks: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    void = [value for value in np.flatnonzero(description.class_ids == IGNORE_LABEL)]
+    shares = ", ".join(f"{inspection.void(split):.1%} of {split}" for split in inspection.splits)
+    yield f"void: {', '.join(map(str, void[:8]))}{', ...' if len(void) > 8 else ''}; {shares}"
 
 
 def _missing(split, files):
     """Lists what the names of the files alone tell."""
     for path, other in files.same_name:
         yield Fault("same_name", split, str(path), f"has the name of {other}")
-    for path, mask in files.without_mask:
-        yield Fault("no_mask", split, str(path), f"has no mask; {mask} is missing")
+    for pair in files.without_mask:
+        yield Fault("no_mask", split, str(pair.image), f"has no mask; {pair.mask} is missing")
     for path in files.without_image:
         yield Fault("no_image", split, str(path), f"has no image in {files.folder}")
     for path in files.absent:
@@ -103,26 +141,28 @@ def _missing(split, files):
         yield Fault("empty", split, str(files.folder), "holds no images")
 
 
-def _look(split, image_path, mask_path, read):
-    faults, digest, size, values = [], None, None, []
+def _image(split, path, decode):
+    """Returns an image's size, a digest of its bytes, and what is wrong with it."""
     try:
-        size = read_image(image_path).shape[:2]
-        digest = hashlib.blake2b(image_path.read_bytes(), digest_size=16).digest()
+        size = read_image(path).shape[:2] if decode else read_size(path)
+        if not decode:
+            check_end(path)
     except UserError as error:
-        faults.append(Fault("unreadable", split, str(image_path), _text(error, image_path)))
-    if mask_path:
-        try:
-            mask = read(mask_path)
-        except UserError as error:
-            kind = "label" if isinstance(error, LabelError) else "unreadable"
-            faults.append(Fault(kind, split, str(mask_path), _text(error, mask_path)))
-        else:
-            values.append(count_values(mask))
-            if size and mask.shape != size:
-                faults.append(_other_size(split, mask_path, mask.shape, image_path, size))
-    return _Look(
-        split, str(image_path), image_path.stem, str(mask_path), faults, digest, size, values
-    )
+        return None, None, [Fault("unreadable", split, str(path), _text(error, path))]
+    return size, hashlib.blake2b(path.read_bytes(), digest_size=16).digest(), []
+
+
+def _mask(split, path, read, image_path, size):
+    """Returns how many pixels of a mask have each value, how it was read, and what is wrong."""
+    try:
+        mask = read(path)
+    except UserError as error:
+        kind = "label" if isinstance(error, LabelError) else "unreadable"
+        return [], None, [Fault(kind, split, str(path), _text(error, path))]
+    faults = []
+    if size and mask.values.shape != size:
+        faults.append(_other_size(split, path, mask.values.shape, image_path, size))
+    return [count_values(mask.values)], mask._replace(values=None), faults
 
 
 def _inspect_dataset(dataset, progress):
@@ -136,13 +176,13 @@ def _inspect_dataset(dataset, progress):
         except UserError as error:
             name = f"number {index}"
             faults = [Fault("unreadable", split, name, str(error))]
-            return _Look(split, name, name, name, faults, None, None, [])
+            return Look(split, name, name, name, faults, None, None, [])
         size, faults = image.shape[:2], []
         if label.shape[:2] != size:
             faults.append(_other_size(split, id, label.shape, "the image", size))
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
         values = [count_values(label[..., i]) for i in range(len(heads))]
-        return _Look(split, id, id, id, faults, digest, size, values)
+        return Look(split, id, id, id, faults, digest, size, values)
 
     looks = [*in_parallel(look, jobs, "checking", progress=progress)]
     values = np.arange(256)
@@ -150,12 +190,13 @@ def _inspect_dataset(dataset, progress):
         np.where((values < len(classes)) | (values == IGNORE_LABEL), values, -1)
         for classes in heads.values()
     ]
-    return _filled(
-        Inspection(dataset.name, heads, dataset.colors, {}, []), dataset.splits, looks, tables
-    )
+    inspection = Inspection(dataset.name, heads, dataset.colors, {}, [])
+    _fill(inspection, dataset.splits, looks, tables)
+    judge_classes(inspection, dataset.name, named=True)
+    return inspection
 
 
-def _filled(inspection, splits, looks, tables):
+def _fill(inspection: Inspection, splits: Sequence[str], looks: Sequence[Look], tables: Sequence):
     """Enters what was seen in the splits.
 
     `tables` has the class id for each value of each label map.
@@ -179,11 +220,10 @@ def _filled(inspection, splits, looks, tables):
             np.add.at(counts, ids[known], values[known])
             contents.pixels[i] += counts
             contents.occurrences[i] += counts > 0
-    faults += _in_two_splits(looks)
-    # By split and file, as someone would go through them.
-    order = {split: i for i, split in enumerate(inspection.splits)}
+    _enter_repeats(inspection, looks)
+    # By split and file, as someone would go through them; of the whole set first.
+    order = {split: i for i, split in enumerate(["", *inspection.splits])}
     faults.sort(key=lambda fault: (order[fault.split], fault.file))
-    return inspection
 
 
 def _strange(ids, values):
@@ -193,22 +233,26 @@ def _strange(ids, values):
         return ""
     first = ", ".join(f"{value} ({values[value]} pixels)" for value in strange[:5])
     more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-    return f"holds {first}{more}; a mask may hold {values_with_meaning(ids)}"
+    why = "; JPEG, or resizing with interpolation, mixes values" if len(strange) > 16 else ""
+    return f"holds {first}{more}; a mask may hold {values_with_meaning(ids)}{why}"
 
 
-def _in_two_splits(looks):
-    """Images that are in two splits which must not share any, by their names or their bytes."""
+def _enter_repeats(inspection, looks):
+    """Enters images that are in two splits which must not share any, by their bytes or names."""
     first = {}
     for look in looks:
         same = {}
         for what, key in (("id", look.id), ("bytes", look.digest)):
-            if key:
+            if look.digest and key:
                 split, file = first.setdefault((what, key), (look.split, look.file))
                 if _apart(look.split, split):
                     same.setdefault((split, file), []).append(what)
         for (split, file), what in same.items():
             text = f"is in {split} too: {file} has the same {' and '.join(what)}"
-            yield Fault("two_splits", look.split, look.file, text)
+            if what == ["id"]:  # as where numbers begin anew in each split
+                text = f"has the name of another image in {split}: {file}"
+            told = inspection.warnings if what == ["id"] else inspection.faults
+            told.append(Fault("two_splits", look.split, look.file, text))
 
 
 def _apart(split, other):

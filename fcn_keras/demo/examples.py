@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.data.files.images import read_image
-from fcn_keras.data.folders.layout import list_files
+from fcn_keras.data.folders.folder import find_folder
 from fcn_keras.data.tfds.builders.shapes.scene import draw_scene, scene_rng
 from fcn_keras.errors import UserError
 from fcn_keras.inference.run_folder import config_of
@@ -24,8 +24,8 @@ def examples_of(source: str | Path) -> dict[str, np.ndarray]:
         if name == "shapes":
             scenes = (draw_scene(scene_rng("validation", i))[0] for i in range(EXAMPLES))
             return {f"scene {i + 1}": scene for i, scene in enumerate(scenes)}
-        files = list_files(Path(name)) if name and Path(name).is_dir() else {}
-        paths = [photo for photo, _ in files["val"].pairs] if "val" in files else []
+        files = find_folder(name).splits if name and Path(name).is_dir() else {}
+        paths = [pair.image for pair in files["val"].pairs] if "val" in files else []
         step = max(1, len(paths) // EXAMPLES)
         return {path.stem: read_image(path) for path in paths[::step][:EXAMPLES]}
     except UserError:  # No run, or its folder has changed since; the page does without.

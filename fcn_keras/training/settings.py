@@ -67,6 +67,7 @@ _KINDS = {
     bool: (lambda value: isinstance(value, bool), "true or false"),
     int: (_is_whole, "a whole number"),
     float: (_is_number, "a finite number"),
+    float | None: (lambda value: value is None or _is_number(value), "a finite number, or none"),
     tuple[int, int] | None: (
         lambda value: _are(_is_whole, (2,), value),
         "two whole numbers, height and width, or none",
@@ -88,6 +89,8 @@ class Settings:
         variant: which network, see `fcn_keras.build`; so are weights, geometry, output_stride,
             width, dropout, learn_upsampling and input_mean.
         dataset: registered name or folder.
+        val_share: which share of a folder without splits to validate on; None for what its
+            `dataset.json` says, or 0.2.
         recipe: which recipe the settings started from.
         init_from: a run or `.keras` file whose layers are copied where name and shape agree, and
             whose preprocessing is taken over; `weights` does not count then.
@@ -122,6 +125,7 @@ class Settings:
 
     variant: str = "fcn8s"
     dataset: str = "shapes"
+    val_share: float | None = None
     recipe: str = ""
     weights: str = "imagenet"
     init_from: str = ""
@@ -170,6 +174,11 @@ class Settings:
         crops, caffe = self.crop_size, self.optimizer == "caffe_sgd"
         unscaled = "1 where whole images are trained on (`crop_size` none)"
         for name, right, words in (
+            (
+                "val_share",
+                self.val_share is None or 0 < self.val_share < 1,
+                "a number between 0 and 1",
+            ),
             ("crop_size", not crops or min(crops) > 0, "at least 1 x 1"),
             ("batch_size", crops or self.batch_size == 1, unscaled),
             ("scale_min", crops or self.scale_min == 1, unscaled),

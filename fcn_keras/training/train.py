@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fcn_keras.data.batches import reading_errors
 from fcn_keras.data.dataset import Remembered
-from fcn_keras.data.registry import load_dataset
+from fcn_keras.data.source import Source
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import score_table
 from fcn_keras.system.devices import (
@@ -75,13 +75,15 @@ def train(
     with reaching(strategy), reading_errors():
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
-        dataset = _dataset_of(settings)
+        source = Source(settings.dataset, settings.val_share)
+        dataset = _dataset_of(settings, source)
         run = Run(run_dir or default_path(dataset.name, settings.variant))
         if fresh:
             run.config()  # anything but a run is not deleted
         elif _has_finished(run, settings, dataset):
             return run.path
-        job = _make_job(run, settings, dataset, strategy, backup_steps)
+        counts = source.check()["train"]
+        job = _make_job(run, settings, dataset, counts, strategy, backup_steps)
         wait_for_all(strategy)  # until all have looked at the run as it was
         with run.held() if job.chief else nullcontext():
             if job.chief:
@@ -104,8 +106,8 @@ def train(
         return run.path
 
 
-def _dataset_of(settings):
-    dataset = load_dataset(settings.dataset)
+def _dataset_of(settings, source):
+    dataset = source.dataset
     for name in ("train", "val"):
         if name not in dataset.splits:
             raise UserError(f"{settings.dataset}: has no split {name!r}, which training needs.")
@@ -114,11 +116,10 @@ def _dataset_of(settings):
     return dataset
 
 
-def _make_job(run, settings, dataset, strategy, backup_steps):
+def _make_job(run, settings, dataset, counts, strategy, backup_steps):
     train_split, val_split = (
         Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")
     )
-    counts, _ = train_split.scan(), val_split.scan()
     epochs, steps = settings.length(len(train_split))
     if backup_steps is None and not is_alone(strategy):
         backup_steps = 0

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from fcn_keras.data.dataset import count_labels
 from fcn_keras.data.folders.folder import load_folder
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
+from fcn_keras.data.known_classes import VOC_CLASSES
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.errors import UserError

@@ -1,7 +1,7 @@
 """Anyone's folder of images and masks as a data set."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,64 +9,145 @@ import numpy as np
 from fcn_keras.data.dataset import Dataset, Example, count_values, in_parallel
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, check_end, read_image, read_size
 from fcn_keras.data.files.masks import check_sizes, read_mask, values_with_meaning
-from fcn_keras.data.folders.description import read_description
-from fcn_keras.data.folders.layout import list_files
-from fcn_keras.errors import UserError
+from fcn_keras.data.folders.description import Description, read_description
+from fcn_keras.data.folders.known import known_of
+from fcn_keras.data.folders.layout import ALL, find_layout
+from fcn_keras.data.folders.matching import Files, Pair, match
+from fcn_keras.data.folders.splitting import validated
+from fcn_keras.data.folders.voc_devkit import find_devkit, listed_files
+from fcn_keras.errors import LabelError, UserError
 
 
-def load_folder(root: str | Path) -> Dataset:
-    """Opens a folder of images and masks.
+@dataclass(frozen=True)
+class Folder:
+    """A folder of images and masks, of which the names of the files are known.
 
-    Two layouts are known: `images/<split>` with `annotations/<split>` (ADE20K; or `img_dir` with
-    `ann_dir`, MMSegmentation), and `<split>` with `<split>annot` (SegNet's CamVid). Splits are
-    train, val, test, or training, validation, testing. An image and its mask have the same stem.
-    Masks are palette or grey PNGs of class ids, 255 (or the `ignore_label`) being void, PNGs in
-    the classes' colours, or MATLAB files with a matrix of class ids.
+    Attributes:
+        description: what its masks mean.
+        layout: how it is laid out, for people.
+        splits: the files of each split, whatever is wrong with them.
+    """
 
-    PASCAL VOC's layout is known too: `JPEGImages`, `SegmentationClass`, and the ids of a split in
-    `ImageSets/Segmentation/<split>.txt`. `root` is a year there, or `VOCdevkit` with a single one.
+    description: Description
+    layout: str
+    splits: dict[str, Files]
 
-    An optional `dataset.json` in the folder gives `name`, `classes` (names in order of their
-    ids), `colors` (RGB), `ignore_label`, `ignore_color` (RGB), `reduce_zero_label` (0 is void, and
-    the class ids are all one less) and `mask_key` (the variable in MATLAB files). Ids count up
-    from 0 and skip the ignore label. Without it, the classes are VOC's in VOC's layout, and else
-    counted in the masks.
+    def dataset(self) -> Dataset:
+        """Returns the data set, of files with which nothing is amiss by their names.
+
+        Raises:
+            UserError: at the first with which something is.
+        """
+        about = self.description
+        return Dataset(
+            name=about.name,
+            classes=about.classes,
+            colors=about.class_colors,
+            splits={
+                name: FolderSplit(
+                    [(pair.image, pair.mask) for pair in pairs],
+                    about.class_ids,
+                    about.read_values,
+                    [pair.name for pair in pairs],
+                )
+                for name, pairs in self.pairs().items()
+            },
+        )
+
+    def pairs(self) -> dict[str, list[Pair]]:
+        """Returns the images and masks of each split; raises as `dataset` does."""
+        # Masks alone are passed over.
+        return {
+            name: _pairs_of(files) for name, files in self.splits.items() if files.folder.is_dir()
+        }
+
+
+def find_folder(root: str | Path, val_share: float | None = None) -> Folder:
+    """Finds out how a folder is laid out, and what `dataset.json` says; reads no image.
 
     Args:
         root: the folder.
+        val_share: see `load_folder`.
+
+    Raises:
+        UserError: if the folder has no known layout, or `dataset.json` is wrong.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder.")
+    devkit = find_devkit(root)
+    whose, known = known_of(devkit or root, devkit)
+    about = read_description(devkit or root, known)
+    about = replace(about, root=root, val_share=val_share or about.val_share)
+    if devkit:
+        words, splits = "PASCAL VOC's devkit", listed_files(devkit)
+    else:
+        layout = find_layout(root)
+        splits, suffix = match(layout.folders, about.image_suffix, about.mask_suffix)
+        words = layout.words + (f", masks called NAME{suffix}" if suffix else "")
+    if ALL in splits:
+        splits = _divided(splits[ALL], about)
+        words += f": {about.val_share:.0%} to validate on, by the hash of the names"
+    elif val_share is not None:
+        raise UserError(
+            f"`val_share`: {root} has the splits {', '.join(splits)}, which stay as they are."
+        )
+    if whose and about.classes == tuple(known["classes"]):
+        words += f"; classes: {whose}"
+    return Folder(about, words, splits)
+
+
+def load_folder(root: str | Path, val_share: float | None = None) -> Dataset:
+    """Opens a folder of images and masks.
+
+    Known layouts, where SPLIT is train, val or test (or training, validation, valid, testing):
+    `images/SPLIT` with `annotations/SPLIT` (ADE20K), `SPLIT` with `SPLITannot` (SegNet's CamVid),
+    `SPLIT/images` with `SPLIT/masks`; `images` with `masks` without splits, a share of which is
+    then validated on, chosen by the hash of the names; Cityscapes as it is unpacked. For `images`
+    and `masks` there are other names (`img_dir`, `imgs`, ...; `annotations`, `labels`, ...). They
+    may have folders in them. An image and its mask have the same name, or the masks' go on with
+    one suffix, such as `_mask`.
+
+    PASCAL VOC's layout is known too: `JPEGImages`, `SegmentationClass`, and the ids of a split in
+    `ImageSets/Segmentation/<split>.txt`; `default.txt` and `labelmap.txt` as CVAT writes them.
+    `root` is a year there, or `VOCdevkit` with a single one.
+
+    Masks are images of class ids, indexed, grey or as grey pictures, 255 (or the `ignore_label`)
+    being void; images in the classes' colours; or MATLAB files with a matrix of class ids.
+
+    An optional `dataset.json` in the folder gives `name`, `classes` (names in order of their
+    ids), `colors` (RGB), `ignore_label`, `ignore_color` (RGB), `reduce_zero_label` (0 is void, and
+    the class ids are all one less), `values` (the class, or "void", of each value in a mask),
+    `mask_key` (the variable in MATLAB files), `mask_suffix`, `image_suffix`, `val_share` (0.2) and
+    `val_group` (a regular expression: images for whose names it finds the same are in one split).
+    Ids count up from 0 and skip the ignore label. Without it, the classes are those that the
+    layout is known for, and else counted in the masks.
+
+    Args:
+        root: the folder.
+        val_share: which share of the images to validate on where there are no splits; as
+            `dataset.json` says if not given.
 
     Returns:
         A `Dataset`. Its splits know the files; nothing else has been read yet, except the
-        masks where there is no `dataset.json`.
+        masks where no classes are known.
 
     Raises:
         UserError: if the folder has no known layout, an image has no mask, or `dataset.json`
             is wrong.
     """
-    root = Path(root)
-    pairs = {
-        name: _pairs_of(files)
-        for name, files in list_files(root).items()
-        if files.folder.is_dir()  # masks alone are passed over
-    }
-    description = read_description(root)
-    read = description.mask_reader()
-    if not description.classes:
+    folder = find_folder(root, val_share)
+    if not folder.description.classes:
+        read = folder.description.read_values
         counts = in_parallel(
             lambda mask: count_values(read(mask)),
-            [mask for files in pairs.values() for _, mask in files],
+            [pair.mask for pairs in folder.pairs().values() for pair in pairs],
             "counting classes",
             "file",
         )
-        description = description.with_numbered_classes(sum(counts, np.zeros(256, "int64")))
-    return Dataset(
-        name=description.name,
-        classes=description.classes,
-        colors=description.class_colors,
-        splits={
-            name: FolderSplit(files, description.class_ids, read) for name, files in pairs.items()
-        },
-    )
+        description = folder.description.with_numbered_classes(sum(counts, np.zeros(256, "int64")))
+        folder = replace(folder, description=description)
+    return folder.dataset()
 
 
 @dataclass(frozen=True)
@@ -78,11 +159,13 @@ class FolderSplit:
         ids: int16 `(256,)`: the class id (or 255) for each value in a mask; -1 where a value
             has no meaning.
         read: gives the values in a mask file.
+        names: what the images are called; their files' stems if not given.
     """
 
     files: Sequence[tuple[Path, Path]]
     ids: np.ndarray = field(repr=False)
     read: Callable[[Path], np.ndarray] = field(default=read_mask, repr=False)
+    names: Sequence[str] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -92,7 +175,8 @@ class FolderSplit:
         image = read_image(image_path)
         label = self._label(mask_path)
         check_sizes(image_path, image.shape[:2], mask_path, label.shape)
-        return Example(image, label[:, :, None], image_path.stem)
+        name = self.names[index] if self.names else image_path.stem
+        return Example(image, label[:, :, None], name)
 
     def size(self, index: int) -> tuple[int, int]:
         return read_size(self.files[index][0])
@@ -101,7 +185,7 @@ class FolderSplit:
         mask = self.read(path)
         label = self.ids[mask]
         if label.min(initial=0) < 0:
-            raise UserError(
+            raise LabelError(
                 f"{path}: a mask may hold {values_with_meaning(self.ids)}. "
                 f"This one holds {mask[label < 0][0]} "
                 f"({np.count_nonzero(label < 0)} pixels without a class in all)."
@@ -128,16 +212,32 @@ class FolderSplit:
         return sum(in_parallel(check, self.files, "checking", "file"), np.zeros(256, "int64"))
 
 
+def _divided(files, about):
+    """The files of a folder without splits, as two splits."""
+    names = [pair.name for pair in files.pairs + files.without_mask]
+    chosen = validated(names, about.val_share, about.val_group)
+    train, val = (
+        files._replace(
+            pairs=[pair for pair in files.pairs if (pair.name in chosen) == in_val],
+            without_mask=[pair for pair in files.without_mask if (pair.name in chosen) == in_val],
+        )
+        for in_val in (False, True)
+    )
+    # What belongs to no image is told once.
+    val = val._replace(without_image=[], same_name=[], absent=[], passed_over="")
+    return {"train": train, "val": val}
+
+
 def _pairs_of(files):
     """The pairs of a split in which nothing is amiss."""
     for path, other in files.same_name:
         raise UserError(f"{path} and {other}: two files of one name.")
     for path in files.absent:
         raise UserError(f"{path}: is missing, but the list of the split names it.")
-    for path, mask in files.without_mask:
+    for pair in files.without_mask:
         more = len(files.without_mask) - 1
         raise UserError(
-            f"{path}: has no mask; {mask} is missing"
+            f"{pair.image}: has no mask; {pair.mask} is missing"
             + (f", and so are {more} more." if more else ".")
         )
     if not files.pairs:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.data.known_classes import CITYSCAPES
 from fcn_keras.errors import UserError
 
 PREFIX = "tfds:"
@@ -44,28 +45,6 @@ def id_table(ids: dict[int, int]) -> np.ndarray:
     return table
 
 
-_CITYSCAPES = {
-    7: ("road", (128, 64, 128)),
-    8: ("sidewalk", (244, 35, 232)),
-    11: ("building", (70, 70, 70)),
-    12: ("wall", (102, 102, 156)),
-    13: ("fence", (190, 153, 153)),
-    17: ("pole", (153, 153, 153)),
-    19: ("traffic light", (250, 170, 30)),
-    20: ("traffic sign", (220, 220, 0)),
-    21: ("vegetation", (107, 142, 35)),
-    22: ("terrain", (152, 251, 152)),
-    23: ("sky", (70, 130, 180)),
-    24: ("person", (220, 20, 60)),
-    25: ("rider", (255, 0, 0)),
-    26: ("car", (0, 0, 142)),
-    27: ("truck", (0, 0, 70)),
-    28: ("bus", (0, 60, 100)),
-    31: ("train", (0, 80, 100)),
-    32: ("motorcycle", (0, 0, 230)),
-    33: ("bicycle", (119, 11, 32)),
-}
-
 # By TFDS's name of the data set.
 ADAPTERS = {
     # The border between pet and background is nobody's: void.
@@ -79,11 +58,11 @@ ADAPTERS = {
     "cityscapes": Adapter(
         image="image_left",
         mask="segmentation_label",
-        classes=tuple(name for name, _ in _CITYSCAPES.values()),
-        colors=tuple(color for _, color in _CITYSCAPES.values()),
+        classes=tuple(name for name, _ in CITYSCAPES.values()),
+        colors=tuple(color for _, color in CITYSCAPES.values()),
         ids=id_table(
             dict.fromkeys(range(256), IGNORE_LABEL)
-            | {value: class_id for class_id, value in enumerate(_CITYSCAPES)}
+            | {value: class_id for class_id, value in enumerate(CITYSCAPES)}
         ),
     ),
 }

@@ -17,7 +17,7 @@ from helpers.voc_files import (
 from PIL import Image
 
 from fcn_keras.data.files.images import read_image
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
+from fcn_keras.data.known_classes import VOC_CLASSES
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.data.tfds.builders.pascal_voc.pascal_voc_dataset_builder import ARCHIVES, Builder
 from fcn_keras.data.tfds.split import TfdsSplit

@@ -18,7 +18,7 @@ from helpers.voc_files import (
 )
 
 from fcn_keras.data.files.images import read_image
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
+from fcn_keras.data.known_classes import VOC_CLASSES
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.data.tfds.builders.pascal_voc_sbd.pascal_voc_sbd_dataset_builder import Builder
 from fcn_keras.errors import UserError

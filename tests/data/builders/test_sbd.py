@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from helpers.voc_files import SBD, examples, pack, sbd_mask, size_of, write_mat, write_sbd
 
 from fcn_keras.data.files.images import read_image
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES
+from fcn_keras.data.known_classes import VOC_CLASSES
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.data.tfds.builders.sbd.sbd_dataset_builder import RELEASE, Builder
 from fcn_keras.errors import UserError

@@ -3,7 +3,8 @@
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.masks import read_mask
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, photo_and_mask, read_ids
+from fcn_keras.data.folders.voc_devkit import photo_and_mask, read_ids
+from fcn_keras.data.known_classes import VOC_CLASSES
 from fcn_keras.data.tfds.builders.downloads import OriginalFile
 from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 

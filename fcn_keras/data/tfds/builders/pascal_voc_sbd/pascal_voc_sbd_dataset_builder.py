@@ -5,7 +5,8 @@ import hashlib
 import tensorflow_datasets as tfds
 
 from fcn_keras.data.files.masks import read_mask
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, photo_and_mask, read_ids, read_list
+from fcn_keras.data.folders.voc_devkit import photo_and_mask, read_ids, read_list
+from fcn_keras.data.known_classes import VOC_CLASSES
 from fcn_keras.data.tfds.builders.pascal_voc.pascal_voc_dataset_builder import ARCHIVES
 from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 from fcn_keras.data.tfds.builders.sbd import sbd_dataset_builder as sbd

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.data.files import masks
-from fcn_keras.data.folders.voc_devkit import VOC_CLASSES, read_list
+from fcn_keras.data.folders.voc_devkit import read_list
+from fcn_keras.data.known_classes import VOC_CLASSES
 from fcn_keras.data.tfds.builders.downloads import OriginalFile
 from fcn_keras.data.tfds.builders.photos import PhotoBuilder
 from fcn_keras.errors import UserError

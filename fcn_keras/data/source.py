@@ -1,0 +1,104 @@
+"""A data set as training and scoring take it: opened, and refused if anything is wrong with it."""
+
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from fcn_keras.data.catalog import DATASETS
+from fcn_keras.data.dataset import Dataset
+from fcn_keras.data.findings import Contents, Inspection, listed
+from fcn_keras.data.folders.folder import find_folder
+from fcn_keras.data.inspection import inspect_folder
+from fcn_keras.data.judging import judge_classes
+from fcn_keras.data.registry import load_dataset
+from fcn_keras.errors import UserError
+
+
+class Source:
+    """A data set by its name, to be checked before it is used.
+
+    Args:
+        name: see `fcn_keras.data.registry.load_dataset`.
+        val_share: see `fcn_keras.data.folders.folder.load_folder`; for folders alone.
+
+    Raises:
+        UserError: if there is no such data set.
+    """
+
+    def __init__(self, name: str | Path, val_share: float | None = None):
+        self.name = str(name)
+        is_folder = self.name not in DATASETS and Path(name).is_dir()
+        self._folder = find_folder(name, val_share) if is_folder else None
+        self._dataset = None if is_folder else load_dataset(name)
+        if val_share is not None and not is_folder:
+            raise UserError(f"`val_share`: is for a folder without splits, not for {self.name}.")
+        self._counts: dict[str, np.ndarray] | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set.
+
+        Raises:
+            UserError: see `check`; of a folder whose classes are known, by the names of its files
+                alone.
+        """
+        if self._dataset is not None:
+            return self._dataset
+        if self._folder.description.classes:
+            try:
+                return self._folder.dataset()
+            except UserError:
+                self.check()  # which tells of all
+        if not self._folder.description.classes:
+            self.check()
+        return self._folder.dataset()
+
+    def check(self, splits: Collection[str] = ()) -> dict[str, np.ndarray]:
+        """Reads all label maps, and looks at all images, before work starts.
+
+        Prints to standard error what may not be meant.
+
+        Args:
+            splits: the splits that matter; all if not given.
+
+        Returns:
+            For each split how many pixels each class has, and void at 255: int64 `(256,)`; of
+            several label maps for the first.
+
+        Raises:
+            UserError: if anything is wrong with it; lists all that is.
+        """
+        if self._counts is None:
+            if self._folder is None:
+                inspection = _counted(self._dataset, splits)
+            else:
+                inspection, self._folder = inspect_folder(self._folder, images_of=splits)
+            for warning in inspection.warnings:
+                print(f"warning: {warning.file}: {warning.text}", file=sys.stderr, flush=True)
+            concerned = {"", *(splits or inspection.splits)}
+            faults = [fault for fault in inspection.faults if fault.split in concerned]
+            if faults:
+                raise UserError(_told(self.name, faults))
+            self._counts = {name: held.pixels[0] for name, held in inspection.splits.items()}
+        return self._counts
+
+
+def _counted(dataset, splits):
+    """An inspection of a data set that is no folder: its builder has looked at the files."""
+    names = splits or [name for name in ("train", "val") if name in dataset.splits]
+    heads = dict(dataset.heads) or {"": dataset.classes}
+    inspection = Inspection(dataset.name, heads, dataset.colors, {}, [])
+    for name in names:
+        split = dataset.splits[name]
+        inspection.splits[name] = Contents(images=len(split), pixels=[split.scan()])
+    if not dataset.heads and len(inspection.splits) == len(dataset.splits):
+        judge_classes(inspection, dataset.name, named=True)
+    return inspection
+
+
+def _told(name, faults):
+    if len(faults) == 1:
+        return f"{faults[0].file}: {faults[0].text}."
+    return "\n".join([f"{name}: {len(faults)} faults, as `data check` lists:", *listed(faults)])

@@ -98,8 +98,8 @@ def _pair_in(root):
     for paths, what in ((images, "images"), (holding, "masks")):
         if len(paths) > 1:
             raise UserError(
-                f"{root}: holds {what} in {' and in '.join(path.name for path in paths)}; which "
-                "are meant? Move the others away."
+                f"{root}: holds {what} in {' and '.join(path.name for path in paths)}; which are "
+                "meant? Move the others away."
             )
     return images[0], holding[0]
 

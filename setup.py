@@ -42,6 +42,7 @@ setup(
         "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
         "openvino": ["openvino>=2026.4"],
         "litert": ["ai-edge-litert>=2.3"],
+        "heif": ["pillow-heif>=1.1"],  # reads .heic and .heif photographs
         "demo": ["gradio>=6.31,<7"],  # the page in the browser
         "client": ["tensorflow-serving-api>=2.21", "grpcio"],  # asks servers by gRPC
         # It holds protobuf at 6 and brings much else (kubernetes, pandas, aiohttp). All extras

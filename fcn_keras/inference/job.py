@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fcn_keras.data.files.images import IMAGE_SUFFIXES
+from fcn_keras.data.files.images import IMAGE_SUFFIXES, open_image
+from fcn_keras.data.files.listing import entries, passed_over
 from fcn_keras.errors import UserError
 from fcn_keras.system.files import remove_leftovers
 from fcn_keras.system.progress import progress_bar
@@ -92,9 +94,9 @@ def _is_done(path, output, job):
     if job is None or not all((output / (path.stem + ending)).is_file() for ending in ENDINGS):
         return False
     try:
-        with Image.open(output / f"{path.stem}.png") as label_map:
+        with open_image(output / f"{path.stem}.png") as label_map:
             return label_map.info.get(_NOTE) == _mark(path, job)
-    except OSError:
+    except UserError:
         return False
 
 
@@ -121,21 +123,15 @@ def _mark(path, job):
 def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     """Lists image files, those of a folder in order of their names.
 
+    Which photographs in a folder cannot be decoded is told on standard error.
+
     Raises:
         UserError: if there are none, or two have one stem.
     """
     images: list[Path] = []
     for path in map(Path, inputs):
         if path.is_dir():
-            # Hidden ones are no images, but what Macs keep beside each.
-            inside = [
-                p
-                for p in sorted(path.iterdir())
-                if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and p.name[0] != "."
-            ]
-            if not inside:
-                raise UserError(f"{path}: holds no images ({', '.join(IMAGE_SUFFIXES)}).")
-            images += inside
+            images += _images_in(path)
         elif path.is_file():
             images.append(path)
         else:
@@ -152,4 +148,18 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
                     "different folders."
                 )
             writers[name] = path
+    return images
+
+
+def _images_in(folder):
+    files = [path for path in entries(folder) if path.is_file()]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    undecoded = passed_over(files, IMAGE_SUFFIXES)
+    if not images:
+        others = f", but {undecoded}" if undecoded else ""
+        raise UserError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}){others}.")
+    if undecoded:
+        counts = sorted(Counter(path.suffix.lower() for path in images).items())
+        read = ", ".join(f"{count} {suffix}" for suffix, count in counts)
+        print(f"{folder}: read are {read}; passed over are {undecoded}", file=sys.stderr)
     return images

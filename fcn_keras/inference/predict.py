@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from fcn_keras.data.files.images import read_image, read_size
+from fcn_keras.data.files.images import TooManyPixels, read_image, read_size
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
 from fcn_keras.figures.label_maps import label_image, overlay, side_by_side
@@ -151,6 +151,8 @@ def _read(paths):
     for path in paths:
         try:
             images[path] = read_image(path)
+        except TooManyPixels as error:
+            faults[path] = f"{error} Or give --tile, which looks at it in parts, however large."
         except UserError as error:
             faults[path] = str(error)
     return images, faults

@@ -20,7 +20,7 @@ from fcn_keras.client.client import Client
 from fcn_keras.data.files.images import read_image
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import overlay, side_by_side
-from fcn_keras.inference import keras_segmenter, predict as prediction
+from fcn_keras.inference import job, keras_segmenter, predict as prediction
 from fcn_keras.inference.job import find_images
 from fcn_keras.inference.keras_segmenter import make_segmenter
 from fcn_keras.inference.predict import predict
@@ -171,20 +171,44 @@ def test_output_must_be_a_folder(network, tmp_path):
 
 
 def test_find_images(tmp_path):
-    for name in ("in/b.png", "in/A.JPEG", "in/c.gif", "in/d.tif", "other/z.webp"):
+    for name in ("in/b.png", "in/A.JPEG", "in/c.gif", "in/d.tif", "in/e.eps", "other/z.webp"):
         save(tmp_path / name, photo(3, 3))
     (tmp_path / "in" / "a.txt").touch()
     (tmp_path / "in" / "deeper").mkdir()
-    single = save(tmp_path / "e.tif", photo(3, 3))
+    single = save(tmp_path / "f.eps", photo(3, 3))
     found = find_images([str(tmp_path / "other"), single, tmp_path / "in"])
-    assert [path.name for path in found] == ["z.webp", "e.tif", "A.JPEG", "b.png", "c.gif"]
+    assert [path.name for path in found] == ["z.webp", "f.eps", "A.JPEG", "b.png", "c.gif", "d.tif"]
 
 
 def test_what_looks_like_images(tmp_path):
     path = save(tmp_path / "in" / "a.jpg", photo(3, 3))
-    (tmp_path / "in" / "._a.jpg").write_text("of a Mac")
+    for name in ("._a.jpg", ".b.png", "Thumbs.db", "desktop.ini"):
+        (tmp_path / "in" / name).write_text("of a system")
     (tmp_path / "in" / "b.jpg").mkdir()
     assert find_images([tmp_path / "in", path]) == [path]
+
+
+def test_photographs_that_cannot_be_decoded_are_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(job, "IMAGE_SUFFIXES", (".jpg", ".png"))  # as without pillow_heif
+    path = save(tmp_path / "in" / "a.jpg", photo(3, 3))
+    for name in ("b.heic", "c.HEIC", "d.nef", "notes.txt"):
+        (tmp_path / "in" / name).write_bytes(b"any")
+    assert find_images([tmp_path / "in"]) == [path]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == (
+        f'{tmp_path}/in: read are 1 .jpg; passed over are 2 .heic (pip install "fcn_keras[heif]"), '
+        "1 .nef (raw: save as JPEG)"
+    )
+    path.unlink()
+    with pytest.raises(UserError, match=r"holds no images .*, but 2 \.heic"):
+        find_images([tmp_path / "in"])
+
+
+def test_more_pixels_than_pillow_decodes(network, tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", photo(30, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(UserError, match="a.png: .* 40 x 30 pixels.*limit is 1000 .*--tile"):
+        predict(network, [path], tmp_path / "out", CLASSES, COLORS)
 
 
 def test_what_memory_does_not_hold(network, tmp_path, monkeypatch):

@@ -1,25 +1,53 @@
 """Image files as arrays; whatever cannot be read right is refused by name."""
 
+import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
+from fcn_keras.data.files.depth import DEEP_GREY as DEEP_GREY, to_rgb
+from fcn_keras.data.files.listing import passed_over
 from fcn_keras.errors import UserError, first_line
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+_HEIF = bool(find_spec("pillow_heif"))
 
-# Pillow's modes of grey values of 16 bits, of which the upper 8 are what an 8-bit reader would see.
-DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
+    *(".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".tga"),
+    *((".avif",) if find_spec("PIL._avif") else ()),
+    *((".heic", ".heif") if _HEIF else ()),
+)
 
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # an EXIF tag, and what it says of a quarter turn
+_LARGE = 1 << 24  # pixels
+
+_ORIENTATION = 0x0112  # an EXIF tag
+_TURNED = (5, 6, 7, 8)  # what it says of a quarter turn
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class TooManyPixels(UserError):
+    """An image of more pixels than Pillow takes for harmless."""
 
 
 def read_image(path: str | Path | BinaryIO, name: str | None = None) -> np.ndarray:
-    """Reads a photo, upright as its EXIF data says.
+    """Reads a photo, upright as its EXIF or XMP data says.
+
+    Of more than 8 bits the upper 8 are kept, or it is refused, see `fcn_keras.data.files.depth`.
 
     Args:
         path: a file in any format that Pillow reads, or one that is open.
@@ -32,17 +60,14 @@ def read_image(path: str | Path | BinaryIO, name: str | None = None) -> np.ndarr
         UserError: if the file is no image, or a broken one; names the file.
     """
     with open_image(path, name) as file:
-        file.load()
-        image = ImageOps.exif_transpose(file)
-    if image.mode in DEEP_GREY:
-        image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
-    # Transparency is left out; Pillow would warn that a palette's cannot be kept in RGB.
-    image.info.pop("transparency", None)
-    return np.asarray(image.convert("RGB"))
+        image = to_rgb(file, path)
+        # Only now: Pillow turns a TIFF as it loads it, and looks behind the pixels of a PNG.
+        turn = _UPRIGHT.get(_orientation(file))
+        return np.asarray(image if turn is None else image.transpose(turn))
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Reads height and width from a file's header, upright as its EXIF data says.
+    """Reads height and width from a file's header, upright as `read_image` turns it.
 
     Raises:
         UserError: if the file is no image; names the file.
@@ -50,11 +75,21 @@ def read_size(path: str | Path) -> tuple[int, int]:
     with open_image(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG in search of EXIF data, which hardly any has.
-        if (image.format != "PNG" or _has_exif(image.fp)) and (
-            image.getexif().get(_ORIENTATION) in _TURNED
-        ):
+        if image.format == "PNG" and not _has_exif(image.fp):
+            return height, width
+        # A TIFF's size is told as its own tag turns it, though not yet as its XMP data does.
+        turned_already = getattr(image, "tag_v2", {}).get(_ORIENTATION) in _TURNED
+        if _orientation(image) in _TURNED and not turned_already:
             width, height = height, width
         return height, width
+
+
+def _orientation(image):
+    """How the camera was held, as Pillow finds it; 1 where the data cannot be made sense of."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1
 
 
 def _has_exif(file):
@@ -70,7 +105,7 @@ def _has_exif(file):
             if head[4:] == b"eXIf":
                 return True
             text = file.read(17) if head[4:] in (b"tEXt", b"zTXt", b"iTXt") else b""
-            if text.startswith((b"Raw profile type ", b"XML:com.adobe.xmp")):
+            if text.startswith((b"Raw profile type ", b"XML:com.adobe.xmp", b"exif\0")):
                 return True
             position += 12 + int.from_bytes(head[:4])
     finally:
@@ -87,11 +122,85 @@ def open_image(
         UserError: if the file is no image, or turns out to be broken within the `with`; names it.
     """
     try:
-        with Image.open(path) as image:
+        with _without_warnings(), _open(path) as image:
+            _check_plausible(image)
             yield image
-    # Pillow's decoders raise SyntaxError and ValueError too where a file is broken.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name or path, error) from error
+    # Decoders raise errors of any kind where a file is broken.
+    except Exception as error:
         raise unreadable(name or path, "an image", error) from error
+
+
+def _open(path):
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if not _HEIF or "HEIF" in Image.OPEN:
+            raise
+        import_module("pillow_heif").register_heif_opener()
+        return Image.open(path)
+
+
+def _check_plausible(image):
+    """Refuses an image whose header can but be wrong, before memory is taken for it.
+
+    PNG, of one bit, takes a byte for 8256 pixels at the least, GIF and JPEG for fewer. Others have
+    no such bound, but neither has anyone large photographs in which there is nothing.
+    """
+    pixels = image.width * image.height
+    if pixels < _LARGE or image.format == "TIFF" or image.fp is None:
+        return
+    place = image.fp.tell()
+    size = image.fp.seek(0, 2)
+    image.fp.seek(place)
+    if pixels > 10_000 * size:
+        raise ValueError(
+            f"its header tells of {image.width} x {image.height} pixels, of which {size} bytes "
+            "hold nothing"
+        )
+
+
+class _Silence:
+    """How many files are being read, and the rule that holds as long: Pillow says nothing of odd
+    entries in them, which a user can do nothing about."""
+
+    lock = threading.Lock()
+    depth = 0
+    rule: tuple = ()
+
+
+@contextmanager
+def _without_warnings():
+    # `warnings.catch_warnings` would undo what other threads have changed meanwhile.
+    with _Silence.lock:
+        _Silence.depth += 1
+        if _Silence.rule not in warnings.filters:
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            _Silence.rule = warnings.filters[0]
+    try:
+        yield
+    finally:
+        with _Silence.lock:
+            _Silence.depth -= 1
+            if not _Silence.depth:
+                with suppress(ValueError):
+                    warnings.filters.remove(_Silence.rule)
+
+
+def _too_large(path, error):
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    # Pillow's message has the product alone.
+    size = trace.tb_frame.f_locals.get("size")
+    pixels = "{} x {}".format(*size) if size else "too many"
+    return TooManyPixels(
+        f"{path}: cannot be read as an image (it has {pixels} pixels, and the limit is "
+        f"{2 * (Image.MAX_IMAGE_PIXELS or 0)} in all). Cut it into smaller ones."
+    )
 
 
 def unreadable(path: str | Path | BinaryIO, kind: str, error: Exception) -> UserError:
@@ -105,6 +214,8 @@ def unreadable(path: str | Path | BinaryIO, kind: str, error: Exception) -> User
     reason = getattr(error, "strerror", None) or first_line(error)
     if isinstance(error, UnidentifiedImageError):
         reason = "unknown or damaged format"
+        decoder = passed_over([Path(str(path))], IMAGE_SUFFIXES)
+        reason += f": {decoder}" if decoder else ""
     return UserError(f"{path}: cannot be read as {kind} ({reason}).")
 
 
@@ -114,7 +225,8 @@ def check_end(path: Path) -> None:
     Raises:
         UserError: if it is; names the file.
     """
-    endings = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
+    endings = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), b"\xff\xd9")
+    endings[".png"] = b"IEND\xaeB`\x82"
     suffix = path.suffix.lower()
     if suffix not in endings or not path.read_bytes().endswith(endings[suffix]):
         read_image(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fcn_keras.data.dataset import Example, count_labels, count_values, in_parallel
+from fcn_keras.data.files.depth import to_rgb
 from fcn_keras.data.files.images import open_image, read_image
 from fcn_keras.data.tfds.adapters import Adapter
 from fcn_keras.errors import UserError
@@ -58,9 +59,9 @@ class AdaptedSplit:
 
     def __getitem__(self, index: int) -> Example:
         record = self.records[index]
-        with self._open(index, record[self.adapter.image]) as image:
-            image.info.pop("transparency", None)
-            pixels = np.asarray(image.convert("RGB"))
+        contents = record[self.adapter.image]
+        with self._open(index, contents) as image:
+            pixels = np.asarray(to_rgb(image, io.BytesIO(contents)))
         label = self._label(index, record, pixels.shape[:2])
         id = record[self.id].decode() if self.id else f"{self.name.split()[-1]}-{index:05d}"
         return Example(pixels, label, id)

@@ -6,6 +6,7 @@ import sys
 import time
 from argparse import Namespace
 from importlib import import_module
+from io import TextIOWrapper
 
 from fcn_keras.cli.command import Parser, add_names
 from fcn_keras.errors import MachineLost, ServerError, UserError, WriteError
@@ -35,6 +36,10 @@ def main(name: str | None = None) -> int:
         The exit code: 0 done, 2 the caller's mistake, 1 a fault of this package, 130 stopped
         by Ctrl-C.
     """
+    # A terminal, or a file, that has no sign for a letter of a name shows its number.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = parse(sys.argv[1:], name)
     # The help text needs neither.
     import traceback

@@ -20,7 +20,7 @@ def port_number(text: str) -> int:
 
 
 def figure_file(text: str) -> str:
-    if not text.endswith((".png", ".pdf", ".svg")):
+    if not text.lower().endswith((".png", ".pdf", ".svg")):
         raise ArgumentTypeError(f"must end in .png, .pdf or .svg. Received: {text!r}")
     return text
 

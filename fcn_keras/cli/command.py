@@ -14,6 +14,9 @@ class Parser(ArgumentParser):
     """A parser that answers a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
+        if message.endswith("expected one argument"):
+            name = message.split()[1].rstrip(":").split("/")[-1]
+            message += f"; write {name}=VALUE where it begins with a dash"
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import edges, label_image, label_name
+from fcn_keras.system.spelling import shown_name
 
 # Longest side of the pictures on the page: what a window shows, and a connection carries at once.
 _SHOWN = 1280
@@ -103,6 +104,7 @@ def result_html(
     Returns:
         HTML, pictures and label map included.
     """
+    name = shown_name(name)
     palette = palette_for(colors)
     shares = class_shares(class_ids)
     height, width = class_ids.shape

@@ -18,9 +18,10 @@ from fcn_keras.demo.examples import EXAMPLES, examples_of
 from fcn_keras.demo.html import CSS, legend_html, result_html
 from fcn_keras.errors import ServerError, UserError
 from fcn_keras.exporters.formats import MAX_PIXELS
-from fcn_keras.inference.opening import open_network
+from fcn_keras.inference.opening import is_address, open_network
 from fcn_keras.inference.segmenter import Segmenter
 from fcn_keras.system.sockets import listen
+from fcn_keras.system.spelling import shown_name
 
 if TYPE_CHECKING:
     import gradio
@@ -102,7 +103,7 @@ def open_for_page(source: str | Path, classes: str | Path | None = None) -> Segm
     Raises:
         UserError: if there is no such network, or it does not take RGB images of any size.
     """
-    what = _client(str(source)) if "://" in str(source) else source
+    what = _client(str(source)) if is_address(source) else source
     segmenter = open_network(what, classes=classes)
     shape = segmenter.network.model.input_shape if segmenter.network else _ANY_SIZE
     if shape != _ANY_SIZE:
@@ -173,7 +174,7 @@ def answer_html(
         message = str(error)
     except MemoryError:  # of the pictures
         message = f"{name}: {segmenter.too_large}"
-    return f'<p class="fcn-fault" role="alert">{escape(message)}</p>', False
+    return f'<p class="fcn-fault" role="alert">{escape(shown_name(message))}</p>', False
 
 
 def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio.Blocks":
@@ -200,10 +201,10 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
         name, image = list(examples.items())[event.index]
         return show(name, lambda: image)
 
-    class_ids = range(len(segmenter.classes))
-    with gr.Blocks(title=segmenter.name, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    class_ids, title = range(len(segmenter.classes)), shown_name(segmenter.name)
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(
-            f'<header class="fcn-head"><h1>{escape(segmenter.name)}</h1><p>This network gives each '
+            f'<header class="fcn-head"><h1>{escape(title)}</h1><p>This network gives each '
             f"pixel of an image one of {len(class_ids)} classes. Drop an image to see which."
             "</p></header>"
         )
@@ -211,7 +212,10 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
             upload = gr.File(label="Image", file_types=["image"], height=130, scale=2)
             if examples:
                 gallery = gr.Gallery(
-                    [(Image.fromarray(image), name) for name, image in examples.items()],
+                    [
+                        (Image.fromarray(image), shown_name(name))
+                        for name, image in examples.items()
+                    ],
                     show_label=False,
                     columns=EXAMPLES,
                     height=130,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fcn_keras.system.files import written_whole
+from fcn_keras.system.spelling import shown_name
 
 # Of a network on a data set; fractions of 1.
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu")
@@ -84,15 +85,18 @@ def named_scores(
 def write_scores(scores: dict[str, Any], path: str | Path) -> None:
     """Writes what `named_scores` returned to a file: `metrics.json`."""
     with written_whole(path) as aside:
-        aside.write_text(json.dumps(scores, indent=1) + "\n")
+        aside.write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
 
 
 def score_table(scores: dict[str, Any]) -> str:
     """Returns what `named_scores` returned as lines for a reader."""
-    width = max(len(name) for name in (*SCORES, *scores["per_class_iu"]))
+    # The longest names stick out: they would push the numbers of all others off the screen.
+    width = min(40, max(len(name) for name in (*SCORES, *scores["per_class_iu"])))
 
     def line(name, value):
-        return f"  {name:{width}}  " + ("   absent" if value is None else f"{value:9.5f}")
+        return f"  {shown_name(name):{width}}  " + (
+            "   absent" if value is None else f"{value:9.5f}"
+        )
 
     lines = [
         *(line(name, scores[name]) for name in SCORES),

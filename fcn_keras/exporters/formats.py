@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from fcn_keras.errors import UserError
+from fcn_keras.system.spelling import valid_text
 
 # A network in some runtime: images uint8 `(N, H, W, 3)` to logits `(N, H, W, C)`, of each head
 # if there are several.
@@ -78,12 +79,14 @@ class Metadata(NamedTuple):
 
     def texts(self) -> dict[str, str]:
         """Returns it as texts, by name: the lists are JSON."""
-        license = {"license": self.license} if self.license else {}
+        license = {"license": valid_text(self.license)} if self.license else {}
         return {name: json.dumps(values) for name, values in self._lists().items()} | license
 
     def files(self) -> dict[str, str]:
         """Returns it as the contents of text files, by name."""
-        license = {"license.txt": self.license.rstrip("\n") + "\n"} if self.license else {}
+        license = {}
+        if self.license:
+            license["license.txt"] = valid_text(self.license).rstrip("\n") + "\n"
         return {"classes.json": json.dumps(self._lists(), indent=1) + "\n"} | license
 
     def _lists(self):

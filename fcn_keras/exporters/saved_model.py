@@ -13,6 +13,7 @@ from fcn_keras.exporters.networks import with_precision
 from fcn_keras.exporters.signatures import signatures_of
 from fcn_keras.exporters.version_folder import check_target, partial_folder, publish
 from fcn_keras.exporters.warmup import write_warmup
+from fcn_keras.system.plain_path import plain_path
 
 
 def export(
@@ -90,11 +91,11 @@ def export(
     for name, function, spec in signatures_of(network, len(classes), strict, max_pixels):
         archive.add_endpoint(name, function, [spec])
     with partial_folder(output) as folder:
-        archive.write_out(str(folder), verbose=False)
+        archive.write_out(plain_path(folder), verbose=False)
         assets = folder / "assets"
         assets.mkdir(exist_ok=True)
         for name, text in metadata.files().items():
-            (assets / name).write_text(text)
+            (assets / name).write_text(text, "utf-8")
         write_warmup(folder / "assets.extra" / "tf_serving_warmup_requests")
         return publish(folder, version)
 

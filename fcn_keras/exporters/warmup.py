@@ -4,6 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from fcn_keras.system.plain_path import plain_path
 from fcn_keras.system.protobuf import encoded_field
 
 
@@ -20,7 +21,7 @@ def write_warmup(path: Path) -> None:
         ("probabilities", "image", image[None].numpy()),
     )
     path.parent.mkdir()
-    with tf.io.TFRecordWriter(str(path)) as file:
+    with tf.io.TFRecordWriter(plain_path(path)) as file:
         for signature, name, value in requests:
             tensor = tf.make_tensor_proto(value).SerializeToString()
             model_spec = encoded_field(1, encoded_field(3, signature.encode()))

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.system.spelling import shown_name
 
 _PAPER, _INK, _RIM = (255, 255, 255), (45, 45, 45), (150, 150, 150)
 
@@ -174,7 +175,7 @@ def _legend(shares, palette, classes, width):
 def label_name(label: int, classes: Sequence[str]) -> str:
     """Returns the name of a label: its class, "void", or a number where there is no such class."""
     if label < len(classes):
-        return classes[label]
+        return shown_name(classes[label])
     return "void" if label == IGNORE_LABEL else f"label {label}"
 
 

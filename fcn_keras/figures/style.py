@@ -13,6 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from fcn_keras.system.files import written_whole
+from fcn_keras.system.spelling import shown_name
 
 INK, FAINT = "#333333", "#777777"
 
@@ -47,7 +48,8 @@ in_style = rc_context(
 
 
 def shortened(name: str, limit: int = 32) -> str:
-    """Returns a name, the end of a long one replaced by an ellipsis."""
+    """Returns a name as one line of text, the end of a long one replaced by an ellipsis."""
+    name = shown_name(name)
     return name if len(name) <= limit else name[: limit - 1] + "…"
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from fcn_keras.data.files.text import read_text
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.errors import UserError
 
@@ -28,13 +29,14 @@ def read_classes(path: str | Path) -> tuple[list[str], list[tuple[int, int, int]
         UserError: if there are none; names the file.
     """
     file = _file_of(Path(path))
+    text = read_text(file) if file.is_file() else ""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(text)
         dataset = content.get("dataset", content) if file.name == "config.json" else content
         names = [str(name) for name in dataset["classes"]]
         colors = dataset.get("colors") or voc_palette(len(names)).tolist()
         colors = [(int(red), int(green), int(blue)) for red, green, blue in colors]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: must be a run, an exported SavedModel, or a JSON file with `classes` and "
             "`colors`."

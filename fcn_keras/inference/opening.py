@@ -1,6 +1,7 @@
 """The one way from a path or an address to what labels images."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,12 +70,17 @@ def open_network(
     return segmenter
 
 
+def is_address(what: "object") -> bool:
+    """Whether something is the URL of a server, and no path, which may look like one."""
+    return isinstance(what, str) and "://" in what and not os.path.exists(what)
+
+
 def _opened(what, views, kept_graph):
     if isinstance(what, Segmenter):
         for name in _given(views):
             raise UserError(f"`{name}`: is for what has not been opened yet.")
         return what
-    if isinstance(what, str | Path) and "://" not in str(what):
+    if isinstance(what, str | Path) and not is_address(what):
         folder = find_saved_model(what)
         return _open_export(what, folder, views) if folder else _open_file(what, views, kept_graph)
     from fcn_keras.client.client import Client

@@ -1,19 +1,29 @@
 """What a run directory tells of its network."""
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from fcn_keras.data.catalog import DATASETS
+from fcn_keras.data.files.text import read_text
 from fcn_keras.errors import UserError
 from fcn_keras.inference.classes import numbered_classes
+from fcn_keras.models.variants import COLOR_HHA
+from fcn_keras.system.spelling import same_path, spelled_as_found, split_paths
+
+# The settings that may be paths.
+PATHS = ("dataset", "init_from", "weights")
 
 
 def read_config(folder: str | Path) -> dict | None:
     """Returns what `config.json` in a run directory says; None if that is no run's."""
     try:
-        config = json.loads((Path(folder) / "config.json").read_text())
+        config = json.loads(read_text(Path(folder) / "config.json"))
         parts = [config["settings"], config["dataset"], config["dataset"]["classes"]]
     # There is none, or another program's, many of which have a file of this name.
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     return config if [type(part) for part in parts] == [dict, dict, list] else None
 
@@ -63,3 +73,65 @@ def classes_of(config: dict, num_classes: int) -> tuple[list[str], list[tuple[in
     if len(dataset.get("classes", ())) != num_classes:
         return numbered_classes(num_classes)
     return list(dataset["classes"]), [tuple(color) for color in dataset["colors"]]
+
+
+def dataset_of(config: dict) -> str | None:
+    """Returns what `fcn_keras.data.registry.load_dataset` opens as the data set of a run.
+
+    A folder is looked for where it lay when the run began, and then by the path that was given,
+    which is right where it has moved together with the run.
+
+    Args:
+        config: what `config_of` returned; None is returned if it tells no data set.
+
+    Raises:
+        UserError: if it was a folder, which is not there any more.
+    """
+    settings = config.get("settings", {})
+    name = settings.get("dataset")
+    paths = _paths_in(settings, "dataset")
+    if not paths:
+        return name
+    places = [*config.get("paths", {}).get("dataset", ()), *paths]
+    for place in map(spelled_as_found, places):
+        if os.path.isdir(place):
+            return place
+    raise UserError(
+        f"{places[0]}: the folder of the run's data set is not there any more. Say with --dataset "
+        "where it is now."
+    )
+
+
+def places_of(settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Returns where the settings lead that are paths, as `config.json` keeps it: absolute paths."""
+    places = {name: _paths_in(settings, name) for name in PATHS}
+    return {name: [*map(os.path.abspath, paths)] for name, paths in places.items() if paths}
+
+
+def leads_to_same(config: dict, settings: Mapping[str, Any], name: str) -> bool:
+    """Whether a setting is a path, and leads to where it led a run.
+
+    Args:
+        config: the run's `config.json`.
+        settings: settings of now.
+        name: which one.
+    """
+    if name not in PATHS:
+        return False
+    now, given = _paths_in(settings, name), _paths_in(config["settings"], name)
+    kept = config.get("paths", {}).get(name, given)
+    return bool(now) and any(
+        len(paths) == len(now) and all(map(same_path, paths, now)) for paths in (kept, given)
+    )
+
+
+def _paths_in(settings, name):
+    """The paths in a setting; none where it is a name."""
+    value = settings.get(name)
+    if not value or not isinstance(value, str):
+        return []
+    if name == "dataset":
+        return [] if value in DATASETS or value.startswith("tfds:") else [value]
+    if name == "weights":
+        return [] if value in ("imagenet", "none") else [value]
+    return split_paths(value, 2 if settings.get("variant") == COLOR_HHA else 1)

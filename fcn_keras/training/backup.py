@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.data.dataset import Dataset, Split
-from fcn_keras.errors import UserError
+from fcn_keras.errors import UserError, first_line
 from fcn_keras.system.devices import is_chief
 from fcn_keras.system.files import writing
+from fcn_keras.system.plain_path import plain_path
 from fcn_keras.training.run import Run
 from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
@@ -94,7 +95,9 @@ class Backup:
                 for variable in part.variables
             ],
         )
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=2)
+        self.manager = tf.train.CheckpointManager(
+            self.checkpoint, plain_path(self.folder), max_to_keep=2
+        )
         self.saves = 0
 
     def restore(self) -> Position:
@@ -110,8 +113,10 @@ class Backup:
                 self.checkpoint.restore(path).assert_consumed()
             except (AssertionError, ValueError, tf.errors.OpError) as error:
                 raise UserError(
-                    f"{path}: cannot be restored: it is damaged, or another version's. Start anew "
-                    "with --fresh."
+                    f"{self.folder / Path(path).name}: cannot be restored "
+                    f"({first_line(error).rstrip('.')}). It is left as it is: go on with the "
+                    "versions that the run's config.json names, or train anew in another "
+                    "--run-dir; --fresh would delete the run."
                 ) from error
             self.saves = int(path.rpartition("-")[2])
         return Position(*(variable.numpy().item() for variable in self.position))

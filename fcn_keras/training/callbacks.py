@@ -20,7 +20,9 @@ from fcn_keras.inference.keras_segmenter import make_segmenter
 from fcn_keras.models.head import first_head
 from fcn_keras.system.files import writing, written_whole
 from fcn_keras.system.memory import memory_in_use
+from fcn_keras.system.plain_path import plain_path
 from fcn_keras.system.progress import progress_bar
+from fcn_keras.system.spelling import valid_text
 from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.report import labelled_sample, spread_over
 
@@ -234,7 +236,7 @@ class EpochLog:
     def __init__(self, job: TrainingJob, epochs: int):
         self.job = job
         self.rows = [row for row in job.run.rows() if row["epoch"] <= epochs]
-        self.events = tf.summary.create_file_writer(str(job.run.path))
+        self.events = tf.summary.create_file_writer(plain_path(job.run.path))
         self.segment = make_segmenter(first_head(job.task.network, job.task.heads))
 
     def keep(self, row: dict) -> None:
@@ -269,7 +271,9 @@ class EpochLog:
         ]
         palette = palette_for(dataset.colors)
         return {
-            f"validation/{sample.name}": overlay(sample.image, sample.class_ids, palette)
+            f"validation/{valid_text(sample.name)}": overlay(
+                sample.image, sample.class_ids, palette
+            )
             for sample in samples
         }
 

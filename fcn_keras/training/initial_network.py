@@ -10,6 +10,7 @@ from fcn_keras.models.fcn import build
 from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import COLOR_HHA
 from fcn_keras.models.weights.copying import copy_matching
+from fcn_keras.system.spelling import split_paths
 from fcn_keras.training.optimizers import make_optimizer
 from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
@@ -76,11 +77,16 @@ def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras
         )
     # One network, or one for each trunk.
     suffixes = ("color", "hha") if settings.variant == COLOR_HHA else ("",)
-    paths = settings.init_from.split(",")
+    paths = split_paths(settings.init_from, len(suffixes))
     if len(paths) != len(suffixes):
         raise UserError(
-            f"`init_from` of {settings.variant} must be {len(suffixes)} runs or .keras files, with "
-            f"commas between. Received: {settings.init_from!r}."
+            f"`init_from` of {settings.variant} must be "
+            + (
+                "two runs or .keras files, a comma between them"
+                if suffixes[1:]
+                else "a run or a .keras file, which is there"
+            )
+            + f". Received: {settings.init_from!r}."
         )
     sources = [load_network(path).full for path in paths]
     means, stds = zip(*map(preprocessing_of, sources), strict=True)

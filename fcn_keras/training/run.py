@@ -12,7 +12,7 @@ from pathlib import Path
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import SCORES
-from fcn_keras.inference.run_folder import read_config
+from fcn_keras.inference.run_folder import leads_to_same, places_of, read_config
 from fcn_keras.system.files import writing, written_whole
 from fcn_keras.system.versions import git_commit, versions
 from fcn_keras.training.settings import Settings
@@ -62,7 +62,7 @@ class Run:
             f"{name} was {old[part].get(name)!r} and is now {value!r}"
             for part in ("settings", "dataset")
             for name, value in new[part].items()
-            if old[part].get(name) != value
+            if not _is_same(old, new, part, name)
         ]
         if differences:
             raise UserError(
@@ -112,9 +112,14 @@ class Run:
         file = self.path / "config.json"
         if file.is_file():
             return
-        origin = {"versions": versions(), "git_commit": git_commit()}
+        origin = {
+            "paths": places_of(settings.config()),
+            "versions": versions(),
+            "git_commit": git_commit(),
+        }
         with written_whole(file) as aside:
-            aside.write_text(json.dumps(_config(settings, dataset) | origin, indent=1) + "\n")
+            text = json.dumps(_config(settings, dataset) | origin, indent=1)
+            aside.write_text(text + "\n", encoding="utf-8")
 
     def delete(self) -> None:
         """Deletes what is in the directory, which stays, and stays held."""
@@ -127,7 +132,7 @@ class Run:
     def rows(self) -> list[dict]:
         """Returns the rows of `log.csv`; empty cells are None."""
         file = self.path / "log.csv"
-        lines = file.read_text().splitlines() if file.is_file() else []
+        lines = file.read_text("utf-8").splitlines() if file.is_file() else []
         return [
             {name: float(cell) if cell else None for name, cell in row.items()}
             for row in csv.DictReader(lines)
@@ -135,7 +140,10 @@ class Run:
 
     def write_rows(self, rows: list[dict]) -> None:
         """Writes `log.csv`."""
-        with written_whole(self.path / "log.csv") as aside, open(aside, "w", newline="") as file:
+        with (
+            written_whole(self.path / "log.csv") as aside,
+            open(aside, "w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, LOG_COLUMNS)
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
@@ -143,7 +151,17 @@ class Run:
     def scores(self) -> dict | None:
         """Returns what `metrics.json` holds; None if the run has not finished."""
         file = self.path / "metrics.json"
-        return json.loads(file.read_text()) if file.is_file() else None
+        return json.loads(file.read_text("utf-8")) if file.is_file() else None
+
+
+def _is_same(old, new, part, name):
+    """Whether a run that goes on has what it had, by whatever path it is given."""
+    if old[part].get(name) == new[part][name]:
+        return True
+    if part == "settings":
+        return leads_to_same(old, new["settings"], name)
+    # A folder is called otherwise by a link that leads to it.
+    return name == "name" and leads_to_same(old, new["settings"], "dataset")
 
 
 def _config(settings, dataset):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fcn_keras.system.plain_path import plain_path
 from fcn_keras.system.processor import use_onednn
 from fcn_keras.system.protobuf import entries, field
 
@@ -231,7 +232,7 @@ class Model(Session):
                 self.tf.TF_LoadSessionFromSavedModel,
                 options,
                 None,
-                os.fsencode(path),
+                os.fsencode(plain_path(path)),
                 (ctypes.c_char_p * 1)(b"serve"),
                 1,
                 self.graph,

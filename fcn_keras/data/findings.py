@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL
-from fcn_keras.data.files.masks import Mask
+from fcn_keras.data.files.readings import Mask
 
 
 class Kind(NamedTuple):

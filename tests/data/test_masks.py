@@ -10,6 +10,7 @@ from fcn_keras.errors import LabelError
 IDS = np.array([[0, 0, 1, 1], [0, 2, 2, 1], [0, 2, 2, 1]], "uint8")
 BLACK, RED, GREEN, BLUE, WHITE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 COLORS = [BLACK, RED, GREEN]
+VOIDED = [[0, 1, 255]]
 
 
 def grey(ids=IDS, mode=None):
@@ -71,6 +72,8 @@ READ = [
     ("indexed, other colours", indexed([BLUE, WHITE, (9, 9, 8)]), ".png", COLORS, IDS),
     ("indexed, greys as numbers", indexed([(i,) * 3 for i in range(256)]), ".png", COLORS, IDS),
     ("indexed, strange entries that no pixel uses", indexed([*COLORS, BLUE]), ".png", COLORS, IDS),
+    ("indexed, void beside", indexed([*COLORS] * 85 + [BLUE], VOIDED), ".png", COLORS, VOIDED),
+    ("indexed, 255 a class", indexed([RED] * 255 + [BLACK], VOIDED), ".png", COLORS, [[1, 1, 0]]),
     ("black and white, grey", grey((IDS > 0) * 255), ".png", [BLACK, WHITE], IDS > 0),
     ("black and white, RGB", picture([BLACK, WHITE, WHITE]), ".png", [BLACK, WHITE], IDS > 0),
     ("white alone", grey(IDS * 0 + 255), ".png", [BLACK, WHITE], IDS * 0 + 1),

@@ -2,40 +2,27 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 
+from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.images import open_image
 from fcn_keras.data.files.matlab import read_matrix
+from fcn_keras.data.files.readings import (
+    Color,
+    Mask,
+    colors_of,
+    read_grey,
+    read_indexed,
+    read_picture,
+    runs_of,
+)
 from fcn_keras.errors import LabelError, UserError
 
 MASK_SUFFIXES = (".png", ".mat", ".tif", ".tiff", ".gif", ".bmp", ".webp")
 
-Color = tuple[int, int, int]
-
 # Pillow's modes of one number for each pixel.
 _NUMBERS = ("L", "1", "F", "I", "I;16", "I;16B", "I;16L", "I;16N")
-
-_SHOWN = 5  # colours or entries that a message names
-
-
-class Mask(NamedTuple):
-    """A label map as it is stored, and how it was read.
-
-    Attributes:
-        values: uint8 `(H, W)`.
-        form: "indexed" where each pixel is an entry of a palette, "grey" where it is a number,
-            "picture" where it is a colour.
-        by: "color" where colours decided on the values, "value" where the numbers themselves
-            did, "either" where both say the same.
-        palette: the RGB colours of an indexed file's entries, `(256, 3)`; None for others.
-    """
-
-    values: np.ndarray
-    form: Literal["indexed", "grey", "picture"]
-    by: Literal["color", "value", "either"] = "value"
-    palette: np.ndarray | None = None
 
 
 def read_mask(
@@ -43,6 +30,7 @@ def read_mask(
     colors: Sequence[Color] = (),
     values: Sequence[int] | None = None,
     key: str | None = None,
+    void: Sequence[int] = (IGNORE_LABEL,),
 ) -> np.ndarray:
     """Reads a label map: class ids, indexed colours, colours, or a matrix.
 
@@ -55,6 +43,8 @@ def read_mask(
         values: what each of the `colors` stands for; 0, 1, 2 ... if not given.
         key: which of a MATLAB file's variables is the mask, fields of structures behind dots:
             "GTcls.Segmentation". Not needed if there is but one matrix of whole numbers.
+        void: values that are no class. An entry of such a number says nothing of how others are
+            meant, unless it has the colour of a class.
 
     Returns:
         A uint8 array `(H, W)`.
@@ -63,7 +53,7 @@ def read_mask(
         UserError: if the file is broken; a `LabelError` if it holds what stands for no class, or
             can be read in two ways that differ. Both name the file.
     """
-    return open_mask(path, colors, values, key).values
+    return open_mask(path, colors, values, key, void).values
 
 
 def open_mask(
@@ -71,6 +61,7 @@ def open_mask(
     colors: Sequence[Color] = (),
     values: Sequence[int] | None = None,
     key: str | None = None,
+    void: Sequence[int] = (IGNORE_LABEL,),
 ) -> Mask:
     """Reads a label map, and tells how: see `read_mask`."""
     path = Path(path)
@@ -83,13 +74,15 @@ def open_mask(
         image.load()
         palette = _palette(image) if image.mode == "P" else None
         picture = _opaque(path, image, indexed=palette is not None)
-    known = _Colors(path, colors, range(len(colors)) if values is None else values)
+    known = colors_of(
+        tuple(map(tuple, colors)), tuple(range(len(colors)) if values is None else values)
+    )
     if palette is not None:
-        return _indexed(path, picture, palette, known)
+        return read_indexed(path, picture, palette, known, void)
     if picture.ndim == 2:
         grey = _as_bytes(path, picture // stretch if stretch > 1 else picture)
-        return _grey(path, grey, known)
-    return _picture(path, picture, known)
+        return read_grey(path, grey, known)
+    return read_picture(path, picture, known)
 
 
 def check_sizes(
@@ -115,41 +108,6 @@ def values_with_meaning(ids: np.ndarray) -> str:
         ids: the class id for each value, `(256,)`; -1 where a value has no meaning.
     """
     return runs_of(np.flatnonzero(ids >= 0))
-
-
-def runs_of(numbers: np.ndarray) -> str:
-    """Says which whole numbers these are, in ascending order, such as "0..3, 255"."""
-    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
-    return ", ".join(f"{run[0]}..{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
-
-
-class _Colors:
-    """What colours stand for, for one file.
-
-    Attributes:
-        values: what each colour stands for.
-    """
-
-    def __init__(self, path, colors, values):
-        self.values = np.asarray(values, "uint8")
-        codes = _codes(np.asarray(colors, "int32").reshape(-1, 3))
-        self._order = np.argsort(codes)
-        self._codes = codes[self._order]
-        self._twice = bool((np.diff(self._codes) == 0).any())
-        self._path = path
-
-    def __len__(self):
-        return len(self._codes)
-
-    def look_up(self, pixels):
-        """Returns the values of colours `(..., 3)`, and which of them are known."""
-        if self._twice:
-            raise LabelError(
-                f"{self._path}: holds colours, of which two classes have one: no mask tells."
-            )
-        codes = _codes(pixels)
-        place = np.minimum(np.searchsorted(self._codes, codes), len(self) - 1)
-        return self.values[self._order][place], self._codes[place] == codes
 
 
 def _check_form(path, image):
@@ -188,92 +146,6 @@ def _opaque(path, image, indexed):
     return np.asarray(image)
 
 
-def _indexed(path, entries, palette, known):
-    if (palette == np.arange(256)[:, None]).all():
-        return _grey(path, entries, known)  # numbers that look like themselves
-    if not len(known):
-        return Mask(entries, "indexed", palette=palette)
-    values, found = known.look_up(palette)
-    # Entries of which colour and number say the same, as in most files, need no look.
-    if (found & (values == np.arange(256)))[entries].all():
-        return Mask(entries, "indexed", "either", palette)
-    used = np.unique(entries)
-    if found[used].all():
-        return Mask(values[entries], "indexed", "color", palette)
-    if not found[used].any():
-        return Mask(entries, "indexed", "value", palette)
-    strange, of_class = (
-        ", ".join(f"{entry} {tuple(palette[entry].tolist())}" for entry in group[:_SHOWN])
-        for group in (used[~found[used]], used[found[used]])
-    )
-    raise LabelError(
-        f"{path}: the palette gives some of its entries colours of classes ({of_class}), and "
-        f"others colours of none ({strange}): are classes meant by colour or by number? Save it "
-        "in the `colors` of dataset.json, or as a grey image of class ids."
-    )
-
-
-def _grey(path, grey, known, form="grey"):
-    """A mask of numbers; or of the greys of classes, where those are no class ids."""
-    if not len(known):
-        return Mask(grey, form)
-    values, found = known.look_up(np.repeat(np.arange(256)[:, None], 3, 1))
-    # Where no grey says another number than it is, there is nothing to decide.
-    other = np.flatnonzero(found & (values != np.arange(256)))
-    if not any((grey == level).any() for level in other):
-        return Mask(
-            grey, form, "either" if found[grey.flat[:1]].all() and found[grey].all() else "value"
-        )
-    used = np.unique(grey)
-    if not found[used].all():
-        return Mask(grey, form)
-    if np.isin(used, known.values).all():
-        raise LabelError(
-            f"{path}: holds the greys {runs_of(used)}, which are colours of classes and class ids "
-            'of others. Say which is meant: `values` in dataset.json, such as {"values": {"0": '
-            '"background", "255": "object"}}.'
-        )
-    return Mask(values[grey], form, "color")
-
-
-def _picture(path, picture, known):
-    grey = (picture[..., 0] == picture[..., 1]).all() and (picture[..., 0] == picture[..., 2]).all()
-    if not len(known):
-        if grey:
-            return _grey(path, picture[..., 0], known, "picture")
-        raise LabelError(
-            f"{path}: a mask must hold class ids, and this one holds colours (mode RGB); `colors` "
-            f"in dataset.json would tell their classes: {_line_of(picture)}."
-        )
-    values, found = known.look_up(picture)
-    if found.all():
-        same = grey and (values == picture[..., 0]).all()
-        return Mask(values, "picture", "either" if same else "color")
-    if grey:
-        return Mask(np.ascontiguousarray(picture[..., 0]), "picture")
-    colors, counts = np.unique(picture[~found], axis=0, return_counts=True)
-    many = ""
-    if len(colors) > 20:
-        many = (
-            f", and {len(colors) - 1} more: JPEG, or resizing with interpolation, mixes colours; "
-            "save masks as PNG, and resize them by the nearest pixel"
-        )
-    y, x = np.argwhere(~found)[0]
-    raise LabelError(
-        f"{path}: has colours that stand for no class, such as {tuple(picture[y, x].tolist())} "
-        f"at row {y}, column {x} ({counts.sum()} such pixels in all){many}."
-    )
-
-
-def _line_of(picture):
-    """A line for dataset.json that gives the colours of a picture, if they may be classes'."""
-    colors = np.unique(picture.reshape(-1, 3), axis=0).tolist()
-    if len(colors) > 20:
-        return f"it has {len(colors)} of them, as JPEG or resizing with interpolation makes"
-    names = ", ".join(f'"class_{i}"' for i in range(len(colors)))
-    return f'{{"classes": [{names}], "colors": {colors}}}'
-
-
 def _as_bytes(path, mask):
     if mask.dtype.kind == "f":
         whole = mask.astype("int64", casting="unsafe") if np.isfinite(mask).all() else None
@@ -286,8 +158,3 @@ def _as_bytes(path, mask):
                 f"{path}: a mask may hold values from 0 up to 255. This one holds {value}."
             )
     return mask.astype("uint8")
-
-
-def _codes(colors):
-    red, green, blue = np.moveaxis(np.asarray(colors, "int32"), -1, 0)
-    return red << 16 | green << 8 | blue

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL
-from fcn_keras.data.files.masks import Color, Mask, open_mask
+from fcn_keras.data.files.masks import open_mask
+from fcn_keras.data.files.readings import Color, Mask
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.errors import LabelError, UserError
 
@@ -93,7 +94,8 @@ class Description:
         Raises:
             UserError: see `fcn_keras.data.files.masks.read_mask`.
         """
-        mask = open_mask(path, *self._values_of_colors, self.mask_key)
+        void = np.flatnonzero(self.class_ids == IGNORE_LABEL)
+        mask = open_mask(path, *self._values_of_colors, self.mask_key, void)
         if self.values and mask.by == "color":
             raise LabelError(
                 f"{path}: shows its classes in colours, and `values` in dataset.json is for masks "

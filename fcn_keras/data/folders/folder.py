@@ -183,12 +183,12 @@ class FolderSplit:
 
     def _label(self, path):
         mask = self.read(path)
-        label = self.ids[mask]
+        label = np.take(self.ids, mask)
         if label.min(initial=0) < 0:
+            strange = mask[label < 0]
             raise LabelError(
-                f"{path}: a mask may hold {values_with_meaning(self.ids)}. "
-                f"This one holds {mask[label < 0][0]} "
-                f"({np.count_nonzero(label < 0)} pixels without a class in all)."
+                f"{path}: a mask may hold {values_with_meaning(self.ids)}. This one holds "
+                f"{strange[0]} ({len(strange)} pixels without a class in all)."
             )
         return label.astype("uint8")
 

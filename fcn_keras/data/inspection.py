@@ -1,6 +1,7 @@
 """What a data set holds, and what is wrong with it."""
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from fcn_keras.data.findings import Contents, Fault, Inspection, Look
 from fcn_keras.data.folders.folder import Folder, find_folder
 from fcn_keras.data.judging import judge_classes, judge_masks, judge_values
 from fcn_keras.errors import LabelError, UserError
+
+# From so many values on that stand for no class, a mask has been through JPEG or interpolation.
+_MIXED = 16
 
 
 def inspect(dataset: str | Path | Dataset, progress: bool = True) -> Inspection:
@@ -131,9 +135,16 @@ def _missing(split, files):
     """Lists what the names of the files alone tell."""
     for path, other in files.same_name:
         yield Fault("same_name", split, str(path), f"has the name of {other}")
+    stray = sorted((path.stem.lower(), path) for path in files.without_image)
+    meant = set()
     for pair in files.without_mask:
-        yield Fault("no_mask", split, str(pair.image), f"has no mask; {pair.mask} is missing")
-    for path in files.without_image:
+        text = f"has no mask; {pair.mask} is missing"
+        place = bisect_left(stray, (pair.mask.stem.lower(),))
+        if place < len(stray) and stray[place][0].startswith(pair.mask.stem.lower()):
+            meant.add(stray[place][1])
+            text += f". Is {stray[place][1].name} meant? Rename it"
+        yield Fault("no_mask", split, str(pair.image), text)
+    for path in sorted({*files.without_image} - meant):
         yield Fault("no_image", split, str(path), f"has no image in {files.folder}")
     for path in files.absent:
         yield Fault("no_image", split, str(path), "is missing, but the list of the split names it")
@@ -212,9 +223,12 @@ def _fill(inspection: Inspection, splits: Sequence[str], looks: Sequence[Look], 
             contents.sizes[look.size] += 1
         faults += look.faults
         for i, (ids, values) in enumerate(zip(tables, look.values, strict=False)):
-            text = _strange(ids, values)
-            if text:
+            strange = np.flatnonzero((ids < 0) & (values > 0))
+            if len(strange):
+                text = _strange(strange, values, ids)
                 faults.append(Fault("label", look.split, look.mask, text))
+            if len(strange) > _MIXED:
+                continue  # what it holds of classes means nothing either
             counts = np.zeros(256, "int64")
             known = ids >= 0
             np.add.at(counts, ids[known], values[known])
@@ -226,14 +240,11 @@ def _fill(inspection: Inspection, splits: Sequence[str], looks: Sequence[Look], 
     faults.sort(key=lambda fault: (order[fault.split], fault.file))
 
 
-def _strange(ids, values):
+def _strange(strange, values, ids):
     """Says which values of a mask stand for no class."""
-    strange = np.flatnonzero((ids < 0) & (values > 0))
-    if not len(strange):
-        return ""
     first = ", ".join(f"{value} ({values[value]} pixels)" for value in strange[:5])
     more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-    why = "; JPEG, or resizing with interpolation, mixes values" if len(strange) > 16 else ""
+    why = "; JPEG, or resizing with interpolation, mixes values" if len(strange) > _MIXED else ""
     return f"holds {first}{more}; a mask may hold {values_with_meaning(ids)}{why}"
 
 

@@ -207,6 +207,16 @@ def test_unreadable_files_are_not_taken_for_one_image(root):
     assert [fault.kind for fault in inspect(root, progress=False).faults] == ["unreadable"] * 2
 
 
+@pytest.mark.parametrize("name", ["train_9_mask.png", "TRAIN_9.png", "train_9.PNG.png"])
+def test_a_mask_of_nearly_the_name(root, name):
+    """One fault, not an image without a mask and a mask without an image."""
+    masks = root / "trainannot"
+    (masks / "train_9.png").rename(masks / name)
+    (fault,) = inspect(root, progress=False).faults
+    assert fault.file == str(root / "train" / "train_9.png")
+    assert f"Is {name} meant?" in fault.text
+
+
 def test_another_image_of_the_same_name(root):
     """As where numbers begin anew in each split."""
     write(root / "val" / "train_8.png", 255 - picture(root / "train" / "train_8.png"))

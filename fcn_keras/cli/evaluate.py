@@ -39,13 +39,14 @@ def _network(args):
         )
     from fcn_keras.evaluation.evaluate import evaluate
     from fcn_keras.inference.network import load_network
+    from fcn_keras.inference.run_folder import dataset_of
     from fcn_keras.system.devices import make_strategy
 
     strategy = make_strategy(args.devices)
     with strategy.scope():
         network = load_network(args.model)
     settings = network.config.get("settings", {})
-    name = args.dataset or settings.get("dataset")
+    name = args.dataset or dataset_of(network.config)
     if name is None:
         raise UserError("--dataset: needed, as the model does not lie in a run that tells it.")
     val_share = None if args.dataset else settings.get("val_share")

@@ -6,6 +6,7 @@ from fcn_keras.data.catalog import DATASETS
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.folders.folder import load_folder
 from fcn_keras.errors import UserError
+from fcn_keras.system.spelling import spelled_as_found
 
 
 def load_dataset(
@@ -43,9 +44,10 @@ def load_dataset(
         from fcn_keras.data.tfds.public import load_public
 
         return load_public(str(name), data_dir, manual_dir)
-    if not Path(name).is_dir():
+    path = spelled_as_found(str(name))
+    if not Path(path).is_dir():
         raise UserError(
             f"`dataset` must be one of {', '.join(DATASETS)}, tfds:NAME, or the path of a folder. "
             f"Received: {str(name)!r}, which is neither."
         )
-    return load_folder(name)
+    return load_folder(path)

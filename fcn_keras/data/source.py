@@ -14,6 +14,7 @@ from fcn_keras.data.inspection import inspect_folder
 from fcn_keras.data.judging import judge_classes
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.errors import UserError
+from fcn_keras.system.spelling import spelled_as_found
 
 
 class Source:
@@ -29,8 +30,9 @@ class Source:
 
     def __init__(self, name: str | Path, val_share: float | None = None):
         self.name = str(name)
-        is_folder = self.name not in DATASETS and Path(name).is_dir()
-        self._folder = find_folder(name, val_share) if is_folder else None
+        path = spelled_as_found(self.name)
+        is_folder = self.name not in DATASETS and Path(path).is_dir()
+        self._folder = find_folder(path, val_share) if is_folder else None
         self._dataset = None if is_folder else load_dataset(name)
         if val_share is not None and not is_folder:
             raise UserError(f"`val_share`: is for a folder without splits, not for {self.name}.")

@@ -37,6 +37,7 @@ def _network(args):
         raise UserError(
             "evaluate: needs RUN_OR_MODEL, or --predictions with --labels or --dataset."
         )
+    from fcn_keras.data.source import Source
     from fcn_keras.evaluation.evaluate import evaluate
     from fcn_keras.inference.network import load_network
     from fcn_keras.inference.run_folder import dataset_of
@@ -50,8 +51,11 @@ def _network(args):
     if name is None:
         raise UserError("--dataset: needed, as the model does not lie in a run that tells it.")
     val_share = None if args.dataset else settings.get("val_share")
-    dataset = _checked(name, args.split, val_share)
+    source = Source(name, val_share)
+    dataset = source.dataset
+    check_split(args.split, dataset.splits)
     network.check_dataset(dataset, args.model, name)
+    source.check((args.split,))
     # In batches of another size sums are rounded otherwise, and a pixel in a million changes
     # sides: the run's own size gives its own figures again.
     batch_size = args.batch_size or settings.get("batch_size", 1)
@@ -70,6 +74,7 @@ def _label_maps(args):
         raise UserError(
             "--predictions: are scored in place of a model's, against either --labels or --dataset."
         )
+    from fcn_keras.data.source import Source
     from fcn_keras.evaluation.compare import compare_label_maps
     from fcn_keras.inference.classes import numbered_classes
 
@@ -79,19 +84,12 @@ def _label_maps(args):
         if len(classes) == len(VOC_CLASSES):
             classes = VOC_CLASSES
     else:
-        dataset = _checked(args.dataset, args.split)
+        source = Source(args.dataset)
+        dataset = source.dataset
+        check_split(args.split, dataset.splits)
+        source.check((args.split,))
         truth, classes, colors = dataset.splits[args.split], dataset.classes, dataset.colors
     return compare_label_maps(args.predictions, truth, colors), classes, args.predictions
-
-
-def _checked(name, split, val_share=None):
-    """Opens a data set, and looks at one of its splits before anything is scored on it."""
-    from fcn_keras.data.source import Source
-
-    source = Source(name, val_share)
-    check_split(split, source.dataset.splits)
-    source.check((split,))
-    return source.dataset
 
 
 COMMAND = Command(run, ARGUMENTS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL, Dataset, count_values, in_parallel
-from fcn_keras.data.files.images import check_end, read_image, read_size
+from fcn_keras.data.files.images import read_image, read_size, read_whole
 from fcn_keras.data.files.masks import values_with_meaning
 from fcn_keras.data.findings import Contents, Fault, Inspection, Look
 from fcn_keras.data.folders.folder import Folder, find_folder
@@ -51,8 +51,7 @@ def inspect_folder(
     Args:
         folder: the folder, whose files are known by name.
         images_of: None to decode every image. Else the splits whose images are looked at, all if
-            there are none; an image counts as whole then if its head can be read, and its end is
-            there.
+            there are none, by `fcn_keras.data.files.images.read_whole`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -155,12 +154,13 @@ def _missing(split, files):
 def _image(split, path, decode):
     """Returns an image's size, a digest of its bytes, and what is wrong with it."""
     try:
-        size = read_image(path).shape[:2] if decode else read_size(path)
-        if not decode:
-            check_end(path)
+        if decode:
+            size, data = read_image(path).shape[:2], path.read_bytes()
+        else:
+            size, data = read_size(path), read_whole(path)
     except UserError as error:
         return None, None, [Fault("unreadable", split, str(path), _text(error, path))]
-    return size, hashlib.blake2b(path.read_bytes(), digest_size=16).digest(), []
+    return size, hashlib.blake2b(data, digest_size=16).digest(), []
 
 
 def _mask(split, path, read, image_path, size):

@@ -77,20 +77,24 @@ def fcn(run_command, monkeypatch, tmp_path):
 
 @pytest.fixture
 def mistake(fcn, tmp_path):
-    """Checks how a command answers a mistake: in one line that holds `words`, and by no file."""
+    """Checks how a command answers a mistake: in one line that holds `words`, and by no file.
 
-    def check(*args, words):
+    Several faults in files are told in several lines.
+    """
+
+    def check(*args, words, several=False):
         before = contents(tmp_path)
         result = fcn(*args)
-        assert_mistake(result, *words)
+        assert_mistake(result, *words, several=several)
         assert contents(tmp_path) == before
 
     return check
 
 
-def assert_mistake(result, *words):
+def assert_mistake(result, *words, several=False):
     assert result.code == 2, result.stderr
-    assert re.fullmatch(r"error: .+\n", result.stderr), result.stderr
+    lines = r"\d faults.*\n(.+\n)+" if several else r".+\n"
+    assert re.fullmatch(rf"(warning: .+\n)*error: .*{lines}", result.stderr), result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     for word in words:
         assert str(word) in result.stderr
@@ -316,13 +320,19 @@ def huge(path):
     path.write_bytes(data[:12] + header + zlib.crc32(header).to_bytes(4) + data[33:])
 
 
+def damaged(path):
+    """The end is right, but not all before it."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(60) + data[len(data) // 2 + 60 :])
+
+
 BROKEN = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("<html>404 not found</html>"),
     "header only": lambda path: path.write_bytes(path.read_bytes()[:40]),
     "truncated": truncate,
     "huge": huge,
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "damaged": damaged,
     "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nowhere.png")),
 }
 
@@ -336,12 +346,26 @@ def test_training_does_not_start_with_a_broken_image(mistake, make_folder, tmp_p
     mistake("train", *TINY, "--dataset", root, words=[f"{path}: cannot be read as an image"])
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_training_does_not_start_with_a_folder_for_an_image(mistake, make_folder, tmp_path, split):
+    root = make_folder(tmp_path / "photos", train=3, val=3, about=ABC)
+    path = root / split / f"{split}_1.png"
+    path.unlink()
+    path.mkdir()
+    mask = root / f"{split}annot" / path.name
+    mistake("train", *TINY, "--dataset", root, words=[f"{mask}: has no image in {path.parent}"])
+
+
 def test_training_stops_at_an_image_that_seemed_right(make_folder, tmp_path):
-    """Whose end is there, but not all before it: found when it is read, and said."""
+    """Whose checksums are right, but not what they are of: found when it is read, and said."""
     root = make_folder(tmp_path / "photos", size=(80, 100), about=ABC)
     path = root / "train" / "train_1.png"
+    damaged(path)
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2] + bytes(60) + data[len(data) // 2 + 60 :])
+    chunk = data[37 : 41 + int.from_bytes(data[33:37])]
+    assert chunk.startswith(b"IDAT")
+    end = 37 + len(chunk)
+    path.write_bytes(data[:end] + zlib.crc32(chunk).to_bytes(4) + data[end + 4 :])
     command = ("train.py", *TINY, "--dataset", root, "--run-dir", tmp_path / "run")
     result = process(*command, "--epochs", 1, "--batch-size", 2, "--crop-size", 32)
     assert result.code == 2
@@ -381,18 +405,17 @@ def test_mask_of_another_size(mistake, make_folder, tmp_path, split):
 def test_label_outside_the_classes(mistake, make_folder, tmp_path, split):
     root = make_folder(tmp_path / "photos", values=5, about=ABC)
     mask = root / f"{split}annot" / f"{split}_0.png"
-    if split == "val":  # the first file that is checked must be right
-        for path in (root / "trainannot").iterdir():
-            Image.new("L", (28, 20)).save(path)
     Image.new("L", (28, 20), 7).save(mask)
-    mistake("train", *TINY, "--dataset", root, words=[mask, "holds 7", "0..2, 255"])
+    words = [mask, "holds 7", "0..2, 255"]
+    mistake("train", *TINY, "--dataset", root, words=words, several=True)
 
 
 def test_folder_of_masks_that_is_missing(mistake, make_folder, tmp_path):
     root = make_folder(tmp_path / "photos")
     shutil.rmtree(root / "trainannot")
-    words = [root / "train" / "train_0.png", root / "trainannot" / "train_0.png", "1 more"]
-    mistake("train", *TINY, "--dataset", root, words=words)
+    names = ["train_0.png", "train_1.png"]
+    words = [root / folder / name for folder in ("train", "trainannot") for name in names]
+    mistake("train", *TINY, "--dataset", root, words=words, several=True)
 
 
 # Data sets

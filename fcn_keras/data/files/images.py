@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -219,14 +220,32 @@ def unreadable(path: str | Path | BinaryIO, kind: str, error: Exception) -> User
     return UserError(f"{path}: cannot be read as {kind} ({reason}).")
 
 
-def check_end(path: Path) -> None:
-    """Decodes an image whose end is not where it should be: it may be truncated.
+def read_whole(path: Path) -> bytes:
+    """Returns a file's bytes, if the image in it seems to be whole.
+
+    It does if its end is where it should be, and the checksums are right that a PNG has; images
+    of other kinds, and those of which that is not so, are decoded.
 
     Raises:
-        UserError: if it is; names the file.
+        UserError: if it is not; names the file.
     """
-    endings = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), b"\xff\xd9")
-    endings[".png"] = b"IEND\xaeB`\x82"
-    suffix = path.suffix.lower()
-    if suffix not in endings or not path.read_bytes().endswith(endings[suffix]):
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, "an image", error) from error
+    jpeg = data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
+    if not (jpeg or _is_sound_png(data)):
         read_image(path)
+    return data
+
+
+def _is_sound_png(data):
+    position, view = 8, memoryview(data)
+    while data[:4] == b"\x89PNG" and position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4])
+        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            return False
+        if data[position + 4 : position + 8] == b"IEND":
+            return True
+        position = end + 4
+    return False

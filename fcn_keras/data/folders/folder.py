@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.data.dataset import Dataset, Example, count_values, in_parallel
-from fcn_keras.data.files.images import IMAGE_SUFFIXES, check_end, read_image, read_size
+from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size, read_whole
 from fcn_keras.data.files.masks import check_sizes, read_mask, values_with_meaning
 from fcn_keras.data.folders.description import Description, read_description
 from fcn_keras.data.folders.known import known_of
@@ -206,7 +206,7 @@ class FolderSplit:
             image_path, mask_path = pair
             label = self._label(mask_path)
             check_sizes(image_path, read_size(image_path), mask_path, label.shape)
-            check_end(image_path)
+            read_whole(image_path)
             return count_values(label)
 
         return sum(in_parallel(check, self.files, "checking", "file"), np.zeros(256, "int64"))

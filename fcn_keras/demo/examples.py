@@ -8,7 +8,7 @@ from fcn_keras.data.files.images import read_image
 from fcn_keras.data.folders.folder import find_folder
 from fcn_keras.data.tfds.builders.shapes.scene import draw_scene, scene_rng
 from fcn_keras.errors import UserError
-from fcn_keras.inference.run_folder import config_of
+from fcn_keras.inference.run_folder import config_of, dataset_of
 
 EXAMPLES = 5
 
@@ -20,7 +20,7 @@ def examples_of(source: str | Path) -> dict[str, np.ndarray]:
         source: a run directory, or anything else that `demo` shows, which has none.
     """
     try:
-        name = config_of(source).get("settings", {}).get("dataset", "")
+        name = dataset_of(config_of(source))
         if name == "shapes":
             scenes = (draw_scene(scene_rng("validation", i))[0] for i in range(EXAMPLES))
             return {f"scene {i + 1}": scene for i, scene in enumerate(scenes)}

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL, Split
+from fcn_keras.data.files.listing import files_below, key_of
 from fcn_keras.data.files.masks import MASK_SUFFIXES, read_mask
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.metrics import confusion_matrix
@@ -70,10 +71,15 @@ def compare_label_maps(
 
 
 def _files_in(path):
-    """The label maps in a folder by their stems; a single file by its own."""
+    """The label maps in a folder by what `key_of` calls them; a single file likewise."""
     if path.is_file():
-        return {path.stem: path}
-    files = {file.stem: file for file in sorted(path.glob("*")) if file.suffix in MASK_SUFFIXES}
+        return {key_of(path, path.parent): path}
+    files = {}
+    for file in files_below(path) if path.is_dir() else ():
+        if file.suffix.lower() in MASK_SUFFIXES:
+            other = files.setdefault(key_of(file, path), file)
+            if other != file:
+                raise UserError(f"{other} and {file}: are two label maps of one name.")
     if not files:
         raise UserError(
             f"{path}: must be a folder of label maps ({', '.join(MASK_SUFFIXES)}), or one of them."

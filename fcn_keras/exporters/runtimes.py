@@ -12,6 +12,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.exporters.formats import FORMATS, Metadata
 from fcn_keras.exporters.networks import with_precision
 from fcn_keras.system.files import written_whole
+from fcn_keras.system.plain_path import plain_path
 
 # How far a runtime may be from Keras: in logits, as a share of the largest, and in labels.
 MAX_DIFFERENCE, MIN_LABELS = 1e-4, 0.9999
@@ -89,6 +90,7 @@ def export_to_runtime(
     with ExitStack() as stack:
         # Files appear in the opposite order: what the first one refers to is there before it.
         aside, *_ = [stack.enter_context(written_whole(file)) for file in files]
+        aside = Path(plain_path(aside.parent), aside.name)
         writer = _writer(format)
         writer.write(model, aside, metadata)
         agreement = _compare(model, writer.run(aside, model))

@@ -42,10 +42,10 @@ def make_strategy(devices: str | None = None, cluster: str | None = None) -> tf.
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     if devices is None:
         names = [f"GPU:{i}" for i in range(len(tf.config.list_logical_devices("GPU")))] or ["CPU:0"]
-    elif match := re.fullmatch(r"cpu:([1-9]\d*)", devices):
+    elif match := re.fullmatch(r"cpu:([1-9]\d*)", listed := re.sub(r"\s", "", devices).lower()):
         names = _logical_cpus(int(match[1]))
-    elif re.fullmatch(r"gpu:\d+(,gpu:\d+)*", devices):
-        names = devices.upper().split(",")
+    elif re.fullmatch(r"gpu:\d+(,gpu:\d+)*", listed):
+        names = listed.upper().split(",")
         have = [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("GPU")]
         if not set(names) <= set(have) or len(set(names)) != len(names):
             raise UserError(

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import errno
+import hashlib
 import os
 import re
 import time
@@ -13,7 +14,10 @@ from fcn_keras.errors import UserError, WriteError
 # What the disk refuses, whoever tells it: the system, or HDF5 and TensorFlow in words.
 _REFUSALS = {
     os.strerror(number).lower(): number
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES)
+    for number in (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES),
+        *(errno.ENAMETOOLONG, errno.EILSEQ),
+    )
 }
 
 
@@ -72,7 +76,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    aside = path.with_name(f".{os.getpid()}.{_not_too_long(path.name)}")
     try:
         with writing(path):
             yield aside
@@ -80,6 +84,14 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             aside.unlink()
+
+
+def _not_too_long(name):
+    """A name to which something can be added, with the endings of another."""
+    if len(os.fsencode(name)) < 220:
+        return name
+    endings = "".join(Path(name).suffixes[-2:])
+    return hashlib.sha256(os.fsencode(name.removesuffix(endings))).hexdigest() + endings[-100:]
 
 
 def remove_leftovers(folder: str | Path, idle: float = 0.0):

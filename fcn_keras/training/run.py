@@ -34,7 +34,10 @@ LOG_COLUMNS = (
 
 def default_path(dataset: str, variant: str) -> Path:
     """Returns where a network is trained on a data set if nothing else is said."""
-    return Path("runs") / f"{dataset.replace('/', '-')}-{variant}"
+    name = dataset.replace("/", "-").replace("\0", "")
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return Path("runs") / f"{name}-{variant}"
 
 
 class Run:

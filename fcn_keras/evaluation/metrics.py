@@ -7,9 +7,43 @@ import keras
 import numpy as np
 from keras import ops
 
+from fcn_keras.errors import UserError
+from fcn_keras.evaluation.scores import SCORES
+from fcn_keras.models.plain_numbers import whole_number
+
+
+def weights_of_pixels(sample_weight: Any) -> Any:
+    """Brings sample weights to what multiplies label maps.
+
+    Args:
+        sample_weight: a number, `(N,)`, `(N, 1)`, `(N, H, W)` or `(N, H, W, 1)`.
+
+    Returns:
+        A float32 tensor: a scalar, `(N, 1, 1)` or `(N, H, W)`.
+
+    Raises:
+        UserError: if the weights have another shape.
+    """
+    weights = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
+    shape = tuple(weights.shape)
+    if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
+        return ops.reshape(weights, (-1, 1, 1))
+    if len(shape) == 4 and shape[3] == 1:
+        return ops.squeeze(weights, axis=-1)
+    if len(shape) in (0, 3):
+        return weights
+    raise UserError(
+        "`sample_weight` must be (N,), one weight for each image, or (N, H, W) or (N, H, W, 1), "
+        f"one for each pixel. Received: shape {shape}."
+    )
+
 
 def confusion_matrix(
-    labels: Any, class_ids: Any, num_classes: int, ignore_label: int = 255
+    labels: Any,
+    class_ids: Any,
+    num_classes: int,
+    ignore_label: int = 255,
+    counts: Any = 1,
 ) -> tuple[Any, Any]:
     """Counts the pixels of every pair of true and predicted class.
 
@@ -18,6 +52,7 @@ def confusion_matrix(
         class_ids: integers of the same shape, 0..num_classes-1.
         num_classes: C.
         ignore_label: label of the pixels that do not count.
+        counts: how often each pixel counts, integers of the same shape or one for all.
 
     Returns:
         A pair: the matrix, integers `(C, C)`, rows = truth; and the number of labels that are
@@ -25,6 +60,7 @@ def confusion_matrix(
     """
     labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
     class_ids = ops.reshape(ops.cast(class_ids, "int32"), (-1,))
+    counts = ops.broadcast_to(ops.reshape(ops.cast(counts, "int32"), (-1,)), ops.shape(labels))
     cells = num_classes * num_classes
     void = ops.equal(labels, ignore_label)
     known = (labels >= 0) & (labels < num_classes) & ~void
@@ -32,8 +68,8 @@ def confusion_matrix(
     other = ops.where(void, cells, cells + 1)
     cell = ops.where(known, labels * num_classes + class_ids, other)
     # Not `bincount`: the length of its result depends on the numbers, which XLA cannot compile.
-    counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 2)
-    return ops.reshape(counts[:cells], (num_classes, num_classes)), counts[cells + 1]
+    totals = ops.segment_sum(counts, cell, num_segments=cells + 2)
+    return ops.reshape(totals[:cells], (num_classes, num_classes)), totals[cells + 1]
 
 
 class ConfusionMatrix(keras.metrics.Metric):
@@ -42,57 +78,71 @@ class ConfusionMatrix(keras.metrics.Metric):
     The counts are 64-bit integers, so they are exact for any number of pixels; JAX has 32 bits
     unless `jax_enable_x64` is set, and from 2^31 pixels on the scores are NaN. Void is left out.
     A label that is neither void nor a class raises in eager mode; inside a compiled function,
-    which cannot raise, the scores turn into NaN.
+    which cannot raise, the scores turn into NaN. So it is with sample weights, which Keras passes
+    to `weighted_metrics`, that are not whole numbers: a pixel counts as often as its weight says.
 
     Args:
         num_classes: number of classes.
-        ignore_label: label of the pixels that do not count.
-        name: name of the metric.
+        ignore_label: label of the pixels that do not count; -1 for none.
+        name: name of the metric; that of its score if not given.
     """
 
+    name: str
     score: str | None = None  # the one that `result` returns; None for all four
 
     def __init__(
         self, num_classes: int, ignore_label: int = 255, name: str | None = None, dtype: Any = None
     ):
-        super().__init__(name=name, dtype=dtype)
-        self.num_classes = num_classes
-        self.ignore_label = ignore_label
+        super().__init__(name=name or self.score, dtype=dtype)
+        self._direction = "up"  # what Keras' callbacks read where they are given no mode
+        self.num_classes = whole_number("num_classes", num_classes)
+        self.ignore_label = whole_number("ignore_label", ignore_label)
         # What 64-bit integers become on this backend; to ask for more makes JAX warn.
         integer = keras.backend.standardize_dtype(
             ops.convert_to_tensor(np.zeros((), "int64")).dtype
         )
         self.confusion = self.add_variable(
-            (num_classes, num_classes), "zeros", dtype=integer, name="confusion"
+            (self.num_classes, self.num_classes), "zeros", dtype=integer, name="confusion"
         )
         self.unknown_labels = self.add_variable((), "zeros", dtype=integer, name="unknown_labels")
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: None = None) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch.
 
         Args:
             y_true: integers `(N, H, W)` or `(N, H, W, 1)`.
             y_pred: logits or probabilities `(N, H, W, C)`.
-            sample_weight: not supported; weights would make the counts inexact.
+            sample_weight: how often each pixel counts, whole numbers `(N,)`, `(N, H, W)` or
+                `(N, H, W, 1)`: 0 leaves it out, whatever its label is. None for once.
         """
-        if sample_weight is not None:
-            raise ValueError("A confusion matrix counts pixels: `sample_weight` must be None.")
-        self.update_from_ids(y_true, ops.argmax(y_pred, axis=-1))
-
-    def update_from_ids(self, labels: Any, class_ids: Any) -> None:
-        """Counts a batch of predicted class ids, integers of the shape of `labels`."""
-        counts, unknown = confusion_matrix(labels, class_ids, self.num_classes, self.ignore_label)
-        try:
-            strange = operator.index(unknown)  # `int` would become an operation there
-        except TypeError:  # inside a compiled function, where the number is not known yet
-            strange = 0
-        if strange:
-            raise ValueError(
-                f"Labels must be 0..{self.num_classes - 1}, or {self.ignore_label} for void. "
-                f"Received: {strange} pixels with another label."
+        class_ids = ops.argmax(y_pred, axis=-1)
+        if sample_weight is None:
+            return self.update_from_ids(y_true, class_ids)
+        weights = weights_of_pixels(sample_weight)
+        counts = ops.cast(weights, "int32")
+        broken = ops.not_equal(ops.cast(counts, "float32"), weights) | (weights < 0)
+        broken = ops.sum(ops.cast(broken, "int32"))
+        if _known(broken):
+            raise UserError(
+                "`sample_weight` of metrics that count pixels must be whole numbers from 0 up. "
+                f"Received: {_known(broken)} other weights. Pass these metrics as `metrics`, which "
+                "get no weights, not as `weighted_metrics`."
             )
-        self.confusion.assign_add(ops.cast(counts, self.confusion.dtype))
-        self.unknown_labels.assign_add(ops.cast(unknown, self.confusion.dtype))
+        self.unknown_labels.assign_add(ops.cast(broken, self.unknown_labels.dtype))
+        self.update_from_ids(y_true, class_ids, ops.broadcast_to(counts, ops.shape(class_ids)))
+
+    def update_from_ids(self, labels: Any, class_ids: Any, counts: Any = 1) -> None:
+        """Counts a batch of predicted class ids; for the arguments see `confusion_matrix`."""
+        matrix, unknown = confusion_matrix(
+            labels, class_ids, self.num_classes, self.ignore_label, counts
+        )
+        if _known(unknown):
+            raise UserError(
+                f"Labels must be 0..{self.num_classes - 1}, or {self.ignore_label} for void. "
+                f"Received: {_known(unknown)} pixels with another label."
+            )
+        self.confusion.assign_add(ops.cast(matrix, self.confusion.dtype))
+        self.unknown_labels.assign_add(ops.cast(unknown, self.unknown_labels.dtype))
 
     def result(self) -> Any:
         """Returns the four scores by name, or the one of this class: float32 scalars."""
@@ -123,8 +173,29 @@ class ConfusionMatrix(keras.metrics.Metric):
         return {
             "num_classes": self.num_classes,
             "ignore_label": self.ignore_label,
-            "name": self.name,
+            "name": str(self.name),
         }
+
+
+def _known(number):
+    """A number of the backend as an integer; 0 where it is not known, in a compiled function."""
+    try:
+        return operator.index(number)  # `int` would become an operation there
+    except TypeError:
+        return 0
+
+
+class _NameOfAll(str):
+    """A name that equals those of the four scores.
+
+    Keras' callbacks look for the metric that is called as what they monitor, and find which way
+    is up there.
+    """
+
+    def __eq__(self, other):
+        return super().__eq__(other) or other in SCORES
+
+    __hash__ = str.__hash__
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -145,6 +216,10 @@ class SegmentationScores(ConfusionMatrix):
     >>> scores.update_state(labels, model(images))
     >>> scores.result()["mean_iu"]
     """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.name = _NameOfAll(self.name)
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")

@@ -1,5 +1,6 @@
 """The networks of the paper as Keras models."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import check, scores, trunk_layers
 from fcn_keras.models.geometry import IMAGE
 from fcn_keras.models.head import Head, crop_to, late_fusion
+from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.layers import Feature, preprocess
+from fcn_keras.models.plain_numbers import whole_number
 from fcn_keras.models.trunks import build_trunk
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
 from fcn_keras.models.weights.starts import choose_start
 
 
+@keras_defaults()
 def build(
     variant: str,
     num_classes: int | dict[str, int] = 21,
@@ -97,20 +101,17 @@ def build(
         Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
         section 4.2.
     """
+    # Plain numbers, whatever came: a saved network keeps them.
     heads = num_classes if isinstance(num_classes, dict) else {"": num_classes}
+    heads = {key: whole_number("num_classes", classes) for key, classes in heads.items()}
+    output_stride = whole_number("output_stride", output_stride)
+    width, dropout, learn_upsampling = float(width), float(dropout), bool(learn_upsampling)
     channels = 6 if variant == COLOR_HHA else 3
-    input_shape = tuple(input_shape or (None, None, channels))
+    input_shape = (None, None, channels) if input_shape is None else tuple(input_shape)
+    input_shape = tuple(side and whole_number("input_shape", side) for side in input_shape)
     _check(variant, heads, input_shape, channels, geometry, output_stride, width)
     start = choose_start(weights, variant, width)
-    mean = start.mean if input_mean is None else tuple(input_mean)
-    std = start.std if input_std is None else input_std
-    if len(mean) != channels:
-        raise UserError(
-            f"`input_mean` must be {channels} numbers. Received: {mean}."
-            if input_mean is not None
-            else f"{weights}: was trained on images of {len(mean)} channels, and {variant} takes "
-            f"{channels}."
-        )
+    mean, std = _preprocessing(start, input_mean, input_std, channels, weights, variant)
 
     image = keras.Input(input_shape, name="image")
     if variant == COLOR_HHA:
@@ -139,6 +140,22 @@ def build(
     # A dilated network upsamples by another factor; its kernel stays bilinear.
     start.fill(model, skip={"upscore"} if output_stride != 32 else ())
     return model
+
+
+def _preprocessing(start, input_mean, input_std, channels, weights, variant):
+    """What is subtracted and what is divided by: as given, or as it was with the weights."""
+    mean = start.mean if input_mean is None else tuple(map(float, input_mean))
+    std = start.std if input_std is None else float(input_std)
+    if not 0 < std < math.inf:
+        raise UserError(f"`input_std` must be above 0, and finite. Received: {std}.")
+    if len(mean) != channels:
+        raise UserError(
+            f"`input_mean` must be {channels} numbers. Received: {mean}."
+            if input_mean is not None
+            else f"{weights}: was trained on images of {len(mean)} channels, and {variant} takes "
+            f"{channels}."
+        )
+    return mean, std
 
 
 def _check(variant, heads, input_shape, channels, geometry, output_stride, width):

@@ -39,9 +39,10 @@ def preprocess(
     """
     if flip:
         image = ops.flip(image, axis=-1)
-    # Always float32: bfloat16 would round the mean before it is subtracted.
-    normalize = layers.Normalization(
-        mean=list(mean), variance=[std**2] * len(mean), dtype="float32", name=name
+    # Not `Normalization`, whose constants exporters take for inputs. Always float32: bfloat16 would
+    # round the mean before it is subtracted.
+    normalize = layers.Rescaling(
+        1 / std, [-number / std for number in mean], dtype="float32", name=name
     )
     return Feature(normalize(image), IMAGE)
 
@@ -55,8 +56,14 @@ def preprocessing_of(model: keras.Model) -> tuple[tuple[float, ...], float]:
     configs = [layer.get_config() for layer in model.layers if layer.name.startswith("normalize")]
     if not configs:
         raise UserError(f"{model.name} is no network of this package: it has no layer normalize.")
-    mean = tuple(number for config in configs for number in config["mean"])
-    return mean, configs[0]["variance"][0] ** 0.5
+    if "variance" in configs[0]:  # a `Normalization`, as networks had it before
+        mean = [number for config in configs for number in config["mean"]]
+        std = configs[0]["variance"][0] ** 0.5
+    else:
+        std = 1 / configs[0]["scale"]
+        mean = [-number * std for config in configs for number in config["offset"]]
+    # The digits that were given: the last ones are rounding's.
+    return tuple(float(f"{number:.12g}") for number in mean), float(f"{std:.12g}")
 
 
 def convolve(

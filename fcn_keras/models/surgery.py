@@ -10,6 +10,7 @@ from keras import layers
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import Bilinear
+from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.weights.copying import copy_matching
 
 
@@ -33,6 +34,7 @@ def dense_to_conv(kernel: np.ndarray, height: int = 1, width: int = 1) -> np.nda
     return np.reshape(kernel, (height, width, inputs // (height * width), units))
 
 
+@keras_defaults()
 def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.Model:
     """Makes a fully convolutional network of a classifier, for images of any size.
 
@@ -135,6 +137,7 @@ def _gives_probabilities(layer):
     )
 
 
+@keras_defaults()
 def expand_classes(model: keras.Model, num_classes: int, name: str | None = None) -> keras.Model:
     """Makes a network of a trained one that tells more classes apart.
 

@@ -7,6 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcn_keras.errors import UserError
+from fcn_keras.models.keras_defaults import keras_defaults
+from fcn_keras.models.plain_numbers import whole_number
+
 # Pattern of a variable's path -> factors on the learning rate and on the decay. In the reference
 # biases learn twice as fast and do not decay.
 DOUBLED_BIASES = {r"bias$": (2.0, 0.0)}
@@ -52,12 +56,17 @@ class CaffeSGD(keras.optimizers.Optimizer):
         name: str = "caffe_sgd",
         **options: Any,
     ):
-        super().__init__(learning_rate, name=name, **options)
+        accumulate = whole_number("accumulate", accumulate)
         if accumulate < 1:
-            raise ValueError(f"`accumulate` must be at least 1. Received: {accumulate}.")
-        self.momentum = momentum
-        self.decay = decay
-        self.factors = DOUBLED_BIASES if factors is None else factors
+            raise UserError(f"`accumulate` must be at least 1. Received: {accumulate}.")
+        rate = learning_rate if callable(learning_rate) else float(learning_rate)
+        with keras_defaults():  # a rate of 1e-10 is zero in float16
+            super().__init__(rate, name=name, **options)
+        # Plain numbers, whatever came: a saved network keeps them.
+        self.momentum = float(momentum)
+        self.decay = float(decay)
+        factors = DOUBLED_BIASES if factors is None else factors
+        self.factors = {key: tuple(map(float, pair)) for key, pair in factors.items()}
         self.accumulate = accumulate
 
     def build(self, variables: Sequence[keras.Variable]) -> None:

@@ -15,6 +15,7 @@ from fcn_keras.bench.start import PARTS, PREDICTS
 from fcn_keras.bench.steps import MeasuredStep, Step, peers_to_compare
 from fcn_keras.errors import UserError
 from fcn_keras.models.fcn import build
+from fcn_keras.models.layers import preprocessing_of
 
 TINY = ("--width", "0.03125", "--size", "33x40")
 SMALL = Forward(width=0.03125, size=(33, 40), num_classes=5, matrix=128)
@@ -33,8 +34,7 @@ def test_usual_keras_is_the_same_function(variant, geometry):
         if layer.name.startswith("score_"):
             layer.kernel.assign(rng.standard_normal(layer.kernel.shape))
     weights = {f"{layer.name}.{v.name}": v.numpy() for layer in ours.layers for v in layer.weights}
-    normalize = ours.get_layer("normalize")
-    mean, std = np.ravel(normalize.mean).tolist(), float(np.ravel(normalize.variance)[0] ** 0.5)
+    mean, std = preprocessing_of(ours)
     usual = usual_keras(variant, 4, size, 0.03125, geometry, mean, std)
     set_weights(usual, weights)
     image = rng.integers(0, 256, (2, *size, 3), "uint8")

@@ -280,12 +280,6 @@ def test_mean_iu_agrees_with_keras(absent):
     assert float(ours.result()) == pytest.approx(float(theirs.result()), rel=1e-6)
 
 
-def test_sample_weights_are_refused():
-    labels, logits = batch()
-    with pytest.raises(ValueError, match="sample_weight"):
-        SegmentationScores(5).update_state(labels, logits, sample_weight=np.ones(3))
-
-
 def test_reset():
     labels, logits = batch()
     metric = SegmentationScores(5)

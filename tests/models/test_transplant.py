@@ -7,7 +7,7 @@ from keras import layers
 from fcn_keras.errors import UserError
 from fcn_keras.models.fcn import build
 from fcn_keras.models.weights.published import read_weights
-from fcn_keras.models.weights.transplant import is_classifier, transplant
+from fcn_keras.models.weights.transplant import is_classifier, is_scale, transplant
 
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s", "fcn8s-atonce")
 
@@ -194,7 +194,7 @@ def caffe_layers(model):
     """What Caffe would keep of a network; the scales, too, a number for each channel."""
     found = {}
     for layer in model.layers:
-        if isinstance(layer, layers.Rescaling):
+        if is_scale(layer):
             found[layer.name] = ("Scale", [np.full(layer.output.shape[-1], layer.scale)])
         elif layer.weights:
             kernel, *bias = layer.get_weights()

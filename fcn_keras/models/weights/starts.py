@@ -6,7 +6,6 @@ from pathlib import Path
 
 import h5py
 import keras
-from keras import layers
 
 from fcn_keras.errors import UserError, first_line
 from fcn_keras.models.layers import preprocessing_of
@@ -15,7 +14,7 @@ from fcn_keras.models.weights.copying import copy_weights
 from fcn_keras.models.weights.imagenet import fetch_imagenet, load_classifier
 from fcn_keras.models.weights.keras_files import open_model
 from fcn_keras.models.weights.published import SUFFIXES, is_foreign, read_weights
-from fcn_keras.models.weights.transplant import is_classifier, transplant
+from fcn_keras.models.weights.transplant import is_classifier, is_scale, transplant
 
 # BGR means in grey levels: of Keras' VGG16 weights, and of the reference's networks and CaffeNet.
 IMAGENET_MEAN = (103.939, 116.779, 123.68)
@@ -172,4 +171,4 @@ def choose_start(weights: str | Path | None, variant: str, width: float = 1.0) -
 
 def _scales(model):
     """The fixed scales of a network, which hold no weights that could be compared."""
-    return {layer.name for layer in model.layers if isinstance(layer, layers.Rescaling)}
+    return {layer.name for layer in model.layers if is_scale(layer)}

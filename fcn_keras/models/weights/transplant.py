@@ -88,14 +88,14 @@ def matched(
     targets = {
         layer.name: layer
         for layer in model.layers
-        if (layer.weights or _is_scale(layer)) and layer.name not in skip
+        if (layer.weights or is_scale(layer)) and layer.name not in skip
     }
     for layer in targets.values():
         if not isinstance(layer, layers.Conv2D | layers.Conv2DTranspose | layers.Rescaling):
             raise ValueError(f"`model` must have weights in convolutions alone. Received: {layer}.")
     may_lack = HEAD if starting else ()
     if not str(source).lower().endswith(".caffemodel"):
-        may_lack += tuple(name for name, layer in targets.items() if _is_scale(layer))
+        may_lack += tuple(name for name, layer in targets.items() if is_scale(layer))
     missing = [name for name in targets if name not in blobs and not name.startswith(may_lack)]
     surplus = [
         name
@@ -103,8 +103,8 @@ def matched(
         if name not in targets and not (starting and name.startswith(CLASSES))
     ]
     both = [(name, layer, blobs[name]) for name, layer in targets.items() if name in blobs]
-    shapes = [_other_shapes(*pair) for pair in both if not _is_scale(pair[1])]
-    scales = [_other_scale(*pair) for pair in both if _is_scale(pair[1])]
+    shapes = [_other_shapes(*pair) for pair in both if not is_scale(pair[1])]
+    scales = [_other_scale(*pair) for pair in both if is_scale(pair[1])]
     faults = {
         "missing": missing,
         "surplus": surplus,
@@ -127,7 +127,7 @@ def matched(
             ],
         )
         for _, layer, arrays in both
-        if not _is_scale(layer)
+        if not is_scale(layer)
     ]
 
 
@@ -142,8 +142,9 @@ def _assign(weight, array):
         weight.value[row].assign(np.ascontiguousarray(array[row]))
 
 
-def _is_scale(layer):
-    return isinstance(layer, layers.Rescaling)
+def is_scale(layer: keras.Layer) -> bool:
+    """Whether a layer multiplies by a number that Caffe's files hold and others do not."""
+    return isinstance(layer, layers.Rescaling) and not layer.name.startswith("normalize")
 
 
 def _caffe_shapes(layer):

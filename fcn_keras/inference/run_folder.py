@@ -118,11 +118,11 @@ def leads_to_same(config: dict, settings: Mapping[str, Any], name: str) -> bool:
     """
     if name not in PATHS:
         return False
-    now, given = _paths_in(settings, name), _paths_in(config["settings"], name)
-    kept = config.get("paths", {}).get(name, given)
-    return bool(now) and any(
-        len(paths) == len(now) and all(map(same_path, paths, now)) for paths in (kept, given)
-    )
+    now, before = _paths_in(settings, name), _paths_in(config["settings"], name)
+    kept = config.get("paths", {}).get(name, ())
+    if kept and all(os.path.exists(spelled_as_found(path)) for path in kept):
+        before = kept
+    return bool(now) and len(before) == len(now) and all(map(same_path, before, now))
 
 
 def _paths_in(settings, name):

@@ -18,6 +18,10 @@ from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
 
 
+# What TensorFlow raises of damaged files, and of those of other networks.
+_UNREADABLE = (AssertionError, ValueError, LookupError, RuntimeError, OSError)
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """What a training works on.
@@ -111,7 +115,7 @@ class Backup:
         if path := self.manager.latest_checkpoint:
             try:
                 self.checkpoint.restore(path).assert_consumed()
-            except (AssertionError, ValueError, tf.errors.OpError) as error:
+            except (*_UNREADABLE, tf.errors.OpError) as error:
                 raise UserError(
                     f"{self.folder / Path(path).name}: cannot be restored "
                     f"({first_line(error).rstrip('.')}). It is left as it is: go on with the "

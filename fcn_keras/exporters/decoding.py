@@ -2,11 +2,15 @@
 
 import tensorflow as tf
 
+from fcn_keras.exporters import jpeg, png
+from fcn_keras.exporters.checks import required
 from fcn_keras.exporters.formats import MAX_PIXELS
+from fcn_keras.exporters.orientation import orientation_of, upright
 
 _JPEG, _PNG, _BMP, _GIF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"
 
 
+@tf.autograph.experimental.do_not_convert
 def decode_image(image_bytes: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Decodes the bytes of a JPEG, PNG, BMP or GIF file, in a graph.
 
@@ -17,27 +21,22 @@ def decode_image(image_bytes: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Ten
 
     Returns:
         uint8 `(H, W, 3)`, RGB; the first frame of an animation. All come out to the bit as
-        Pillow reads them, upright as their EXIF data says.
+        `fcn_keras.data.files.images.read_image` reads them, upright as their EXIF or XMP data
+        says, and with the upper 8 bits of 16.
 
     Raises:
-        tf.errors.InvalidArgumentError: when it runs, if the file is broken, of another kind, or
-            too large.
+        tf.errors.InvalidArgumentError: when it runs, if the file is broken, of another kind, too
+            large, or of a form that could come out differently.
     """
     data = tf.convert_to_tensor(image_bytes)
-
-    def starts_with(start):
-        return tf.strings.substr(data, 0, len(start)) == start
-
-    image = tf.case(
-        [
-            (starts_with(_JPEG), lambda: _upright(_decode_jpeg(data, max_pixels), data)),
-            (starts_with(_PNG), lambda: _upright(_decode_png(data, max_pixels), data)),
-            (starts_with(_GIF), lambda: _decode_gif(data, max_pixels)),
-        ],
-        # What is none of these fails as a BMP.
-        default=lambda: _decode_bmp(data, max_pixels),
+    image, exif, xmp = tf.cond(
+        _is_jpeg(data),
+        lambda: _decode_jpeg(data, max_pixels),
+        lambda: _decode_other(data, max_pixels),
     )
-    return tf.ensure_shape(image, (None, None, 3))
+    image, clear = _upright(image, exif, xmp)
+    with required(clear, "EXIF data without sense."):
+        return tf.ensure_shape(image, (None, None, 3))
 
 
 def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -51,24 +50,65 @@ def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, 
         A pair: the image, uint8 `(H, W, 3)`; and whether it could be decoded, a bool scalar. If
         not, the image is one black pixel.
     """
-    # A graph cannot catch what an operation raises; a data set of one element can lose it.
-    images = tf.data.Dataset.from_tensors(image_bytes)
-    images = images.map(lambda data: (decode_image(data, max_pixels), True)).ignore_errors()
-    black = tf.zeros((1, 1, 3), tf.uint8)
-    first = images.concatenate(tf.data.Dataset.from_tensors((black, False))).take(1)
-    options = tf.data.Options()
-    # They rewrite the data set's graph each time, which takes longer than a small image.
-    options.experimental_optimization.apply_default_optimizations = False
-    options.autotune.enabled = False
-    return first.with_options(options).get_single_element()
+    data = tf.convert_to_tensor(image_bytes)
+
+    def attempt(decode):
+        # A graph cannot catch what an operation raises; a data set of one element can lose it.
+        images = tf.data.Dataset.from_tensors(data)
+        images = images.map(lambda data: (*decode(data, max_pixels), True)).ignore_errors()
+        nothing = (tf.zeros((1, 1, 3), tf.uint8), b"", b"", False)
+        first = images.concatenate(tf.data.Dataset.from_tensors(nothing)).take(1)
+        options = tf.data.Options()
+        # They rewrite the data set's graph each time, which takes longer than a small image.
+        options.experimental_optimization.apply_default_optimizations = False
+        options.autotune.enabled = False
+        return first.with_options(options).get_single_element()
+
+    # Each time the graph is made ready, too: what few files need has its own.
+    is_jpeg = _is_jpeg(data)
+    found = tf.cond(is_jpeg, lambda: attempt(_decode_colors), lambda: attempt(_decode_other))
+    image, exif, xmp, good = tf.cond(
+        is_jpeg & ~found[-1], lambda: attempt(_decode_cmyk), lambda: found
+    )
+    image, clear = _upright(image, exif, xmp)
+    return tf.cond(clear, lambda: image, lambda: tf.zeros((1, 1, 3), tf.uint8)), good & clear
+
+
+def _upright(image, exif, xmp):
+    """Turns an image as its metadata says, and tells whether it is clear what that says."""
+
+    def turned():
+        orientation = orientation_of(exif, xmp)
+        return upright(image, orientation), ~tf.math.is_nan(orientation)
+
+    return tf.cond(exif + xmp != b"", turned, lambda: (image, True))
+
+
+# What decodes gives the image, and its EXIF and XMP data, empty if there is none.
+
+
+def _is_jpeg(data):
+    return tf.strings.substr(data, 0, len(_JPEG)) == _JPEG
+
+
+def _decode_other(data, max_pixels):
+    def starts_with(start):
+        return tf.strings.substr(data, 0, len(start)) == start
+
+    return tf.case(
+        [
+            (starts_with(_PNG), lambda: _decode_png(data, max_pixels)),
+            (starts_with(_GIF), lambda: (_decode_gif(data, max_pixels), b"", b"")),
+        ],
+        # What is none of these fails as a BMP.
+        default=lambda: (_decode_bmp(data, max_pixels), b"", b""),
+    )
 
 
 def _check_size(height, width, max_pixels):
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     message = f"An image must have from 1 to {max_pixels} pixels. Received: "
-    return tf.control_dependencies(
-        [tf.debugging.Assert((pixels > 0) & (pixels <= max_pixels), [message, height, width])]
-    )
+    return required((pixels > 0) & (pixels <= max_pixels), message, height, width)
 
 
 def _numbers(data, at, count, dtype=tf.int32, little_endian=True):
@@ -80,44 +120,47 @@ def _numbers(data, at, count, dtype=tf.int32, little_endian=True):
 
 
 def _decode_jpeg(data, max_pixels):
-    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(data), 3)
-    with _check_size(height, width, max_pixels):
+    return tf.cond(
+        tf.io.extract_jpeg_shape(data)[2] == 4,
+        lambda: _decode_cmyk(data, max_pixels),
+        lambda: _decode_colors(data, max_pixels),
+    )
+
+
+def _decode_colors(data, max_pixels):
+    """Decodes a JPEG, of up to three colours."""
+    with _checked_jpeg(data, lambda channels: channels < 4, max_pixels):
         # TensorFlow's default is a faster and coarser transform than all others use.
-        return tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
+        image = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
+        return image, *_jpeg_metadata(jpeg.read_head(data))
+
+
+def _decode_cmyk(data, max_pixels):
+    with _checked_jpeg(data, lambda channels: channels == 4, max_pixels):
+        head = jpeg.read_head(data)
+        return jpeg.decode_cmyk(data, head), *_jpeg_metadata(head)
+
+
+def _checked_jpeg(data, right, max_pixels):
+    height, width, channels = tf.unstack(tf.io.extract_jpeg_shape(data), 3)
+    with required(right(channels), "A JPEG of another number of colours."):
+        return _check_size(tf.identity(height), width, max_pixels)
+
+
+def _jpeg_metadata(head):
+    told = jpeg.has_metadata(head)
+    return tf.cond(told, lambda: jpeg.read_metadata(head), lambda: (b"", b""))
 
 
 def _decode_png(data, max_pixels):
     # The first chunk has to be the header; a decoder might pass over another to find it.
-    first = tf.debugging.Assert(
-        tf.strings.substr(data, 8, 8) == b"\x00\x00\x00\rIHDR", ["A PNG begins with its header."]
-    )
-    with tf.control_dependencies([first]):
+    first = tf.strings.substr(data, 8, 8) == b"\x00\x00\x00\rIHDR"
+    with required(first, "A PNG begins with its header."):
         width, height = _numbers(data, 16, 2, little_endian=False)
     with _check_size(height, width, max_pixels):
-        return tf.io.decode_png(data, 3)
-
-
-# EXIF data in the head of a JPEG or PNG: TIFF of either byte order, whose entries have 12 bytes
-# each. The orientation's is captured, if there is one.
-_ORIENTATION = (
-    r"(?s)\A(?:\C*?(?:Exif\x00\x00|eXIf)(?:"
-    r"II\*\x00\x08\x00\x00\x00\C\C(?:\C{12}){0,80}?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])|"
-    r"MM\x00\*\x00\x00\x00\x08\C\C(?:\C{12}){0,80}?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08])"
-    r"))?\C*\z"
-)
-
-
-def _upright(image, data):
-    """Turns a photograph as its EXIF data says, if there is any."""
-    captured = tf.strings.regex_replace(
-        tf.strings.substr(data, 0, 1 << 16), _ORIENTATION, r"\1\2", replace_global=False
-    )
-    orientation = tf.io.decode_raw(captured + b"\x01", tf.uint8)[0]
-    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
-    for axis, mirrored in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))):
-        flip = tf.reduce_any(orientation == tf.constant(mirrored, tf.uint8))
-        image = tf.cond(flip, lambda i=image, a=axis: tf.reverse(i, [a]), lambda i=image: i)
-    return image
+        image = png.decode_png(data)
+    told = png.has_metadata(data)
+    return image, *tf.cond(told, lambda: png.read_metadata(data), lambda: (b"", b""))
 
 
 # How TensorFlow takes the words of 32 bits: what lies where in them, red, green and blue.
@@ -127,11 +170,8 @@ _BMP_MASKS = b"\x00\x00\xff\x00\x00\xff\x00\x00\xff\x00\x00\x00"
 def _decode_bmp(data, max_pixels):
     packing = tf.strings.substr(data, 30, 4)
     words = (packing == b"\x03\x00\x00\x00") & (tf.strings.substr(data, 54, 12) == _BMP_MASKS)
-    plain = tf.debugging.Assert(
-        (tf.strings.substr(data, 0, 2) == _BMP) & (words | (packing == b"\x00\x00\x00\x00")),
-        ["Neither JPEG, PNG, GIF, nor plain BMP."],
-    )
-    with tf.control_dependencies([plain]):
+    plain = (tf.strings.substr(data, 0, 2) == _BMP) & (words | (packing == bytes(4)))
+    with required(plain, "Neither JPEG, PNG, GIF, nor plain BMP."):
         width, height = _numbers(data, 18, 2)
         (bits,) = _numbers(data, 28, 1, tf.uint16)
     with _check_size(tf.abs(height), width, max_pixels):
@@ -159,8 +199,7 @@ def _decode_gif(data, max_pixels):
     head = 13 + _palette_size(octets[10])
 
     def skip_extension(at, transparent):
-        known = tf.debugging.Assert(octets[at] == 0x21, ["A GIF must hold a frame."])
-        with tf.control_dependencies([known]):
+        with required(octets[at] == 0x21, "A GIF must hold a frame."):
             clear = (octets[at + 1] == 0xF9) & (octets[at + 3] & 1 == 1)
         transparent = tf.where(clear, octets[at + 6], transparent)
         return _behind_blocks(octets, at + 2), transparent

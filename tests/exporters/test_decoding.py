@@ -16,7 +16,9 @@ from fcn_keras.exporters.decoding import decode_image, decode_or_skip
 def skipping():
     """`decode_or_skip` with a limit of 63 pixels; None for what it skips."""
     graph = tf.function(
-        lambda data: decode_or_skip(data, 63), input_signature=[tf.TensorSpec((), tf.string)]
+        lambda data: decode_or_skip(data, 63),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
     )
 
     def decode(data):

@@ -24,6 +24,7 @@ _LOWER = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGB;16N": "RGB;16B"} | {
     "RGBA;16B": "RGBA;16L",
     "RGBA;16L": "RGBA;16B",
     "RGBA;16N": "RGBA;16B",
+    "LA;16B": "RGBA",  # the grey's upper and lower byte, and the transparency's
 }
 
 
@@ -83,7 +84,8 @@ def _check_colors(image, source, packed):
     if not upper:
         with Image.open(source) as again:
             [*again.tile] = (_with_raw_mode(tile, _LOWER[packed]) for tile in again.tile)
-            lower = int(np.asarray(again)[:, :, :3].max(initial=0))
+            channels = slice(1, 2) if packed == "LA;16B" else slice(3)
+            lower = int(np.asarray(again)[:, :, channels].max(initial=0))
         _check_brightest(lower)
     else:
         _check_brightest(256 * upper)

@@ -1,5 +1,6 @@
 """What a command of the command line is, and the parser that it is put into."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -17,6 +18,9 @@ class Parser(ArgumentParser):
         if message.endswith("expected one argument"):
             name = message.split()[1].rstrip(":").split("/")[-1]
             message += f"; write {name}=VALUE where it begins with a dash"
+        words = message.removeprefix("unrecognized arguments: ").split(" ")
+        if words[0].startswith("-") and os.path.exists(words[0]):
+            message += f"; write ./{words[0]} for the file of that name"
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 

@@ -115,3 +115,18 @@ def test_terminals_that_are_ascii(session, ascii):
     # What is wrong with a name is told, too.
     process = fcn("predict", run, f"\u00fc{BYTES}.png", "--output", "to")
     assert process.returncode == 2 and b"Stra\\xdfe" in process.stderr.replace(b"udc", b"x")
+
+
+@pytest.mark.parametrize(
+    "words, hint",
+    [
+        (("train", "--run-dir", "-x"), "write --run-dir=VALUE where it begins with a dash"),
+        (("predict", "run", "-photo", "--output", "o"), "write ./-photo for the file"),
+        (("evaluate", "-photo"), "write ./-photo for the file of that name"),
+    ],
+)
+def test_names_that_begin_with_a_dash(run_command, tmp_path, monkeypatch, words, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-photo").touch()
+    code, _, err = run_command(*words)
+    assert code == 2 and hint in err and err.count("\n") == 1

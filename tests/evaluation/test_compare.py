@@ -275,3 +275,16 @@ def test_published_prediction_on_the_command_line(demo, fcn, tmp_path):
         "0.71947",
     )
     assert lines["aeroplane"] == "absent"
+
+
+def test_names_in_folders_and_by_either_spelling(tmp_path):
+    """A Mac writes an accent behind its letter, and a file of its own beside each."""
+    for folder, name in (("found", "a/ru\u0308cken"), ("truth", "a/r\u00fccken")):
+        write(tmp_path / folder / f"{name}.PNG", TRUTH % 3)
+        (tmp_path / folder / "a" / "._x.png").write_bytes(b"\0\5\x16\7")
+    folders = tmp_path / "found", tmp_path / "truth"
+    confusion = compare_label_maps(*folders, COLORS, progress=False)
+    assert confusion.sum() == confusion.trace() == TRUTH.size
+    write(tmp_path / "found" / "a" / "r\u00fccken.bmp", TRUTH % 3)
+    with pytest.raises(UserError, match="are two label maps of one name"):
+        compare_label_maps(*folders, COLORS, progress=False)

@@ -57,3 +57,13 @@ def test_as_many_colors_as_classes(tmp_path):
     file = write(tmp_path / "a.json", {"classes": ["a"], "colors": [[1, 2, 3], [4, 5, 6]]})
     with pytest.raises(UserError, match="a.json: has 1 classes and 2 colours"):
         read_classes(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_as_editors_write_it(tmp_path, encoding):
+    text = json.dumps({"classes": ["Straße", "空"]}, ensure_ascii=False)
+    (tmp_path / "dataset.json").write_text(text, encoding)
+    assert read_classes(tmp_path)[0] == ["Straße", "空"]
+    (tmp_path / "dataset.json").write_text(text.replace("空", "b"), "latin-1")
+    with pytest.raises(UserError, match="dataset.json: is no text in UTF-8; save it as UTF-8"):
+        read_classes(tmp_path)

@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +125,23 @@ def test_leftovers_of_killed_processes_go(tmp_path):
         path.write_text("")
     remove_leftovers(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["n" * 251 + ".png", "\u00fc" * 120 + ".weights.h5", "[1] *?\\ \udcff.tar.gz", "n" * 255],
+)
+def test_a_name_that_has_no_room_for_another(tmp_path, name):
+    with written_whole(tmp_path / name) as aside:
+        aside.write_text("new")
+        assert aside.name.endswith("".join(Path(name).suffixes[-2:]))
+    assert names(tmp_path) == [name]
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    with (
+        pytest.raises(WriteError, match="could not be written: file name too long"),
+        written_whole(tmp_path / ("n" * 256)) as aside,
+    ):
+        aside.write_text("new")
+    assert names(tmp_path) == []

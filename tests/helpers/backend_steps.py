@@ -18,6 +18,10 @@ CLASSES = 5
 VARIANTS = ("fcn8s", "fcn32s", "fcn8s-atonce", "fcn-alexnet")
 NORMALIZATIONS = ("valid_pixels", "image", "sum")
 CLASS_WEIGHTS = (0.5, 1.0, 2.0, 0.0, 3.0)
+SAMPLE_WEIGHTS = {
+    "of_images": np.array([1.0, 0.5, 2.0, 0.0]),
+    "of_pixels": np.random.default_rng(4).random((4, 40, 52, 1)),
+}
 VOID = 255
 
 
@@ -85,11 +89,17 @@ def losses_and_scores(labels):
             loss = PixelCrossEntropy(normalization=normalization, class_weights=weights)
             name = f"loss/{normalization}{'_weighted' if weights else ''}"
             found[name] = loss(labels, logits)
+        loss = PixelCrossEntropy(normalization=normalization)
+        for kind, weights in SAMPLE_WEIGHTS.items():
+            found[f"loss/{normalization}_{kind}"] = loss(labels, logits, sample_weight=weights)
 
     metric = SegmentationScores(CLASSES)
     for part in (slice(0, 3), slice(3, 4)):
         metric.update_state(labels[part], logits[part])
     found["confusion"] = metric.confusion
+    weighted = SegmentationScores(CLASSES)
+    weighted.update_state(labels, logits, sample_weight=[2, 0, 1, 3])
+    found["weighted_confusion"] = weighted.confusion
     found |= {f"scores/{name}": score for name, score in metric.result().items()}
     found = {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
 

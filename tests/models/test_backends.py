@@ -93,7 +93,7 @@ def test_files_open_on_tensorflow(runs, variant):
 
 def test_losses(runs):
     names = [name for name in runs.expected if name.startswith("loss/")]
-    assert len({float(runs.expected[name]) for name in names}) == 6
+    assert len({float(runs.expected[name]) for name in names}) == 12
     for name in names:
         assert_close(runs.found[name], runs.expected[name], name)
 
@@ -102,6 +102,8 @@ def test_scores(runs):
     """Counts are equal to the last one, also of pixels whose best scores tie."""
     np.testing.assert_array_equal(runs.found["confusion"], runs.expected["confusion"])
     assert runs.expected["confusion"].sum() > 4000
+    name = "weighted_confusion"
+    np.testing.assert_array_equal(runs.found[name], runs.expected[name])
     for score in SCORES:
         name = f"scores/{score}"
         assert_close(runs.found[name], runs.expected[name], name)

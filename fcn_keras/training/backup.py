@@ -17,7 +17,6 @@ from fcn_keras.training.run import Run
 from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
 
-
 # What TensorFlow raises of damaged files, and of those of other networks.
 _UNREADABLE = (AssertionError, ValueError, LookupError, RuntimeError, OSError)
 

@@ -80,13 +80,8 @@ def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras
     paths = split_paths(settings.init_from, len(suffixes))
     if len(paths) != len(suffixes):
         raise UserError(
-            f"`init_from` of {settings.variant} must be "
-            + (
-                "two runs or .keras files, a comma between them"
-                if suffixes[1:]
-                else "a run or a .keras file, which is there"
-            )
-            + f". Received: {settings.init_from!r}."
+            f"`init_from` of {settings.variant} must be {len(suffixes)} runs or .keras files, with "
+            f"commas between. Received: {settings.init_from!r}."
         )
     sources = [load_network(path).full for path in paths]
     means, stds = zip(*map(preprocessing_of, sources), strict=True)

@@ -164,3 +164,12 @@ def test_late_fusion_of_networks_that_divide_by_other_numbers(tmp_path):
     paths = f"{tmp_path / 'a.keras'},{tmp_path / 'b.keras'}"
     with pytest.raises(UserError, match="1.* and 64"):
         make_network(settings(variant="fcn32s-color-hha", init_from=paths), 3)
+
+
+def test_sources_whose_names_have_commas(tmp_path):
+    names = ("net, first.keras", "net, second.keras")
+    for name in names:
+        trained(tmp_path / name, "fcn32s")
+    for variant, paths in (("fcn32s", names[:1]), ("fcn32s-color-hha", names)):
+        start = ",".join(str(tmp_path / name) for name in paths)
+        assert make_network(settings(variant=variant, init_from=start), 3).count_params()

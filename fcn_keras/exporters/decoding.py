@@ -36,7 +36,7 @@ def decode_image(image_bytes: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Ten
     )
     image, clear = _upright(image, exif, xmp)
     with required(clear, "EXIF data without sense."):
-        return tf.ensure_shape(image, (None, None, 3))
+        return tf.identity(image)
 
 
 def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -71,7 +71,9 @@ def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, 
         is_jpeg & ~found[-1], lambda: attempt(_decode_cmyk), lambda: found
     )
     image, clear = _upright(image, exif, xmp)
-    return tf.cond(clear, lambda: image, lambda: tf.zeros((1, 1, 3), tf.uint8)), good & clear
+    black = tf.zeros((1, 1, 3), tf.uint8)
+    image = tf.cond(clear, lambda: image, lambda: black)
+    return tf.ensure_shape(image, (None, None, 3)), good & clear
 
 
 def _upright(image, exif, xmp):
@@ -81,7 +83,8 @@ def _upright(image, exif, xmp):
         orientation = orientation_of(exif, xmp)
         return upright(image, orientation), ~tf.math.is_nan(orientation)
 
-    return tf.cond(exif + xmp != b"", turned, lambda: (image, True))
+    image, clear = tf.cond(exif + xmp != b"", turned, lambda: (image, True))
+    return tf.ensure_shape(image, (None, None, 3)), clear
 
 
 # What decodes gives the image, and its EXIF and XMP data, empty if there is none.

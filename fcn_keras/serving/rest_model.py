@@ -1,16 +1,15 @@
 """TensorFlow Serving's REST protocol for one SavedModel: JSON in, JSON out, no network."""
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from google.protobuf.json_format import MessageToDict
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from fcn_keras.errors import UserError
+from fcn_keras.serving.request import input_tensor, parse, shown
 
 
 class RestModel:
@@ -77,10 +76,10 @@ class RestModel:
         """What `POST /v1/models/NAME:predict` answers.
 
         Args:
-            body: the request, parsed or as it came. `instances` is a list of inputs, and
-                `inputs` has them as a column; either with their name or, as it is the only one,
-                without. `signature_name` is `serving_default` if not given. Bytes stand as
-                `{"b64": BASE64}`.
+            body: the request, parsed or as it came; see `fcn_keras.serving.request`. `instances`
+                is a list of inputs, and `inputs` has them as a column; either with their name or,
+                as it is the only one, without. `signature_name` is `serving_default` if not
+                given, or empty. Bytes stand as `{"b64": BASE64}`.
 
         Returns:
             `{"predictions": [...]}` for `instances`, else `{"outputs": ...}`. A single output
@@ -89,30 +88,17 @@ class RestModel:
         Raises:
             UserError: if the request is wrong, or the model refuses it; in one line.
         """
-        if isinstance(body, bytes):
-            try:
-                body = json.loads(body)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"The body is no JSON: {error}.") from error
-        if not isinstance(body, dict) or ("instances" in body) == ("inputs" in body):
-            raise UserError("The body must be a JSON object with either `instances` or `inputs`.")
-        name = body.get("signature_name", "serving_default")
-        if not isinstance(name, str) or name not in self._functions:
+        request = parse(body)
+        name = request.signature or "serving_default"
+        if name not in self._functions:
             raise UserError(
                 f"`signature_name` must be one of {', '.join(sorted(self._functions))}. "
-                f"Received: {_shown(name)}."
+                f"Received: {shown(name)}."
             )
         function = self._functions[name]
         # Each signature has one input.
         [(input_name, spec)] = function.structured_input_signature[1].items()
-        by_rows = "instances" in body
-        if by_rows:
-            values = body["instances"]
-            if isinstance(values, list):
-                values = [_unnamed(value, input_name) for value in values]
-        else:
-            values = _unnamed(body["inputs"], input_name)
-        tensor = _to_tensor(values, spec, input_name)
+        tensor = input_tensor(request, input_name, spec)
         try:
             outputs = function(**{input_name: tensor})
         except tf.errors.InvalidArgumentError as error:
@@ -122,53 +108,14 @@ class RestModel:
         columns = {key: _to_json(key, output) for key, output in sorted(outputs.items())}
         if len(columns) == 1:
             [column] = columns.values()
-            return {"predictions" if by_rows else "outputs": column}
-        if not by_rows:
+            return {"predictions" if request.by_rows else "outputs": column}
+        if not request.by_rows:
             return {"outputs": columns}
         rows = zip(*columns.values(), strict=True)
         return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
-
-
-def _unnamed(value, name):
-    return value[name] if isinstance(value, dict) and value.keys() == {name} else value
-
-
-def _to_tensor(values, spec, name):
-    if not isinstance(values, list):
-        raise UserError(f"{name} must be a list. Received: {_shown(values)}.")
-    if spec.dtype == tf.string:
-        return tf.constant([_to_bytes(v, f"{name}[{i}]") for i, v in enumerate(values)], tf.string)
-    try:
-        array = np.asarray(values)
-    except ValueError:  # rows of several lengths
-        array = np.asarray(None)
-    if array.dtype.kind not in "iu" or not spec.shape.is_compatible_with(array.shape):
-        shape = ", ".join("any" if side is None else str(side) for side in spec.shape)
-        raise UserError(
-            f"{name} must be whole numbers of the shape ({shape}), all images of one size."
-        )
-    if array.size and not 0 <= array.min() <= array.max() <= 255:
-        raise UserError(f"{name} must be from 0 to 255.")
-    return tf.constant(array, spec.dtype)
-
-
-def _to_bytes(value, place):
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
-        try:
-            return base64.b64decode(value["b64"], validate=True)
-        except ValueError as error:
-            raise UserError(f"{place} is no base64: {error}.") from error
-    raise UserError(f'{place} must be like {{"b64": BASE64}}. Received: {_shown(value)}.')
 
 
 def _to_json(name, tensor):
     if tensor.dtype == tf.string and name.endswith("_bytes"):
         return [{"b64": base64.b64encode(value).decode()} for value in tensor.numpy()]
     return tensor.numpy().tolist()
-
-
-def _shown(value):
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -18,14 +18,15 @@ from kserve.model_server import app
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
-from kserve.protocol.rest.v1_endpoints import V1Endpoints
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from fcn_keras.errors import UserError
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.inference.classes import find_saved_model
 from fcn_keras.inference.network import load_network
+from fcn_keras.serving.request import unpacked
 from fcn_keras.serving.rest_model import RestModel
 from fcn_keras.system.sockets import listen
 
@@ -100,20 +101,20 @@ def _name(source, folder, name):
 
 
 def _run(model, listener):
-    repository = _Repository()
-    repository.update(_Worker(model))
+    repository, worker = _Repository(), _Worker(model)
+    repository.update(worker)
     dataplane = DataPlane(repository)
-    # Before KServe adds its own, whose status says less.
+
+    async def predict(request: Request) -> JSONResponse:
+        encoding = request.headers.get("content-encoding", "")
+        return JSONResponse(await worker.answer(await request.body(), encoding))
+
+    # Before KServe adds its own, whose status says less, and which parse JSON more narrowly.
     path = f"/v1/models/{model.name}"
     for start in (path, f"{path}/versions/{model.version}"):
         app.add_api_route(start, model.status, methods=["GET"])
         app.add_api_route(f"{start}/metadata", model.metadata, methods=["GET"])
-    app.add_api_route(
-        f"/v1/models/{{model_name}}/versions/{model.version}:predict",
-        V1Endpoints(dataplane).predict,
-        methods=["POST"],
-        response_model=None,
-    )
+        app.add_api_route(f"{start}:predict", predict, methods=["POST"], response_model=None)
 
     async def explain(request, error):
         message = f"{request.url.path}: {error.detail}. What is served is {path}:predict."
@@ -148,10 +149,14 @@ class _Worker(Model):
         self.thread = ThreadPoolExecutor(max_workers=1)
 
     async def predict(self, payload, headers=None):
+        return await self.answer(payload)
+
+    async def answer(self, body, encoding=""):
+        def work():
+            return self.model.predict(unpacked(body, encoding) if encoding else body)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self.thread, self.model.predict, payload
-            )
+            return await asyncio.get_running_loop().run_in_executor(self.thread, work)
         except UserError as error:
             raise InvalidInput(str(error)) from error
         except Exception as error:

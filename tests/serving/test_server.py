@@ -1,6 +1,7 @@
 """`fcn-keras serve` as a process of its own, and the protocol that it speaks."""
 
 import base64
+import gzip
 import importlib.util
 import json
 import re
@@ -82,7 +83,9 @@ def test_instances_and_inputs(model, signatures):
     for inputs in (contents, {"image_bytes": contents}):
         columns = {"class_pixels": pixels, "mask_bytes": masks}
         assert model.predict({"inputs": inputs}) == {"outputs": columns}
-    assert model.predict({"instances": []}) == {"predictions": []}
+    assert model.predict({"inputs": []}) == {"outputs": {"class_pixels": [], "mask_bytes": []}}
+    body = {"instances": contents, "signature_name": ""}
+    assert model.predict(body) == {"predictions": rows}
 
 
 def test_other_signatures(model, signatures):
@@ -107,17 +110,17 @@ WRONG = [
     (b"3", "either `instances` or `inputs`"),
     (b"{}", "either `instances` or `inputs`"),
     ({"instances": [], "inputs": []}, "either `instances` or `inputs`"),
-    ({"instances": 3}, "image_bytes must be a list. Received: 3."),
+    ({"instances": 3}, "`instances` must be a list of at least one. Received: 3."),
     ({"instances": [3]}, 'image_bytes[0] must be like {"b64": BASE64}. Received: 3.'),
-    ({"instances": [b64(b"a"), {"image": b64(b"a")}]}, "image_bytes[1] must be like"),
+    ({"instances": [b64(b"a"), {"image": b64(b"a")}]}, "image_bytes[1] must be no object"),
     ({"instances": [{"b64": 3}]}, "image_bytes[0] must be like"),
     ({"instances": [{"b64": "?"}]}, "image_bytes[0] is no base64"),
-    ({"instances": [{"b64": "abc"}]}, "image_bytes[0] is no base64"),
-    ({"inputs": {"image": []}}, "image_bytes must be a list"),
+    ({"instances": [{"b64": "abcde"}]}, "image_bytes[0] is no base64"),
+    ({"inputs": {"image": []}}, "`inputs` must have image_bytes. Received: image."),
     ({"instances": [], "signature_name": "serve"}, "`signature_name` must be one of prob"),
-    ({"instances": [], "signature_name": []}, "`signature_name` must be one of prob"),
+    ({"instances": [], "signature_name": []}, "`signature_name` must be a text"),
     ({"instances": ["a"], "signature_name": "segment"}, "image must be whole numbers"),
-    ({"instances": [], "signature_name": "segment"}, "image must be whole numbers"),
+    ({"inputs": [], "signature_name": "segment"}, "image must be whole numbers"),
     ({"instances": [[[1, 2, 3]]], "signature_name": "segment"}, "image must be whole numbers"),
     ({"instances": [[[[1, 2]]]], "signature_name": "segment"}, "image must be whole numbers"),
     ({"instances": [[[[1, 2, 0.5]]]], "signature_name": "segment"}, "image must be whole numbers"),
@@ -236,6 +239,12 @@ def test_answers_over_http(server, model):
                     headers={"Content-Type": kind},
                 )
                 assert answer.status == 200 and answer.json() == model.predict(body)
+            packed = gzip.compress(json.dumps(body).encode())
+            headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+            answer = pool.request("POST", f"{start}:predict", body=packed, headers=headers)
+            assert answer.status == 200 and answer.json() == model.predict(body)
+            answer = pool.request("POST", f"{start}:predict", body=packed[:-9], headers=headers)
+            assert answer.status == 400 and "packed by gzip" in answer.json()["error"]
         for path in ("/versions/8:predict", "x:predict"):
             assert pool.request("POST", server.url + path, json=body).status == 404
         # KServe's own interface.

@@ -201,3 +201,15 @@ def test_pyplot_stays_out():
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_that_no_font_can_write(tmp_path):
+    names = ["Stra\udcdfe", "half \ud800", "two\nlines\x1b[31m"]
+    figure = confusion_figure(np.eye(3, dtype=int), names)
+    save_figure(figure, tmp_path / "confusion.pdf")
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert [label.split("  ")[0] for label in labels] == [
+        "Stra\\xdfe",
+        "half \\ud800",
+        "two lines [31m",
+    ]

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from fcn_keras.data.files.depth import DEEP_GREY as DEEP_GREY, to_rgb
+from fcn_keras.data.files.depth import to_rgb
 from fcn_keras.data.files.listing import passed_over
 from fcn_keras.errors import UserError, first_line
 

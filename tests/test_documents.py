@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import keras
@@ -73,7 +74,9 @@ def folder(network, tmp_path_factory):
 def guide(folder):
     """What the guide's snippets have made, run one after the other in one namespace."""
     namespace = {}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        # Keras' own exporter asks NumPy for it.
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         patch.chdir(folder)
         for number, block in enumerate(blocks(GUIDE, "python"), start=1):
             if is_runnable(block, folder):
@@ -139,6 +142,31 @@ def test_other_runtimes(guide, network, format):
     found = guide[f"{format}_scores"]
     np.testing.assert_allclose(found, scores, rtol=0, atol=1e-4 * np.abs(scores).max())
     assert guide[f"{format}_classes"] == CLASSES
+
+
+def test_other_converters(guide, network, folder):
+    scores = keras.ops.convert_to_numpy(network(guide["images"]))
+    floats = guide["images"].astype("float32")
+    assert (folder / "plain.tflite").stat().st_size > 1e6
+    found = {}
+    if interpreter := find_module("ai_edge_litert.interpreter"):
+        runner = interpreter.Interpreter(str(folder / "plain.tflite")).get_signature_runner()
+        [found["LiteRT"]] = runner(image=floats).values()
+    if find_module("tf2onnx") and (onnxruntime := find_module("onnxruntime")):
+        for name, images in (("plain", guide["images"]), ("by_keras", floats)):
+            session = onnxruntime.InferenceSession(folder / f"{name}.onnx")
+            [found[name]] = session.run(None, {"image": images})
+    for name, logits in found.items():
+        far = np.abs(logits - scores).max() / np.abs(scores).max()
+        assert far < 1e-4, name
+
+
+def find_module(name):
+    """A module of an extra, or None where that is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def test_saved_model(guide, folder):

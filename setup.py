@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 VERSION = next(
     line.split('"')[1]
-    for line in Path("fcn_keras/__init__.py").read_text().splitlines()
+    for line in Path("fcn_keras/__init__.py").read_text("utf-8").splitlines()
     if line.startswith("__version__")
 )
 
@@ -12,7 +12,7 @@ setup(
     name="fcn_keras",
     version=VERSION,
     description="Fully Convolutional Networks for semantic segmentation, in Keras",
-    long_description=Path("README.md").read_text(),
+    long_description=Path("README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["fcn_keras", "fcn_keras.*"]),

@@ -68,7 +68,7 @@ def bench_report(
     inference.draw(report["forward"], path.with_suffix(".png"))
     for suffix, content in ((".json", json.dumps(report, indent=1) + "\n"), (".md", text)):
         with written_whole(path.with_suffix(suffix)) as aside:
-            aside.write_text(content)
+            aside.write_text(content, "utf-8")
     return report
 
 
@@ -78,7 +78,7 @@ def _read(path):
         return "# Performance\n\n" + "".join(
             f"<!-- bench {name} -->\n<!-- end -->\n\n" for name in _TABLES
         )
-    text = path.read_text()
+    text = path.read_text("utf-8")
     for name in _TABLES:
         if not re.search(_pattern(name), text, re.DOTALL):
             raise UserError(f"{path}: has no lines <!-- bench {name} --> and <!-- end -->.")

@@ -3,6 +3,7 @@
 import atexit
 import gc
 from argparse import Namespace
+from pathlib import Path
 
 from fcn_keras.cli.arguments import MODEL, numbers_of, positive
 from fcn_keras.cli.command import Arguments, Command
@@ -66,7 +67,7 @@ def run(args: Namespace) -> None:
             "IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).",
         ),
         (
-            "://" in args.model and not server,
+            "://" in args.model and not Path(args.model).exists() and not server,
             f"{args.model}: is no path. Give a server's address as --server.",
         ),
     )

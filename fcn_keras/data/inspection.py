@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,7 +207,7 @@ def _inspect_dataset(dataset, progress):
     return inspection
 
 
-def _fill(inspection: Inspection, splits: Sequence[str], looks: Sequence[Look], tables: Sequence):
+def _fill(inspection: Inspection, splits: Iterable[str], looks: Sequence[Look], tables: Sequence):
     """Enters what was seen in the splits.
 
     `tables` has the class id for each value of each label map.

@@ -38,7 +38,7 @@ def judge_classes(inspection: Inspection, where: str, named: bool) -> None:
             continue
         if occurs.sum() == 1:
             text = (
-                f"{of}all labelled pixels are {classes[np.argmax(occurs)]!r}; of one class a "
+                f"{of}all labelled pixels are {classes[int(np.argmax(occurs))]!r}; of one class a "
                 "network learns nothing"
             )
             inspection.faults.append(Fault("classes", "", where, text))
@@ -143,13 +143,15 @@ def judge_masks(inspection: Inspection, looks: Sequence[Look], description: Desc
     """Enters where masks contradict each other in how they are to be read."""
     where = str(description.root)
     for form in ("indexed", "grey", "picture"):
-        some = [look for look in looks if look.reading and look.reading.form == form]
-        by = {
-            kind: [look for look in some if look.reading.by == kind] for kind in ("color", "value")
-        }
+        some = [
+            (look.reading.by, look.mask)
+            for look in looks
+            if look.reading and look.reading.form == form
+        ]
+        by = {kind: [mask for how, mask in some if how == kind] for kind in ("color", "value")}
         if by["color"] and by["value"]:
             text = (
-                f"{by['color'][0].mask} shows its classes in colours, and {by['value'][0].mask} "
+                f"{by['color'][0]} shows its classes in colours, and {by['value'][0]} "
                 "has other colours, or class ids. Save all in one way: in the classes' colours, or "
                 "as grey images of class ids"
             )
@@ -157,7 +159,7 @@ def judge_masks(inspection: Inspection, looks: Sequence[Look], description: Desc
         elif form == "indexed" and by["value"] and description.colors:
             text = (
                 f"{len(by['value'])} indexed masks use none of the `colors` in dataset.json, and "
-                f"are read by number: {by['value'][0].mask}"
+                f"are read by number: {by['value'][0]}"
             )
             inspection.warnings.append(Fault("reading", "", where, text))
     if not description.values:

@@ -9,6 +9,11 @@ from fcn_keras.errors import UserError
 from fcn_keras.system.spelling import spelled_as_found
 
 
+def is_path(name: str | Path) -> bool:
+    """Whether a data set is named by the path of a folder: always by a `Path`."""
+    return isinstance(name, Path) or not (name in DATASETS or name.startswith("tfds:"))
+
+
 def load_dataset(
     name: str | Path, data_dir: str | None = None, manual_dir: str | None = None
 ) -> Dataset:
@@ -35,12 +40,12 @@ def load_dataset(
     >>> shapes.splits["train"][0].image.shape
     (96, 96, 3)
     """
-    if str(name) in DATASETS:
+    if str(name) in DATASETS and not is_path(name):
         # TFDS is heavy, and folders do without it.
         from fcn_keras.data.tfds.own import load_own
 
         return load_own(str(name), data_dir, manual_dir)
-    if str(name).startswith("tfds:"):
+    if not is_path(name):
         from fcn_keras.data.tfds.public import load_public
 
         return load_public(str(name), data_dir, manual_dir)

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.data.catalog import DATASETS
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.findings import Contents, Inspection, listed
-from fcn_keras.data.folders.folder import find_folder
+from fcn_keras.data.folders.folder import Folder, find_folder
 from fcn_keras.data.inspection import inspect_folder
 from fcn_keras.data.judging import judge_classes
-from fcn_keras.data.registry import load_dataset
+from fcn_keras.data.registry import is_path, load_dataset
 from fcn_keras.errors import UserError
 from fcn_keras.system.spelling import spelled_as_found
 
@@ -31,11 +30,15 @@ class Source:
     def __init__(self, name: str | Path, val_share: float | None = None):
         self.name = str(name)
         path = spelled_as_found(self.name)
-        is_folder = self.name not in DATASETS and Path(path).is_dir()
-        self._folder = find_folder(path, val_share) if is_folder else None
-        self._dataset = None if is_folder else load_dataset(name)
-        if val_share is not None and not is_folder:
-            raise UserError(f"`val_share`: is for a folder without splits, not for {self.name}.")
+        self._found: Dataset | Folder
+        if is_path(name) and Path(path).is_dir():
+            self._found = find_folder(path, val_share)
+        else:
+            self._found = load_dataset(name)
+            if val_share is not None:
+                raise UserError(
+                    f"`val_share`: is for a folder without splits, not for {self.name}."
+                )
         self._counts: dict[str, np.ndarray] | None = None
 
     @property
@@ -46,16 +49,16 @@ class Source:
             UserError: see `check`; of a folder whose classes are known, by the names of its files
                 alone.
         """
-        if self._dataset is not None:
-            return self._dataset
-        if self._folder.description.classes:
+        if isinstance(self._found, Dataset):
+            return self._found
+        if self._found.description.classes:
             try:
-                return self._folder.dataset()
+                return self._found.dataset()
             except UserError:
                 self.check()  # which tells of all
-        if not self._folder.description.classes:
+        else:
             self.check()
-        return self._folder.dataset()
+        return self._found.dataset()
 
     def check(self, splits: Collection[str] = ()) -> dict[str, np.ndarray]:
         """Reads all label maps, and looks at all images, before work starts.
@@ -73,10 +76,10 @@ class Source:
             UserError: if anything is wrong with it; lists all that is.
         """
         if self._counts is None:
-            if self._folder is None:
-                inspection = _counted(self._dataset, splits)
+            if isinstance(self._found, Dataset):
+                inspection = _counted(self._found, splits)
             else:
-                inspection, self._folder = inspect_folder(self._folder, images_of=splits)
+                inspection, self._found = inspect_folder(self._found, images_of=splits)
             for warning in inspection.warnings:
                 print(f"warning: {warning.file}: {warning.text}", file=sys.stderr, flush=True)
             concerned = {"", *(splits or inspection.splits)}

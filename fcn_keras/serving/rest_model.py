@@ -10,6 +10,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from fcn_keras.errors import UserError
 from fcn_keras.serving.request import input_tensor, parse, shown
+from fcn_keras.system.plain_path import plain_path
 
 
 class RestModel:
@@ -35,7 +36,7 @@ class RestModel:
     def __init__(self, folder: str | Path, name: str, version: int):
         self.name, self.version = name, version
         # The variables live as long as what was loaded.
-        self._loaded = tf.saved_model.load(folder)
+        self._loaded = tf.saved_model.load(plain_path(folder))
         self._functions = self._loaded.signatures
         missing = {"serving_default", "segment", "probabilities"} - set(self._functions)
         if missing:

@@ -7,6 +7,7 @@ from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import load_network
 from fcn_keras.models.fcn import build
+from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import COLOR_HHA
 from fcn_keras.models.weights.copying import copy_matching
@@ -19,6 +20,7 @@ from fcn_keras.training.task import SegmentationTask
 _OPTIONS = ("geometry", "output_stride", "width", "dropout", "learn_upsampling", "input_mean")
 
 
+@keras_defaults()
 def make_task(
     settings: Settings, dataset: Dataset, counts: np.ndarray, total_steps: int, micro_batch: int
 ) -> SegmentationTask:

@@ -228,8 +228,7 @@ NAMES = {"sem": ["ground", "red", "green", "blue"], "geo": ["up", "down"]}
 
 
 def fake(monkeypatch, dataset):
-    monkeypatch.setattr(training, "load_dataset", lambda name: dataset)
-    monkeypatch.setattr("fcn_keras.data.registry.load_dataset", lambda name: dataset)
+    monkeypatch.setattr("fcn_keras.data.source.load_dataset", lambda name: dataset)
     return dataset
 
 
@@ -240,7 +239,7 @@ def two_map_run(tmp_path_factory):
     dataset = Dataset("squares", NAMES["sem"], COLORS, splits, NAMES)
     settings = resolve(
         "small",
-        dataset="squares",
+        dataset="tfds:squares",
         variant="fcn16s",
         width=1 / 32,
         epochs=2,

@@ -25,6 +25,7 @@ _UNDECODED = {
     **dict.fromkeys(
         (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"), "raw: save as JPEG"
     ),
+    ".avif": "needs Pillow 11.3",
     **dict.fromkeys((".jxl", ".svg", ".psd", ".exr", ".hdr"), "save as PNG"),
 }
 

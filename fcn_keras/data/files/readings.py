@@ -94,11 +94,11 @@ def read_indexed(
     used = np.unique(entries)
     if found[used].all():
         return Mask(values[entries], "indexed", "color", palette)
-    if not found[used].any():
+    if not found[np.setdiff1d(used, plain)].any():
         return Mask(entries, "indexed", "value", palette)
     strange, of_class = (
         ", ".join(f"{entry} {tuple(palette[entry].tolist())}" for entry in group[:_SHOWN])
-        for group in (used[~found[used]], used[found[used]])
+        for group in (used[~found[used]], np.setdiff1d(used[found[used]], plain))
     )
     raise LabelError(
         f"{path}: the palette gives some of its entries colours of classes ({of_class}), and "
@@ -141,13 +141,14 @@ def read_picture(path: Path, picture: np.ndarray, known: Colors) -> Mask:
             f"in dataset.json would tell their classes: {_line_of(picture)}."
         )
     values, found = known.look_up(picture)
-    if known.ambiguous and found.any() and not grey:
+    # Greys that are class ids, and no colours of classes, show that ids are meant.
+    if grey and np.isin(picture[~found][:, 0], known.values).any():
+        return Mask(np.ascontiguousarray(picture[..., 0]), "picture")
+    if known.ambiguous and found.any():
         raise LabelError(f"{path}: holds colours, of which two classes have one: no mask tells.")
-    if found.all() and not known.ambiguous:
+    if found.all():
         same = grey and (values == picture[..., 0]).all()
         return Mask(values, "picture", "either" if same else "color")
-    if grey:
-        return Mask(np.ascontiguousarray(picture[..., 0]), "picture")
     colors, counts = np.unique(picture[~found], axis=0, return_counts=True)
     many = ""
     if len(colors) > 20:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -94,8 +95,9 @@ class Description:
         Raises:
             UserError: see `fcn_keras.data.files.masks.read_mask`.
         """
-        void = np.flatnonzero(self.class_ids == IGNORE_LABEL)
-        mask = open_mask(path, *self._values_of_colors, self.mask_key, void)
+        void = np.flatnonzero(self.class_ids == IGNORE_LABEL).tolist()
+        colors, values = self._values_of_colors
+        mask = open_mask(path, colors, values, self.mask_key, void)
         if self.values and mask.by == "color":
             raise LabelError(
                 f"{path}: shows its classes in colours, and `values` in dataset.json is for masks "
@@ -199,7 +201,7 @@ def _fault_in_classes(given):
     if not (_are(classes, str) and 1 <= len(classes) <= 255 and len(set(classes)) == len(classes)):
         return "`classes` must name 1 to 255 classes, each by another string."
     for name in classes:
-        if not name.strip() or any(ord(letter) < 32 for letter in name):
+        if not name.strip() or {*map(unicodedata.category, name)} & {"Cc", "Cs", "Zl", "Zp"}:
             return f"`classes` must be names of a line each, not {name!r}."
     if "colors" in given and not (
         isinstance(given["colors"], list)

@@ -1,7 +1,6 @@
 """Which mask belongs to which image, by their names."""
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,7 +155,7 @@ def _last(name):
     return name.rpartition("/")[2]
 
 
-def _suffix(files: Iterable[tuple[dict, dict]]) -> str:
+def _suffix(files: list[tuple[dict, dict]]) -> str:
     """What masks have behind the names of their images."""
     images = sum(len(some) for some, _ in files)
     if not images or any(

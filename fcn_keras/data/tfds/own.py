@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from fcn_keras.data.catalog import DATASETS
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.tfds.split import TfdsSplit
+from fcn_keras.system.plain_path import plain_path
 
 # It can be read by number, which shuffling and resuming rest on.
 FORMAT = tfds.core.FileFormat.ARRAY_RECORD
@@ -27,7 +28,9 @@ def load_own(name: str, data_dir: str | None = None, manual_dir: str | None = No
     """
     folder, config, *_ = DATASETS[name]
     module = import_module(f"fcn_keras.data.tfds.builders.{folder}.{folder}_dataset_builder")
-    builder = module.Builder(data_dir=data_dir, config=config, file_format=FORMAT)
+    builder = module.Builder(
+        data_dir=data_dir and plain_path(data_dir), config=config, file_format=FORMAT
+    )
     prepare(builder, manual_dir)
     # JPEG is left to `read_image`: what TFDS makes of it depends on what else is installed.
     is_jpeg = getattr(builder.info.features["image"], "encoding_format", None) == "jpeg"

@@ -14,6 +14,7 @@ from fcn_keras.data.tfds.builders import downloads
 from fcn_keras.data.tfds.own import FORMAT, prepare
 from fcn_keras.data.tfds.split import AdaptedSplit
 from fcn_keras.errors import UserError
+from fcn_keras.system.plain_path import plain_path
 
 _LONG = 500  # what may be said in one line; some builders' messages hold whole examples
 
@@ -76,7 +77,7 @@ def _builder(tfds_name, data_dir):
             f"Received: {PREFIX}{tfds_name}."
         )
     try:
-        return tfds.builder(tfds_name, data_dir=data_dir)
+        return tfds.builder(tfds_name, data_dir=data_dir and plain_path(data_dir))
     except tfds.core.DatasetNotFoundError as error:
         near = get_close_matches(tfds_name, tfds.list_builders(with_community_datasets=False))
         hint = f"; near are {', '.join(near)}" if near else ""

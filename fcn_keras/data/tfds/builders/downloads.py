@@ -129,7 +129,7 @@ def _fetched_before(dl_manager, file):
     """A file that was fetched before, perhaps for another data set; TFDS notes its address."""
     for info in sorted(Path(dl_manager.download_dir).glob("*/*.INFO")):
         path = info.with_suffix("")
-        if path.is_file() and {*file.urls} & {*json.loads(info.read_text()).get("urls", ())}:
+        if path.is_file() and {*file.urls} & {*json.loads(info.read_text("utf-8")).get("urls", ())}:
             return path
     return None
 

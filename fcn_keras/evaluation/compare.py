@@ -1,15 +1,16 @@
 """Label maps on disk, whatever made them, against the truth."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from fcn_keras.data.dataset import IGNORE_LABEL, Split
+from fcn_keras.data.dataset import IGNORE_LABEL, Split, count_values
 from fcn_keras.data.files.listing import files_below, key_of
 from fcn_keras.data.files.masks import MASK_SUFFIXES, read_mask
-from fcn_keras.errors import UserError
+from fcn_keras.errors import LabelError, UserError
 from fcn_keras.evaluation.metrics import confusion_matrix
 from fcn_keras.system.progress import progress_bar
 
@@ -27,7 +28,8 @@ def compare_label_maps(
             pictures in the classes' colours. It may hold more than is asked for.
         truth: a folder with label maps of the same names, or one, or a `Split` whose examples
             are called as the files are.
-        colors: the RGB colour of each class.
+        colors: the RGB colour of each class. Beside a folder of label maps nobody has said that
+            they are the classes' colours: pictures are read by them, and indexed files by number.
         progress: whether to show a progress bar.
 
     Returns:
@@ -36,7 +38,9 @@ def compare_label_maps(
 
     Raises:
         UserError: if a prediction is missing, has another size than its label map, or holds
-            something else than classes (the truth also: void, 255); names the file.
+            something else than classes (the truth also: void, 255); names the file. Also if there
+            is no labelled pixel, or the truth is a folder of label maps that hold 0 and 255 alone,
+            where 255 may be a class.
 
     Example:
 
@@ -44,10 +48,12 @@ def compare_label_maps(
     >>> scores_of(confusion)["mean_iu"]
     """
     predictions = Path(predictions)
+    read = partial(read_mask, colors=colors)
     if isinstance(truth, str | Path):
+        read = partial(_read_numbers, colors=colors)
         paths = _files_in(Path(truth))
         count = len(paths)
-        labels = ((name, path, read_mask(path, colors)) for name, path in paths.items())
+        labels = ((name, path, read(path)) for name, path in paths.items())
     else:
         count = len(truth)
         examples = (truth[index] for index in range(count))
@@ -56,18 +62,36 @@ def compare_label_maps(
     alone = count == 1 and predictions.is_file()  # of whatever name
 
     confusion = np.zeros((len(colors), len(colors)), "int64")
+    held = np.zeros(256, "int64")
     bar = progress_bar("comparing", count, disable=not progress)
     for name, where, label in labels:
         file = predictions if alone else files.get(name)
         if file is None:
             raise UserError(f"{predictions}: has no label map {name}.png, which is to be scored.")
-        class_ids = read_mask(file, colors)
+        class_ids = read(file)
         _check(file, class_ids, where, label, len(colors))
         counts, _ = confusion_matrix(label, class_ids, len(colors))
         confusion += keras.ops.convert_to_numpy(counts)
+        held += count_values(label)
         bar.update()
     bar.close()
+    if not confusion.any():
+        raise UserError(f"{predictions}: is scored on label maps without a labelled pixel.")
+    if isinstance(truth, str | Path) and np.flatnonzero(held).tolist() == [0, IGNORE_LABEL]:
+        raise UserError(
+            f"{truth}: the label maps hold 0 and 255 alone, and 255 is void. If it is a class, "
+            'give --dataset in place of --labels, with {"values": {"0": "background", "255": '
+            '"object"}} in its dataset.json.'
+        )
     return confusion
+
+
+def _read_numbers(path, colors):
+    """Reads a label map by number, or, where there are none, by colours that nobody has given."""
+    try:
+        return read_mask(path)
+    except LabelError:
+        return read_mask(path, colors)
 
 
 def _files_in(path):

@@ -288,3 +288,25 @@ def test_names_in_folders_and_by_either_spelling(tmp_path):
     write(tmp_path / "found" / "a" / "r\u00fccken.bmp", TRUTH % 3)
     with pytest.raises(UserError, match="are two label maps of one name"):
         compare_label_maps(*folders, COLORS, progress=False)
+
+
+def test_palettes_are_no_colours_that_anybody_has_given(tmp_path):
+    """Beside a folder of label maps, indexed ones are read by number, whatever they look like."""
+    for folder in ("found", "truth"):
+        image = Image.fromarray(np.minimum(TRUTH, 2))
+        image.putpalette(bytes([128, 0, 0, 7, 7, 7, 0, 0, 0]))  # two of them classes' colours
+        (tmp_path / folder).mkdir()
+        image.save(tmp_path / folder / "a.png")
+    found = compare_label_maps(tmp_path / "found", tmp_path / "truth", COLORS, progress=False)
+    np.testing.assert_array_equal(found, np.diag([3, 4, 5]))
+
+
+@pytest.mark.parametrize(
+    "values, words", [((0, 255), '"255": "object"'), ((255, 255), "without a labelled pixel")]
+)
+def test_labels_that_tell_nothing(tmp_path, values, words):
+    """255 is void, and the object would not be scored."""
+    write(tmp_path / "truth" / "a.png", np.array(values)[(TRUTH > 0).astype(int)])
+    write(tmp_path / "found" / "a.png", TRUTH > 0)
+    with pytest.raises(UserError, match=words):
+        compare_label_maps(tmp_path / "found", tmp_path / "truth", COLORS[:2], progress=False)

@@ -207,7 +207,7 @@ def reading_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        match = re.search(r"UserError: (.+)", error.message)
+        match = re.search(r"(?:User|Label)Error: (.+)", error.message)
         if match is None:
             raise
         raise UserError(match[1]) from error

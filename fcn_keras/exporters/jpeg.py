@@ -2,17 +2,17 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from fcn_keras.exporters.checks import required
-
-# How far it is from a marker to the next: 1 or 2 bytes, or as a number behind it says (-1). 0
-# ends the head: the first scan, and what no file may have.
+# How far it is from a marker to the next, by its second byte: 1 or 2 bytes, or as a number behind
+# it says (-1). 0 ends the head: the first scan, and what no file may have.
 _STEPS = [-1] * 256
 _STEPS[0x00], _STEPS[0xFF], _STEPS[0xDA] = 2, 1, 0
 _STEPS[0x01:0xC0] = [0] * (0xC0 - 0x01)
 for _lone in (0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)):
     _STEPS[_lone] = 2
+_NO_MARKER = 0xFEFF  # and what is below: one byte further
 
 # A photograph has about ten segments in its head.
 _MAX_SEGMENTS = 5000
@@ -20,7 +20,7 @@ _MAX_SEGMENTS = 5000
 _SCAN, _APP1, _APP14 = 0xFFDA, 0xFFE1, 0xFFEE
 _FRAMES = [0xFFC0 + n for n in range(16) if n not in (4, 8, 12)]
 
-_XMP = b"http://ns.adobe.com/xap/1.0/\x00"
+_EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _ADOBE_CMYK = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 
@@ -28,21 +28,23 @@ class Head(NamedTuple):
     """The segments of a JPEG before its pixels.
 
     Attributes:
-        data: the head alone, a string scalar.
+        data: the file, a string scalar.
         markers, places, lengths: what each segment is, where its marker stands, and how many
             bytes are in it; int32 `(n,)`. The last one begins the first scan.
+        whole: whether it does, a bool scalar.
     """
 
     data: tf.Tensor
     markers: tf.Tensor
     places: tf.Tensor
     lengths: tf.Tensor
+    whole: tf.Tensor
 
     def contents(self, chosen: tf.Tensor) -> tf.Tensor:
         """Returns the contents of some segments, strings `(k,)`, by a bool `(n,)`."""
-        places = tf.boolean_mask(self.places, chosen) + 4
-        lengths = tf.boolean_mask(self.lengths, chosen)
-        return tf.strings.substr(tf.fill(tf.shape(places), self.data), places, lengths)
+        chosen = tf.squeeze(tf.where(chosen), 1)
+        places, lengths = tf.gather(self.places, chosen), tf.gather(self.lengths, chosen)
+        return tf.strings.substr(self.data, places + 4, lengths)
 
 
 def read_head(data: tf.Tensor) -> Head:
@@ -50,51 +52,46 @@ def read_head(data: tf.Tensor) -> Head:
 
     Args:
         data: the file, a string scalar.
-
-    Raises:
-        tf.errors.InvalidArgumentError: when it runs, if there are no pixels.
     """
+    size = tf.strings.length(data)
 
-    def look(at, seen):
+    def look(at, before, places, seen):
         here = tf.strings.substr(data, at, 4)
-        return at, _step(tf.io.decode_raw(here, tf.int32, False)[0]), seen + here
+        marker, length = tf.unstack(_numbers(here), 2)
+        step = tf.gather([1, *_STEPS], tf.maximum(marker - _NO_MARKER, 0))
+        step = tf.where(step < 0, 2 + tf.maximum(length, 2), step)
+        return at + step, at, tf.concat([places, [at]], 0), seen + here
 
-    _, _, seen = tf.while_loop(
-        lambda at, step, seen: step > 0,
-        lambda at, step, seen: look(at + step, seen),
-        look(tf.constant(2), tf.constant(b"")),
+    _, _, places, seen = tf.while_loop(
+        lambda at, before, places, seen: (at != before) & (at + 4 <= size),
+        look,
+        (tf.constant(2), tf.constant(0), tf.constant([], tf.int32), tf.constant(b"")),
+        shape_invariants=tuple(map(tf.TensorShape, ((), (), (None,), ()))),
         parallel_iterations=1,
         maximum_iterations=_MAX_SEGMENTS,
     )
-    words = tf.io.decode_raw(seen, tf.int32, False)
-    markers = tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, 16), 0xFFFF)
-    places = 2 + tf.cumsum(_step(words), exclusive=True)
-    with required(markers[-1] == _SCAN, "A JPEG must have pixels."):
-        lengths = tf.maximum(tf.bitwise.bitwise_and(words, 0xFFFF), 2) - 2
-        return Head(tf.strings.substr(data, 0, places[-1]), markers, places, lengths)
+    markers, lengths = tf.unstack(tf.reshape(_numbers(seen), (-1, 2)), axis=1)
+    whole = tf.reduce_any(markers == _SCAN)
+    return Head(data, markers, places, tf.maximum(lengths, 2) - 2, whole)
 
 
-def _step(word):
-    """How many bytes it is to the next marker from where four bytes stand, as int32."""
-    first, second, low = (
-        tf.bitwise.bitwise_and(tf.bitwise.right_shift(word, shift), mask)
-        for shift, mask in ((24, 255), (16, 255), (0, 0xFFFF))
-    )
-    step = tf.gather(_STEPS, second)
-    step = tf.where(step < 0, 2 + tf.maximum(low, 2), step)
-    return tf.where(first == 255, step, 1)
+def _numbers(octets):
+    return tf.cast(tf.io.decode_raw(octets, tf.uint16, little_endian=False), tf.int32)
 
 
 def read_metadata(head: Head) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the EXIF and the XMP data of a JPEG as Pillow keeps it, strings; empty if none."""
     found = head.contents(head.markers == _APP1)
-    exif = tf.boolean_mask(found, tf.strings.substr(found, 0, 6) == b"Exif\x00\x00")
-    exif = tf.strings.reduce_join(
-        tf.where(tf.range(tf.size(exif)) > 0, tf.strings.substr(exif, 6, 1 << 16), exif)
-    )
-    is_xmp = tf.strings.substr(found, 0, len(_XMP)) == _XMP
-    xmp = tf.concat([[b""], tf.boolean_mask(found, is_xmp)], axis=0)[-1]
-    return exif, tf.strings.regex_replace(xmp, r"\A[^\x00]*\x00", "", replace_global=False)
+    # What is in several segments has its name before each.
+    parts = tf.strings.regex_replace(found, r"\AExif\x00\x00", "", replace_global=False)
+    exif = tf.strings.reduce_join(tf.where(_begins(found, _EXIF), parts, b""))
+    numbers = tf.range(tf.size(found)) + 1
+    last = tf.reduce_max(tf.where(_begins(found, _XMP), numbers, 0))
+    return exif, tf.gather(tf.concat([[b""], found], 0), tf.maximum(last, 0))
+
+
+def _begins(texts, start):
+    return tf.strings.substr(texts, 0, len(start)) == start
 
 
 def has_metadata(head: Head) -> tf.Tensor:
@@ -102,7 +99,11 @@ def has_metadata(head: Head) -> tf.Tensor:
     return tf.reduce_any(head.markers == _APP1)
 
 
-def decode_cmyk(data: tf.Tensor, head: Head) -> tf.Tensor:
+# The components of which one decoding shows the product: all but black, and black alone.
+_SHOWN = np.array([[True, True, True, False], [False, False, False, True]])
+
+
+def decode_cmyk(head: Head) -> tf.Tensor:
     """Decodes a JPEG of four colours as Pillow does: CMYK or YCCK, inverted in any case.
 
     TensorFlow gives products of a colour and black, rounded down: with Adobe's marker of the
@@ -111,56 +112,58 @@ def decode_cmyk(data: tf.Tensor, head: Head) -> tf.Tensor:
     other way round.
 
     Args:
-        data: the file, a string scalar.
         head: what stands before its pixels.
 
     Returns:
         uint8 `(H, W, 3)`, RGB.
     """
     adobe = head.contents(head.markers == _APP14)
-    is_adobe = (tf.strings.substr(adobe, 0, 5) == b"Adobe") & (tf.strings.length(adobe) >= 12)
-    transforms = tf.strings.substr(tf.boolean_mask(adobe, is_adobe), 11, 1)
-    transform = tf.concat([[b"\x00"], transforms], axis=0)[-1]
-
-    is_frame = tf.reduce_any(head.markers[:, None] == _FRAMES, axis=1)
-    frame = tf.boolean_mask(head.places, is_frame)[-1]
-    plain = tf.strings.regex_replace(head.data, "Adobe", "adobe")
-    rest = tf.strings.substr(data, head.places[-1], 1 << 30)
-
-    def stored(kept):
-        """The components `kept`, and 128 in place of others."""
-        parts = tf.reshape(tf.strings.bytes_split(tf.strings.substr(plain, frame + 10, 12)), (4, 3))
-        tables = parts[:, 2]
-        used = tf.boolean_mask(tables, kept)
-        names = tf.constant([b"\0", b"\1", b"\2", b"\3"])
-        free = tf.boolean_mask(names, ~tf.reduce_any(names[:, None] == used, axis=1))[0]
-        tables = tf.where(kept, tables, free)
-        parts = tf.concat([parts[:, :2], tables[:, None]], axis=1)
-        changed = tf.strings.substr(plain, 2, frame + 8) + tf.strings.reduce_join(parts)
-        changed += tf.strings.substr(plain, frame + 22, 1 << 30)
-        changed += b"\xff\xdb\x00\x43" + free + bytes(64) + rest
-        product, other = (
-            tf.io.decode_jpeg(start + changed, 3, dct_method="INTEGER_ACCURATE")
-            for start in (b"\xff\xd8" + _ADOBE_CMYK, b"\xff\xd8")
-        )
-        # product is 128 * x // 255, and other is 127 * (255 - x) // 255.
-        return product + (127 - other)
-
-    colors, black = tf.unstack(
-        tf.map_fn(
-            stored,
-            tf.constant([[True, True, True, False], [False, False, False, True]]),
-            fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
-            parallel_iterations=1,
-        )
+    transforms = tf.strings.reduce_join(
+        tf.strings.regex_replace(adobe, r"(?s)\A(?:Adobe\C{6}(\C)\C*|\C*)\z", r"\1")
     )
-    black = black[..., :1]
-    colors = tf.cond(transform == b"\x00", lambda: colors, lambda: _from_ycc(colors))
+    is_cmyk = tf.strings.regex_full_match(transforms, r"(?s)(?:\C*\x00)?")  # the last one's is 0
+    products = [
+        tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE")
+        for file in tf.unstack(tf.reshape(_files_of_products(head), [4]))
+    ]
+    # One is 128 * x // 255, the other 127 * (255 - x) // 255.
+    colors = products[0] + (127 - products[1])
+    black = products[2][..., :1] + (127 - products[3][..., :1])
+    colors = tf.cond(is_cmyk, lambda: colors, lambda: _from_ycc(colors))
     colors, black = (tf.cast(each, tf.uint16) for each in (colors, black))
     product = (255 - colors) * black + 128
     shifted = tf.bitwise.right_shift(product, tf.constant(8, tf.uint16))
     share = tf.bitwise.right_shift(shifted + product, tf.constant(8, tf.uint16))
     return tf.cast(black - share, tf.uint8)
+
+
+def _files_of_products(head):
+    """Files that show the colours alone, and black alone `(2, 2)`: with Adobe's marker, without."""
+    is_frame = tf.reduce_any(tf.expand_dims(head.markers, 1) == _FRAMES, axis=1)
+    frame = tf.reduce_max(tf.where(is_frame, head.places, 0)) + 10
+    behind, scan = frame + 12, tf.reduce_max(head.places)
+    parts = tf.strings.substr(head.data, frame, 12)
+    tables = tf.strings.regex_replace(
+        parts, r"(?s)\A\C\C(\C)\C\C(\C)\C\C(\C)\C\C(\C)\z", r"\1\2\3\4", replace_global=False
+    )
+    # Of the four tables of multipliers, one that what is shown does not need, to be set to 0.
+    same = tf.io.decode_raw(tables, tf.uint8) == np.arange(4, dtype="uint8")[:, None]
+    taken = tf.reduce_any(same & _SHOWN[:, None], axis=-1)
+    free = tf.gather([b"\0", b"\1", b"\2", b"\3"], tf.argmin(tf.cast(taken, tf.int32), axis=-1))
+    for_black, for_colors = tf.unstack(free, 2)
+    others = tf.strings.join([r"\1", for_colors, r"\2", for_colors, r"\3", for_colors])
+    parts = [
+        tf.strings.substr(parts, 0, 11) + for_black,
+        tf.strings.regex_replace(
+            parts, r"(?s)\A(\C\C)\C(\C\C)\C(\C\C)\C", others, replace_global=False
+        ),
+    ]
+    before = tf.strings.substr(head.data, 2, frame - 2)
+    heads = tf.strings.join([before, parts, tf.strings.substr(head.data, behind, scan - behind)])
+    zeros, rest = bytes(64), tf.strings.substr(head.data, scan, 1 << 30)
+    files = tf.strings.regex_replace(heads, "Adobe", "adobe")
+    files = tf.strings.join([files, b"\xff\xdb\x00\x43", free, zeros, rest])
+    return tf.constant([b"\xff\xd8" + _ADOBE_CMYK, b"\xff\xd8"]) + tf.expand_dims(files, 1)
 
 
 def _from_ycc(colors):

@@ -111,8 +111,8 @@ def _dataset_of(settings, source):
     for name in ("train", "val"):
         if name not in dataset.splits:
             raise UserError(
-                f"{settings.dataset}: has no split {name!r}, which training needs. Of DIR/images with "
-                "DIR/masks, without splits, a part is set aside to validate on."
+                f"{settings.dataset}: has no split {name!r}, which training needs. Of DIR/images "
+                "with DIR/masks, without splits, a part is set aside to validate on."
             )
     if dataset.heads and settings.class_weights != "none":
         raise UserError("`class_weights` must be none for a data set with several label maps.")

@@ -125,6 +125,12 @@ def test_altogether_other_classes(guide, network):
     assert other.get_layer("fc6").trainable and not other.get_layer("conv1_1").trainable
 
 
+def test_json_beside_weights(guide, network):
+    scores = keras.ops.convert_to_numpy(network(guide["images"]))
+    found = keras.ops.convert_to_numpy(guide["same"](guide["images"]))
+    np.testing.assert_array_equal(found, scores)
+
+
 def test_half_precision(guide, network):
     scores = keras.ops.convert_to_numpy(network(guide["images"]))
     half = keras.ops.convert_to_numpy(guide["half"])

@@ -142,6 +142,9 @@ def _missing(split, files):
         if place < len(stray) and stray[place][0].startswith(pair.mask.stem.lower()):
             meant.add(stray[place][1])
             text += f". Is {stray[place][1].name} meant? Rename it"
+        for jpeg in (pair.mask.with_suffix(suffix) for suffix in (".jpg", ".jpeg")):
+            if jpeg.is_file():
+                text += f". {jpeg.name} is there, but JPEG changes values: save masks as PNG"
         yield Fault("no_mask", split, str(pair.image), text)
     for path in sorted({*files.without_image} - meant):
         yield Fault("no_image", split, str(path), f"has no image in {files.folder}")

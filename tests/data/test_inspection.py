@@ -217,6 +217,14 @@ def test_a_mask_of_nearly_the_name(root, name):
     assert f"Is {name} meant?" in fault.text
 
 
+def test_a_mask_that_is_a_jpeg(root):
+    masks = root / "trainannot"
+    write(masks / "train_9.jpg", picture(masks / "train_9.png"))
+    (masks / "train_9.png").unlink()
+    (fault,) = inspect(root, progress=False).faults
+    assert fault.kind == "no_mask" and "train_9.jpg is there, but JPEG" in fault.text
+
+
 def test_another_image_of_the_same_name(root):
     """As where numbers begin anew in each split."""
     write(root / "val" / "train_8.png", 255 - picture(root / "train" / "train_8.png"))

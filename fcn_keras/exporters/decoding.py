@@ -70,7 +70,7 @@ def _from_jpeg(data, max_pixels):
     )
     told = jpeg.has_metadata(head)
     exif, xmp = tf.cond(told, lambda: jpeg.read_metadata(head), lambda: (b"", b""))
-    return image, good & head.whole, exif, xmp
+    return image, good & head.whole & jpeg.is_complete(head), exif, xmp
 
 
 def _from_other(data, max_pixels):
@@ -155,13 +155,18 @@ def _decode_bmp(data, max_pixels):
         (bits,) = _numbers(data, 28, 1, tf.uint16)
     with _check_size(tf.abs(height), width, max_pixels):
         start, header = _numbers(data, 10, 2)
+    # TensorFlow takes shorter headers for long ones, and pixels from within a header.
+    with required((header >= 40) & (start >= 14 + header)):
         # TensorFlow refuses what some programs fill files up with.
         row = 4 * ((bits * width + 31) // 32)
         pixels = tf.io.decode_bmp(tf.strings.substr(data, 0, start + row * tf.abs(height)))
 
     def colors():
         # TensorFlow takes the places in the palette for grey values.
-        palette = tf.strings.substr(data, 14 + header, start - 14 - header)
+        (used,) = _numbers(data, 46, 1)
+        used = tf.where(used == 0, 256, used)
+        with required((used > 0) & (used <= (start - 14 - header) // 4)):
+            palette = tf.strings.substr(data, 14 + header, 4 * used)
         palette = tf.reshape(tf.io.decode_raw(palette, tf.uint8), (-1, 4))[:, 2::-1]  # BGR0
         return tf.gather(palette, tf.cast(pixels[:, :, 0], tf.int32))
 

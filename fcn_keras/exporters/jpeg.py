@@ -17,8 +17,15 @@ _NO_MARKER = 0xFEFF  # and what is below: one byte further
 # A photograph has about ten segments in its head.
 _MAX_SEGMENTS = 5000
 
-_SCAN, _APP1, _APP14 = 0xFFDA, 0xFFE1, 0xFFEE
+_PROGRESSIVE, _SCAN, _APP1, _APP14 = 0xFFC2, 0xFFDA, 0xFFE1, 0xFFEE
 _FRAMES = [0xFFC0 + n for n in range(16) if n not in (4, 8, 12)]
+_TABLES = [0xFFC4, 0xFFCC, 0xFFDB, 0xFFDD]
+
+# A scan that completes coefficients of one component, which is captured: the lowest, the highest.
+_LOWEST, _HIGHEST = (
+    rf"(?s)\A(?:\x00\x08\x01(\C)\C{which}[\x00\x10\x20\x30\x40\x50\x60\x70]|\C*)\z"
+    for which in (r"\x01\C", r"\C\x3f")
+)
 
 _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _ADOBE_CMYK = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
@@ -40,11 +47,11 @@ class Head(NamedTuple):
     lengths: tf.Tensor
     whole: tf.Tensor
 
-    def contents(self, chosen: tf.Tensor) -> tf.Tensor:
-        """Returns the contents of some segments, strings `(k,)`, by a bool `(n,)`."""
+    def contents(self, chosen: tf.Tensor, start: int = 4) -> tf.Tensor:
+        """Returns what is in some segments, strings `(k,)`, by a bool `(n,)`; from 0 with heads."""
         chosen = tf.squeeze(tf.where(chosen), 1)
         places, lengths = tf.gather(self.places, chosen), tf.gather(self.lengths, chosen)
-        return tf.strings.substr(self.data, places + 4, lengths)
+        return tf.strings.substr(self.data, places + start, lengths + (4 - start))
 
 
 def read_head(data: tf.Tensor) -> Head:
@@ -99,6 +106,28 @@ def has_metadata(head: Head) -> tf.Tensor:
     return tf.reduce_any(head.markers == _APP1)
 
 
+def is_complete(head: Head) -> tf.Tensor:
+    """Whether a JPEG, if it is progressive, has scans for all coefficients, to the last bit.
+
+    What lacks some is smoothed, by each version of libjpeg in another way.
+    """
+    progressive = head.markers == _PROGRESSIVE
+
+    def completed():
+        count = (tf.reduce_max(tf.where(progressive, head.lengths, 0)) - 6) // 3
+        scans = tf.strings.substr(head.data, tf.reduce_max(head.places), 1 << 30)
+        scans = tf.raw_ops.StringSplitV2(input=[scans], sep=b"\xff\xda").values
+        scans = tf.strings.substr(scans, 0, 8)
+
+        def all_have(kind):
+            names = tf.strings.regex_replace(scans, kind, r"\1", replace_global=False)
+            return tf.size(tf.unique(tf.concat([[b""], names], 0)).y) > count
+
+        return all_have(_LOWEST) & all_have(_HIGHEST)
+
+    return tf.cond(tf.reduce_any(progressive), completed, lambda: True)
+
+
 # The components of which one decoding shows the product: all but black, and black alone.
 _SHOWN = np.array([[True, True, True, False], [False, False, False, True]])
 
@@ -139,10 +168,10 @@ def decode_cmyk(head: Head) -> tf.Tensor:
 
 def _files_of_products(head):
     """Files that show the colours alone, and black alone `(2, 2)`: with Adobe's marker, without."""
-    is_frame = tf.reduce_any(tf.expand_dims(head.markers, 1) == _FRAMES, axis=1)
-    frame = tf.reduce_max(tf.where(is_frame, head.places, 0)) + 10
-    behind, scan = frame + 12, tf.reduce_max(head.places)
-    parts = tf.strings.substr(head.data, frame, 12)
+    markers = tf.expand_dims(head.markers, 1)
+    is_frame, is_table = (tf.reduce_any(markers == k, axis=1) for k in (_FRAMES, _TABLES))
+    frame = tf.reduce_max(tf.where(is_frame, head.places, 0))
+    parts = tf.strings.substr(head.data, frame + 10, 12)
     tables = tf.strings.regex_replace(
         parts, r"(?s)\A\C\C(\C)\C\C(\C)\C\C(\C)\C\C(\C)\z", r"\1\2\3\4", replace_global=False
     )
@@ -158,11 +187,11 @@ def _files_of_products(head):
             parts, r"(?s)\A(\C\C)\C(\C\C)\C(\C\C)\C", others, replace_global=False
         ),
     ]
-    before = tf.strings.substr(head.data, 2, frame - 2)
-    heads = tf.strings.join([before, parts, tf.strings.substr(head.data, behind, scan - behind)])
-    zeros, rest = bytes(64), tf.strings.substr(head.data, scan, 1 << 30)
-    files = tf.strings.regex_replace(heads, "Adobe", "adobe")
-    files = tf.strings.join([files, b"\xff\xdb\x00\x43", free, zeros, rest])
+    tables = tf.strings.reduce_join(head.contents(is_table, 0))
+    frame = tf.strings.substr(head.data, frame, 10)
+    scans = tf.strings.substr(head.data, tf.reduce_max(head.places), 1 << 30)
+    zeros = bytes(64)
+    files = tf.strings.join([tables, frame, parts, b"\xff\xdb\x00\x43", free, zeros, scans])
     return tf.constant([b"\xff\xd8" + _ADOBE_CMYK, b"\xff\xd8"]) + tf.expand_dims(files, 1)
 
 

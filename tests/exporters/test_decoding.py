@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.exported import encoded, photo
+from helpers.fuzz_images import altered, originals
 from PIL import Image
 
 from fcn_keras.data.files.images import read_image
@@ -162,6 +163,26 @@ def test_it_sees_the_upper_half_of_16_bits(decode, tmp_path, channels):
 @pytest.mark.parametrize("colors", [2, 9, 40])
 def test_it_shows_a_bmp_with_a_palette_in_its_colors_or_refuses(decode, tmp_path, colors):
     data = encoded(PHOTO.convert("1") if colors == 2 else PHOTO.quantize(colors), "BMP")
+    image = decode(data)
+    if image is not None:
+        np.testing.assert_array_equal(image, as_read(data, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [(10, 0), (10, 53), (14, 12), (14, 1 << 30), (46, 3), (46, 1 << 16), (46, -1), (10, 1 << 30)],
+)
+def test_a_bmp_with_a_palette_that_contradicts_itself_is_skipped(decode, place, value):
+    data = encoded(PALETTE, "BMP")
+    assert decode(data) is not None
+    assert decode(data[:place] + struct.pack("<i", value) + data[place + 4 :]) is None
+
+
+@pytest.mark.parametrize("number", [8432, 13904])
+def test_damaged_files_are_seen_as_read_image_sees_them_or_skipped(decode, tmp_path, number):
+    """With "Adobe" in a table of a JPEG, and pixels that begin in the head of a BMP."""
+    name, data = altered(number, originals())
+    assert name == {8432: "cmyk.jpg", 13904: "palette.bmp"}[number]
     image = decode(data)
     if image is not None:
         np.testing.assert_array_equal(image, as_read(data, tmp_path))

@@ -337,6 +337,19 @@ def test_colors(decode, name):
     np.testing.assert_array_equal(decode(data), read_image(io.BytesIO(data), name))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_progressive_files_without_all_their_scans(decode, mode):
+    """Each version of libjpeg makes up what is missing in another way."""
+    data = encoded(CMYK.convert(mode), "JPEG", progressive=True)
+    scans = data.split(b"\xff\xda")
+    assert len(scans) > 6
+    for lost in range(1, len(scans)):
+        left = b"\xff\xda".join(scans[:lost]) + b"\xff\xd9"
+        assert read_image(io.BytesIO(left), mode).shape if lost > 1 else True
+        assert decode(left) is None
+    np.testing.assert_array_equal(decode(data), read_image(io.BytesIO(data), mode))
+
+
 def deep(values):
     return tf.io.encode_png(values).numpy()  # Pillow cannot write colours of 16 bits
 

@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from fcn_keras.errors import UserError
-from fcn_keras.evaluation.scores import SCORES
 from fcn_keras.models.plain_numbers import whole_number
 
 
@@ -185,25 +184,13 @@ def _known(number):
         return 0
 
 
-class _NameOfAll(str):
-    """A name that equals those of the four scores.
-
-    Keras' callbacks look for the metric that is called as what they monitor, and find which way
-    is up there.
-    """
-
-    def __eq__(self, other):
-        return super().__eq__(other) or other in SCORES
-
-    __hash__ = str.__hash__
-
-
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class SegmentationScores(ConfusionMatrix):
     """All four scores of the paper at the cost of one.
 
     `result()` is a dict of `pixel_accuracy`, `mean_accuracy`, `mean_iu` and
-    `frequency_weighted_iu`, fractions of 1; `fit` and `evaluate` show each by its name.
+    `frequency_weighted_iu`, fractions of 1; `fit` and `evaluate` show each by its name. Callbacks
+    that monitor one of them need `mode="max"`: Keras asks metrics which way is up by their names.
 
     Args:
         num_classes: number of classes.
@@ -216,10 +203,6 @@ class SegmentationScores(ConfusionMatrix):
     >>> scores.update_state(labels, model(images))
     >>> scores.result()["mean_iu"]
     """
-
-    def __init__(self, *args: Any, **options: Any):
-        super().__init__(*args, **options)
-        self.name = _NameOfAll(self.name)
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")

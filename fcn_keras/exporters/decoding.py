@@ -1,5 +1,7 @@
 """Image files as arrays within a TensorFlow graph: what a server decodes, where no Python runs."""
 
+from functools import cache
+
 import tensorflow as tf
 
 from fcn_keras.exporters import jpeg, png
@@ -9,7 +11,6 @@ from fcn_keras.exporters.orientation import orientation_of, upright
 _JPEG, _PNG, _BMP, _GIF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"
 
 
-# What AutoGraph makes of functions that need nothing of it takes long to make.
 @tf.autograph.experimental.do_not_convert
 def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes the bytes of a JPEG, PNG, BMP or GIF file in a graph, if that is possible.
@@ -27,7 +28,20 @@ def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, 
         A pair: the image, uint8 `(H, W, 3)`, RGB; and whether it could be decoded, a bool scalar.
         If not, the image is one black pixel.
     """
-    data = tf.convert_to_tensor(image_bytes)
+    return _decoder(max_pixels)(image_bytes)
+
+
+@cache
+def _decoder(max_pixels):
+    """The graph, which takes a second to make: once, where saving a network asks for it twice."""
+    return tf.function(
+        lambda data: _decode(data, max_pixels),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+    )
+
+
+def _decode(data, max_pixels):
     image, good, exif, xmp = tf.cond(
         _starts_with(data, _JPEG),
         lambda: _from_jpeg(data, max_pixels),

@@ -12,6 +12,7 @@ import pytest
 from fcn_keras import (
     CaffeSGD,
     FCN8s,
+    MeanAccuracy,
     MeanIU,
     PixelAccuracy,
     PixelCrossEntropy,
@@ -226,8 +227,7 @@ def test_layout_that_is_set_at_run_time():
 @pytest.mark.parametrize(
     "metric, monitored",
     [
-        (SegmentationScores(3), SCORES),
-        (SegmentationScores(3, name="scores"), SCORES),
+        (MeanAccuracy(3), ["mean_accuracy"]),
         (MeanIU(3), ["mean_iu"]),
         (PixelAccuracy(3, name="share"), ["share"]),
         (keras.metrics.MeanIoU(3, ignore_class=VOID, sparse_y_pred=False, name="iou"), ["iou"]),
@@ -249,6 +249,15 @@ def test_callbacks_know_which_way_is_up(metric, monitored, tmp_path):
     )
     assert {callback.monitor_op for callback in callbacks} == {keras.ops.greater}
     assert len(list(tmp_path.iterdir())) == len(monitored)
+
+
+def test_all_scores_in_a_list():
+    """As `evaluate` returns them without `return_dict`."""
+    images, labels = batch()
+    model = small_model(loss=PixelCrossEntropy(), metrics=[SegmentationScores(3)])
+    found = model.evaluate(images, labels, verbose=0)
+    named = model.evaluate(images, labels, verbose=0, return_dict=True)
+    assert {*named} == {"loss", *SCORES} and sorted(found) == sorted(named.values())
 
 
 def test_a_second_metric_has_the_same_name():

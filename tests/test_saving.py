@@ -87,7 +87,11 @@ def opened(saved, imports, file, options=""):
 
 @pytest.mark.parametrize(
     "imports",
-    ["import keras, fcn_keras", "import fcn_keras, keras", "import fcn_keras, tensorflow, keras"],
+    [
+        "import keras, fcn_keras",
+        "import fcn_keras, keras",
+        pytest.param("import fcn_keras, tensorflow, keras", marks=pytest.mark.slow),
+    ],
 )
 def test_a_compiled_network_opens_where_the_package_is_imported(saved, imports):
     told = opened(saved, imports, "compiled.keras")

@@ -136,6 +136,7 @@ def test_what_all_is_compared_with_must_work(run_command, fake_processes):
     )
 
 
+@pytest.mark.slow
 def test_scores_beside_a_step(run_command, monkeypatch):
     counted = []
 

@@ -921,6 +921,7 @@ def test_export_for_a_gpu(trained, fcn, tmp_path):
     assert [b"ExtractImagePatches" in graph for graph in graphs] == [True, False]
 
 
+@pytest.mark.slow
 def test_predict_with_what_was_exported(trained, network, fcn, mistake, tmp_path):
     _, run = trained
     exported, photo = tmp_path / "out", write_image(tmp_path / "a.png", (31, 45))

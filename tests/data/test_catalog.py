@@ -62,6 +62,7 @@ assert blobs.num_classes == int(DATASETS["blobs"].classes)
 """
 
 
+@pytest.mark.slow
 def test_a_new_data_set_is_one_new_folder(tmp_path):
     """Nothing else is edited: the folder is a copy of that of the shapes under another name."""
     shutil.copytree(ROOT / "fcn_keras", tmp_path / "fcn_keras")

@@ -350,6 +350,7 @@ def test_processors(network, exported, predicted, files, tmp_path):
     assert not (tmp_path / "tpu").exists()
 
 
+@pytest.mark.slow
 def test_a_wide_network(files, tmp_path):
     """With enough channels for Winograd's convolutions: `predict`'s labels, to the pixel."""
     keras.utils.set_random_seed(7)

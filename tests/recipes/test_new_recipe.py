@@ -65,6 +65,7 @@ def test_a_new_recipe_is_listed(run_package):
     assert "settings to start from: shapes, folder, small, my-blobs, nyud-fcn32s-color," in text
 
 
+@pytest.mark.slow
 def test_a_new_recipe_trains(run_package):
     output, root = run_package("train", "--recipe", "my-blobs")
     assert "settings (recipe my-blobs):" in output

@@ -86,6 +86,7 @@ def test_a_stopped_training_goes_on_where_it_was(settings, whole, tmp_path):
     assert differences(whole[0], run) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk(settings, tmp_path):
     """What was there before is whole, and the training goes on once there is room."""
     run = tmp_path / "run"

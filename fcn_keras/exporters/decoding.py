@@ -34,11 +34,12 @@ def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, 
 @cache
 def _decoder(max_pixels):
     """The graph, which takes a second to make: once, where saving a network asks for it twice."""
-    return tf.function(
-        lambda data: _decode(data, max_pixels),
-        input_signature=[tf.TensorSpec((), tf.string)],
-        autograph=False,
-    )
+    with tf.init_scope():  # it is no part of the one that asks first
+        return tf.function(
+            lambda data: _decode(data, max_pixels),
+            input_signature=[tf.TensorSpec((), tf.string)],
+            autograph=False,
+        ).get_concrete_function()
 
 
 def _decode(data, max_pixels):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from fcn_keras.exporters import jpeg, png
 from fcn_keras.exporters.checks import required
+from fcn_keras.exporters.formats import MAX_PIXELS
 from fcn_keras.exporters.orientation import orientation_of, upright
 
 _JPEG, _PNG, _BMP, _GIF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"
@@ -29,6 +30,29 @@ def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, 
         If not, the image is one black pixel.
     """
     return _decoder(max_pixels)(image_bytes)
+
+
+def decode_image(image_bytes: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
+    """Decodes a file as `decode_or_skip` does, or fails; for a graph of one's own.
+
+    Args:
+        image_bytes: string scalar.
+        max_pixels: see `decode_or_skip`.
+
+    Returns:
+        uint8 `(H, W, 3)`, RGB.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when it runs, if the file would be skipped.
+
+    Example:
+
+    >>> images = tf.data.Dataset.list_files("photos/*").map(tf.io.read_file).map(decode_image)
+    """
+    image, good = decode_or_skip(image_bytes, max_pixels)
+    message = f"An image must be a whole JPEG, PNG, BMP or GIF of at most {max_pixels} pixels."
+    with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
+        return tf.identity(image)
 
 
 @cache

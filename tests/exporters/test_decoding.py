@@ -10,7 +10,7 @@ from helpers.fuzz_images import altered, originals
 from PIL import Image
 
 from fcn_keras.data.files.images import read_image
-from fcn_keras.exporters.decoding import decode_or_skip
+from fcn_keras.exporters.decoding import decode_image, decode_or_skip
 from fcn_keras.exporters.formats import MAX_PIXELS
 
 
@@ -47,6 +47,15 @@ def test_max_pixels(skipping, format):
         data = encoded(image.quantize(40) if format == "GIF" else image, format)
         image = skipping(data)
         assert image.shape[:2] == shape if good else image is None
+
+
+def test_in_a_stream_of_files(tmp_path):
+    """Outside of an export: in tf.data, and by hand, where what is skipped there fails."""
+    data = encoded(Image.fromarray(photo(9, 7)), "JPEG")
+    [image] = tf.data.Dataset.from_tensors(data).map(decode_image)
+    np.testing.assert_array_equal(image, as_read(data, tmp_path))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 62 pixels"):
+        decode_image(data, 62)
 
 
 @pytest.mark.parametrize("name", ["JPEG", "JPEG-progressive", "PNG", "BMP", "BMP-palette", "GIF"])

@@ -33,6 +33,8 @@ def blocks(document, language):
 def is_runnable(block, folder):
     """Whether the runtime that a block imports is installed, and its file could be written."""
     modules = re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE)
+    if "TFLiteConverter" in block:  # which takes long, and whose file LiteRT has to judge
+        modules.append("ai_edge_litert")
     files = re.findall(r'"(roads\.\w+)"', block)
     return all(map(importlib.util.find_spec, modules)) and all(
         (folder / name).is_file() for name in files
@@ -153,7 +155,6 @@ def test_other_runtimes(guide, network, format):
 def test_other_converters(guide, network, folder):
     scores = keras.ops.convert_to_numpy(network(guide["images"]))
     floats = guide["images"].astype("float32")
-    assert (folder / "plain.tflite").stat().st_size > 1e6
     found = {}
     if interpreter := find_module("ai_edge_litert.interpreter"):
         runner = interpreter.Interpreter(str(folder / "plain.tflite")).get_signature_runner()

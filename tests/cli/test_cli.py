@@ -912,6 +912,7 @@ def test_export(trained, tmp_path):
     assert about["classes"] == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_export_for_a_gpu(trained, fcn, tmp_path):
     _, run = trained
     for processor in ("cpu", "gpu"):

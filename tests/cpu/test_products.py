@@ -305,6 +305,7 @@ def test_networks_without_such_a_layer():
     assert with_products(model) is model
 
 
+@pytest.mark.slow
 def test_only_training_has_gradients_of_its_own(monkeypatch):
     monkeypatch.setattr(processor, "has_only_avx2", lambda: False)
     products = with_products(network("fcn8s, wide"))
@@ -431,6 +432,7 @@ def test_exports_have_kernels_of_their_own(monkeypatch):
     assert shapes == {(128,), (3, 3, 64, 128 + winograd.MORE_COLUMNS)}
 
 
+@pytest.mark.slow
 def test_exports_interpolate_channel_by_channel():
     """Where kernels are bilinear, and no longer where they have learned."""
     model = network("fcn8s")

@@ -376,6 +376,7 @@ def strict(network, tmp_path_factory):
     return export(network, output, CLASSES, COLORS, **options)
 
 
+@pytest.mark.slow
 def test_strict_and_frozen(network, strict, files, predicted):
     """Both in one export: weights as constants, and a file that is no image fails the call."""
     contents = [path.read_bytes() for path in files]
@@ -423,6 +424,7 @@ def test_weights_are_stored_once(network, exported, strict):
     assert (strict / "variables" / "variables.index").stat().st_size < 1000
 
 
+@pytest.mark.slow
 def test_bfloat16(network, files, predicted, tmp_path):
     exported = export(network, tmp_path, CLASSES, COLORS, precision="bfloat16")
     variables = tf.train.load_checkpoint(str(exported / "variables" / "variables"))

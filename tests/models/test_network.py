@@ -310,6 +310,7 @@ def test_random_start_keeps_the_size_of_its_numbers(geometry, seed):
     assert all(0.05 < spread < 20 for spread in spreads.values()), spreads
 
 
+@pytest.mark.slow
 def test_random_start_trains():
     keras.utils.set_random_seed(0)
     model = small("fcn8s", num_classes=2, geometry="same")

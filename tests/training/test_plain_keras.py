@@ -144,6 +144,7 @@ def in_a_process(program, *args, **environment):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_loss_and_step_do_not_grow_with_the_number_of_devices():
     found = in_a_process(ON_REPLICAS)
     for name in (*NORMALIZATIONS, "keras"):

@@ -163,7 +163,8 @@ def judge_masks(inspection: Inspection, looks: Sequence[Look], description: Desc
             )
             inspection.warnings.append(Fault("reading", "", where, text))
     if not description.values:
-        fault = _other_palettes([look for look in looks if _by_entry(look)])
+        is_class = description.class_ids != IGNORE_LABEL
+        fault = _other_palettes([look for look in looks if _by_entry(look)], is_class)
         if fault:
             inspection.faults.append(Fault("reading", "", where, fault))
 
@@ -172,12 +173,12 @@ def _by_entry(look):
     return look.reading and look.reading.palette is not None and look.reading.by == "value"
 
 
-def _other_palettes(looks):
+def _other_palettes(looks, is_class):
     """Says where the entries of palettes mean one class by number and another by colour."""
     colors: dict[int, tuple] = {}
     entries: dict[tuple, tuple] = {}
     for look in looks:
-        used = np.flatnonzero(look.values[0])
+        used = np.flatnonzero((look.values[0] > 0) & is_class)
         shown = [tuple(color) for color in look.reading.palette[used].tolist()]
         if len({*shown}) < len(shown):  # colours that tell nothing apart are not meant
             continue

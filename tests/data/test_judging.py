@@ -86,6 +86,17 @@ def other_entries(root):
     )
 
 
+def other_colors_of_void(root):
+    palettes = ([BLACK, RED, GREEN] * 85 + [WHITE], [BLACK, RED, GREEN] * 85 + [BLUE])
+
+    def change(number, ids):
+        ids = ids.copy()
+        ids[0] = 255
+        return indexed(ids, palettes[number % 2])
+
+    rewrite(root, change)
+
+
 def strange_palettes(root):
     rewrite(root, lambda _, ids: indexed(ids, [[7, 7, 7], BLUE, WHITE]))
 
@@ -124,6 +135,7 @@ TABLE = [
     (other_palettes, COLORED, [], []),
     (other_palettes, {"values": {"0": "a", "1": "b", "2": "c"}}, [], []),
     (other_entries, None, [("reading", r"\(255, 0, 0\) is entry 3.*entry 2")], [("classes", "")]),
+    (other_colors_of_void, None, [], []),
     (strange_palettes, COLORED, [], [("reading", "3 indexed masks use none of the `colors`")]),
     (strange_palettes, None, [], []),
     (palettes_and_ids, COLORED, [("reading", "shows its classes in colours, and")], []),

@@ -45,7 +45,14 @@ def scores_by_parts(tiling, model, image):
     return tiling.map(model, image, output)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# One of each kind: with skips and dilated, padded once, everywhere and half.
+QUICK = ("fcn8s", "fcn8s, same", "fcn-alexnet", "fcn32s, 8, same")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NETWORKS],
+)
 def test_parts_make_the_whole(name):
     model = network(name)
     # A part that needs nothing of the far end of the image, and parts that are cut short.

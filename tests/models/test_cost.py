@@ -126,7 +126,9 @@ def layer_flops(model, found):
     return total
 
 
-@pytest.mark.parametrize("size", [(60, 90), (224, 101)])
+@pytest.mark.parametrize(
+    "size", [(60, 90), pytest.param((224, 101), marks=pytest.mark.slow)], ids=str
+)
 @pytest.mark.parametrize(
     "variant, options",
     [

@@ -44,7 +44,10 @@ def maps_of(network, images):
     return keras.Model(network.input, [*outputs, network.output])(images)
 
 
-@pytest.mark.parametrize("variant, options", NETWORKS)
+@pytest.mark.parametrize(
+    "variant, options",
+    [NETWORKS[0], *(pytest.param(*network, marks=pytest.mark.slow) for network in NETWORKS[1:])],
+)
 def test_maps_are_equal(variant, options):
     """To the bit, but with AVX2 alone: what a sum is rounded to depends on its map's size there."""
     tolerance = 2e-6 if has_only_avx2() else 0

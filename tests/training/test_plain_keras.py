@@ -188,6 +188,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_another_projects_keras_json_changes_nothing(tmp_path):
     images, labels = batch()
     network = build("fcn32s", 3, weights=None, **OPTIONS)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
+from helpers.photos import UPRIGHT
 from PIL import Image, ImageOps
 
 from fcn_keras.data.files.images import read_image, read_size
@@ -281,19 +282,6 @@ def exif(orientation):
     tags = Image.Exif()
     tags[0x0112] = orientation
     return tags
-
-
-# What has to be done with the stored pixels, as the standard's table has it.
-UPRIGHT = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a[::-1].swapaxes(0, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a[:, ::-1].swapaxes(0, 1),
-}
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)

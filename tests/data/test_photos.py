@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from helpers import fuzz_images
+from helpers.photos import UPRIGHT
 from PIL import Image
 
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size
@@ -77,18 +78,6 @@ def encoded(image, format, **options):
 
 
 # How the camera was held
-
-# What has to be done with the stored pixels, as the standard's table has it.
-UPRIGHT = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a[::-1].swapaxes(0, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a[:, ::-1].swapaxes(0, 1),
-}
 
 
 def entry(tag, kind, count, value):

@@ -5,29 +5,13 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.exported import encoded, photo
+from helpers.exported import decoder, encoded, photo
 from helpers.fuzz_images import altered, originals
 from PIL import Image
 
 from fcn_keras.data.files.images import read_image
-from fcn_keras.exporters.decoding import decode_image, decode_or_skip
+from fcn_keras.exporters.decoding import decode_image
 from fcn_keras.exporters.formats import MAX_PIXELS
-
-
-def decoder(max_pixels):
-    """`decode_or_skip` in a graph, as it is served; None for what it skips."""
-    graph = tf.function(
-        lambda data: decode_or_skip(data, max_pixels),
-        input_signature=[tf.TensorSpec((), tf.string)],
-        autograph=False,
-    )
-
-    def decode(data):
-        image, good = graph(tf.constant(data))
-        assert good or image.shape == (1, 1, 3)
-        return image.numpy() if good else None
-
-    return decode
 
 
 @pytest.fixture(scope="module")

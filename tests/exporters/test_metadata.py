@@ -8,28 +8,16 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.exported import encoded, photo
+from helpers.exported import decoder, encoded, photo
+from helpers.photos import UPRIGHT
 from PIL import Image
 
 from fcn_keras.data.files.images import read_image
 from fcn_keras.errors import UserError
-from fcn_keras.exporters.decoding import decode_or_skip
 from fcn_keras.exporters.formats import MAX_PIXELS
 
 PHOTO = Image.fromarray(photo(21, 34))
 JPEG, PNG = encoded(PHOTO, "JPEG"), encoded(PHOTO, "PNG")
-
-# What has to be done with the stored pixels, as the standard's table has it.
-UPRIGHT = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a[::-1].swapaxes(0, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a[:, ::-1].swapaxes(0, 1),
-}
 
 TAG = 0x0112
 SHORT, LONG = 3, 4
@@ -254,18 +242,7 @@ PNGS = {
 
 @pytest.fixture(scope="module")
 def decode():
-    """`decode_or_skip` in a graph, as it is served; None for what it skips."""
-    graph = tf.function(
-        lambda data: decode_or_skip(data, MAX_PIXELS),
-        input_signature=[tf.TensorSpec((), tf.string)],
-        autograph=False,
-    )
-
-    def decode(data):
-        image, good = graph(tf.constant(data))
-        return image.numpy() if good else None
-
-    return decode
+    return decoder(MAX_PIXELS)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import io
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 import fcn_keras
+from fcn_keras.exporters.decoding import decode_or_skip
 
 CLASSES = ["sky", "road", "car", "tree", "none of these"]
 COLORS = [(i, 50 * i, 255 - i) for i in range(5)]
@@ -54,3 +56,19 @@ def tree(folder):
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
     }
+
+
+def decoder(max_pixels):
+    """`decode_or_skip` in a graph, as it is served; None for what it skips."""
+    graph = tf.function(
+        lambda data: decode_or_skip(data, max_pixels),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+    )
+
+    def decode(data):
+        image, good = graph(tf.constant(data))
+        assert good or image.shape == (1, 1, 3)
+        return image.numpy() if good else None
+
+    return decode

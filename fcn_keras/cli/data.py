@@ -8,9 +8,10 @@ from pathlib import Path
 
 from fcn_keras.cli.arguments import JSON, check_split, figure_file, positive
 from fcn_keras.cli.command import Arguments, Command, Commands
-from fcn_keras.data.catalog import DATASETS
+from fcn_keras.data.catalog import DATASETS, is_path
 from fcn_keras.errors import UserError
 from fcn_keras.system.console import import_tensorflow_silently
+from fcn_keras.system.spelling import spelled_as_found
 
 _EITHER = dict(metavar="NAME_OR_DIR", help="registered name, or a folder of images and masks")
 
@@ -81,9 +82,9 @@ def prepare(args: Namespace) -> None:
 
 
 def _is_registered(args):
-    if args.dataset in DATASETS or args.dataset.startswith("tfds:"):
+    if not is_path(args.dataset):
         return True
-    if not Path(args.dataset).is_dir():
+    if not Path(spelled_as_found(args.dataset)).is_dir():
         raise UserError(
             f"NAME_OR_DIR: must be one of {', '.join(DATASETS)}, or the path of a folder. "
             f"Received: {args.dataset!r}, which is neither."

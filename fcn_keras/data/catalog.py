@@ -42,6 +42,11 @@ _ENTRIES = {
 DATASETS = {name: _ENTRIES[name] for name in ("shapes", *sorted({*_ENTRIES} - {"shapes"}))}
 
 
+def is_path(name: str | Path) -> bool:
+    """Whether a data set is named by the path of a folder: always by a `Path`."""
+    return isinstance(name, Path) or not (name in DATASETS or name.startswith("tfds:"))
+
+
 def list_datasets(data_dir: str | Path | None = None) -> list[tuple[str, str, str, str]]:
     """Lists the registered data sets without opening any.
 

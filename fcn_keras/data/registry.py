@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-from fcn_keras.data.catalog import DATASETS
+from fcn_keras.data.catalog import DATASETS, is_path
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.folders.folder import load_folder
 from fcn_keras.errors import UserError
 from fcn_keras.system.spelling import spelled_as_found
-
-
-def is_path(name: str | Path) -> bool:
-    """Whether a data set is named by the path of a folder: always by a `Path`."""
-    return isinstance(name, Path) or not (name in DATASETS or name.startswith("tfds:"))
 
 
 def load_dataset(

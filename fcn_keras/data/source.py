@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fcn_keras.data.catalog import is_path
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.findings import Contents, Inspection, listed
 from fcn_keras.data.folders.folder import Folder, find_folder
 from fcn_keras.data.inspection import inspect_folder
 from fcn_keras.data.judging import judge_classes
-from fcn_keras.data.registry import is_path, load_dataset
+from fcn_keras.data.registry import load_dataset
 from fcn_keras.errors import UserError
 from fcn_keras.system.spelling import spelled_as_found
 

@@ -86,7 +86,6 @@ class ConfusionMatrix(keras.metrics.Metric):
         name: name of the metric; that of its score if not given.
     """
 
-    name: str
     score: str | None = None  # the one that `result` returns; None for all four
 
     def __init__(
@@ -172,7 +171,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         return {
             "num_classes": self.num_classes,
             "ignore_label": self.ignore_label,
-            "name": str(self.name),
+            "name": self.name,
         }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fcn_keras.data.catalog import DATASETS
+from fcn_keras.data.catalog import is_path
 from fcn_keras.data.files.text import read_text
 from fcn_keras.errors import UserError
 from fcn_keras.inference.classes import numbered_classes
@@ -131,7 +131,7 @@ def _paths_in(settings, name):
     if not value or not isinstance(value, str):
         return []
     if name == "dataset":
-        return [] if value in DATASETS or value.startswith("tfds:") else [value]
+        return [value] if is_path(value) else []
     if name == "weights":
         return [] if value in ("imagenet", "none") else [value]
     return split_paths(value, 2 if settings.get("variant") == COLOR_HHA else 1)

@@ -41,6 +41,8 @@ def transparent_ground(colors=COLORS):
     return image
 
 
+BIG_ENDIAN = Image.frombytes("I;16B", IDS.shape[::-1], IDS.astype(">u2").tobytes())
+
 # What it is, how it is made, the ending, the colours given, and the class ids in it.
 READ = [
     ("grey", grey(), ".png", (), IDS),
@@ -52,6 +54,8 @@ READ = [
     ("a bit", grey(IDS > 0).point(lambda v: 255 * v, "1"), ".png", (), IDS > 0),
     ("16 bits", Image.fromarray(IDS.astype("uint16")), ".png", (), IDS),
     ("16 bits, TIFF", Image.fromarray(IDS.astype("uint16")), ".tif", (), IDS),
+    ("16 bits, the other byte order", BIG_ENDIAN, ".tif", (), IDS),
+    ("16 bits with a sign", Image.fromarray(IDS.astype("int16").astype("int32")), ".tif", (), IDS),
     ("32 bits", Image.fromarray(IDS.astype("int32")), ".tif", (), IDS),
     ("whole floats", Image.fromarray(IDS.astype("float32")), ".tif", (), IDS),
     ("TIFF", grey(), ".tif", (), IDS),
@@ -123,6 +127,17 @@ def test_masks_that_are_refused(tmp_path, what, image, colors, reason):
     with pytest.raises(LabelError, match=reason) as error:
         read_mask(path, colors)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_transparent_grey_that_no_pixel_has(tmp_path, bits):
+    """PNG may name a grey that is to be seen through; the others stay numbers."""
+    highest = 2**bits - 1
+    ids = np.minimum(IDS, 1) * np.uint8(highest)
+    Image.fromarray(ids * np.uint8(255 // highest)).save(
+        tmp_path / "mask.png", bits=bits, transparency=1
+    )
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), ids)
 
 
 def test_pictures_of_16_bits_are_refused(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.data.files.depth import DEEP_GREY, raw_mode
 from fcn_keras.data.files.images import open_image
 from fcn_keras.data.files.matlab import read_matrix
 from fcn_keras.data.files.readings import (
@@ -22,7 +23,7 @@ from fcn_keras.errors import LabelError, UserError
 MASK_SUFFIXES = (".png", ".mat", ".tif", ".tiff", ".gif", ".bmp", ".webp")
 
 # Pillow's modes of one number for each pixel.
-_NUMBERS = ("L", "1", "F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_NUMBERS = ("L", "1", "F", *DEEP_GREY)
 
 
 def read_mask(
@@ -70,10 +71,10 @@ def open_mask(
     with open_image(path) as image:
         _check_form(path, image)
         # Pillow stretches grey levels of 2 and 4 bits to 0..255, which the ids are not.
-        stretch = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args if image.tile else None), 1)
+        stretch = {"L;2": 85, "L;4": 17}.get(raw_mode(image), 1)
         image.load()
         palette = _palette(image) if image.mode == "P" else None
-        picture = _opaque(path, image, indexed=palette is not None)
+        picture = _opaque(path, image)
     known = colors_of(
         tuple(map(tuple, colors)), tuple(range(len(colors)) if values is None else values)
     )
@@ -112,7 +113,7 @@ def values_with_meaning(ids: np.ndarray) -> str:
 
 def _check_form(path, image):
     """Refuses what Pillow would read as another label map than the one stored, or as a part."""
-    if image.mode != "I;16" and ";16" in str(image.tile[0].args if image.tile else ""):
+    if image.mode not in _NUMBERS and ";16" in raw_mode(image):
         raise LabelError(f"{path}: has 16 bits in each channel; a mask in colours must have 8.")
     if image.format != "PNG" and getattr(image, "n_frames", 1) > 1:
         raise LabelError(f"{path}: holds {image.n_frames} pictures; a mask must hold one.")
@@ -126,18 +127,19 @@ def _palette(image):
     return palette
 
 
-def _opaque(path, image, indexed):
+def _opaque(path, image):
     """The pixels of an image without its transparency, of which a mask must have none."""
-    alpha = image.mode[-1] in "Aa" and image.mode not in ("LAB",)
-    if not indexed and (alpha or "transparency" in image.info):
-        image = image.convert("RGBA") if image.mode not in ("LA", "RGBA") else image
-        pixels = np.asarray(image)
-        share = np.mean(pixels[..., -1] < 255)
-        if share:
+    # Entries of a palette are numbers, whatever they look like.
+    if image.has_transparency_data and image.mode != "P":
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+        if (alpha < 255).any():
             raise LabelError(
-                f"{path}: a mask must not be transparent, and this one is at {share:.1%} of its "
-                "pixels, which show no colour of a class. Save it without an alpha channel."
+                f"{path}: a mask must not be transparent, and this one is at "
+                f"{np.mean(alpha < 255):.1%} of its pixels, which show no colour of a class. Save "
+                "it without an alpha channel."
             )
+    if image.mode in ("LA", "RGBA"):
+        pixels = np.asarray(image)
         return pixels[..., 0] if image.mode == "LA" else pixels[..., :3]
     if image.mode not in ("P", "RGB", *_NUMBERS):
         raise LabelError(

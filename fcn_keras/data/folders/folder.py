@@ -16,6 +16,7 @@ from fcn_keras.data.folders.matching import Files, Pair, match
 from fcn_keras.data.folders.splitting import validated
 from fcn_keras.data.folders.voc_devkit import find_devkit, listed_files
 from fcn_keras.errors import LabelError, UserError
+from fcn_keras.system.spelling import spelled_as_found
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def find_folder(root: str | Path, val_share: float | None = None) -> Folder:
     Raises:
         UserError: if the folder has no known layout, or `dataset.json` is wrong.
     """
-    root = Path(root)
+    root = Path(spelled_as_found(str(root)))
     if not root.is_dir():
         raise UserError(f"{root}: no such folder.")
     devkit = find_devkit(root)

@@ -62,12 +62,19 @@ def compare_label_maps(
     alone = count == 1 and predictions.is_file()  # of whatever name
 
     confusion = np.zeros((len(colors), len(colors)), "int64")
-    held = np.zeros(256, "int64")
+    held, used = np.zeros(256, "int64"), dict[Path, str]()
     bar = progress_bar("comparing", count, disable=not progress)
     for name, where, label in labels:
-        file = predictions if alone else files.get(name)
+        # Folders within those of the images need not be in what `predict` wrote.
+        last = name.rpartition("/")[2]
+        file = predictions if alone else files.get(name, files.get(last))
         if file is None:
             raise UserError(f"{predictions}: has no label map {name}.png, which is to be scored.")
+        if used.setdefault(file, name) != name:
+            raise UserError(
+                f"{file}: could be the label map of {used[file]} or of {name}. Put them into "
+                "folders of these names."
+            )
         class_ids = read(file)
         _check(file, class_ids, where, label, len(colors))
         counts, _ = confusion_matrix(label, class_ids, len(colors))

@@ -70,7 +70,7 @@ def open_network(
     return segmenter
 
 
-def is_address(what: "object") -> bool:
+def is_address(what: object) -> bool:
     """Whether something is the URL of a server, and no path, which may look like one."""
     return isinstance(what, str) and "://" in what and not os.path.exists(what)
 

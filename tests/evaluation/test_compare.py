@@ -310,3 +310,15 @@ def test_labels_that_tell_nothing(tmp_path, values, words):
     write(tmp_path / "found" / "a.png", TRUTH > 0)
     with pytest.raises(UserError, match=words):
         compare_label_maps(tmp_path / "found", tmp_path / "truth", COLORS[:2], progress=False)
+
+
+def test_label_maps_of_images_in_folders(tmp_path):
+    """`predict` writes them side by side: each is found by its name, if no other has it."""
+    for name in ("day/a", "night/b"):
+        write(tmp_path / "truth" / f"{name}.png", TRUTH)
+        write(tmp_path / "found" / f"{name[-1]}.png", FOUND)
+    found = compare_label_maps(tmp_path / "found", tmp_path / "truth", COLORS, progress=False)
+    np.testing.assert_array_equal(found, 2 * np.array(CONFUSION))
+    write(tmp_path / "truth" / "night" / "a.png", TRUTH)
+    with pytest.raises(UserError, match="a.png: could be the label map of day/a or of night/a"):
+        compare_label_maps(tmp_path / "found", tmp_path / "truth", COLORS, progress=False)

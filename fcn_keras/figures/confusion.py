@@ -35,7 +35,7 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     label_width = max(text_width(name, font) for name in names)
     side = max(count * cell, 1.6)
     figure = Figure(
-        figsize=(side + label_width + 2.6, side + 0.75 * label_width + 1.5), layout="constrained"
+        figsize=(side + label_width + 2.6, side + 0.75 * label_width + 1.5), layout="compressed"
     )
     axes = figure.subplots()
     picture = axes.imshow(

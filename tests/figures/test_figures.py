@@ -53,9 +53,13 @@ def sample(height=12, width=16, name="img_1"):
 
 
 def pixels_of(figure, path):
+    """What a figure looks like, which has nothing on its edges that could be cut off."""
     save_figure(figure, path)
     with Image.open(path) as picture:
-        return np.array(picture.convert("RGB"))
+        pixels = np.array(picture.convert("RGB"))
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert (edge == 255).all(), "something is cut off"
+    return pixels
 
 
 def line(axes, label):
@@ -125,6 +129,11 @@ def test_confusion():
     assert cells == {(0, 0): "75", (1, 0): "25", (1, 1): "not in the truth", (2, 2): "100"}
     (totals,) = axes.child_axes
     assert [x.get_text() for x in totals.get_yticklabels()] == ["100", "0", "2 k"]
+
+
+@pytest.mark.parametrize("names", [["background", "circle", "star"], ["a name of a class"] * 5])
+def test_confusion_is_not_cut_off(tmp_path, names):
+    pixels_of(confusion_figure(np.eye(len(names), dtype=int) * 1950000, names), tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("count", [1, 2, 60])

@@ -12,6 +12,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 from helpers.photos import UPRIGHT
+from helpers.png import packed_rows, png_bytes
 from PIL import Image, ImageOps
 
 from fcn_keras.data.files.images import read_image, read_size
@@ -39,27 +40,8 @@ def save(path, array_or_image, **options):
 
 
 def png(path, width, height, bits, color_type, rows, chunks=()):
-    """Writes a PNG of any bit depth, which Pillow cannot: `rows` as they stand in the file."""
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
-    chunks = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks))
+    path.write_bytes(png_bytes(width, height, bits, color_type, rows, chunks))
     return path
-
-
-def pack(values, bits):
-    """Rows of a PNG from samples of 1, 2 or 4 bits, each row behind its filter byte."""
-    rows = b""
-    for row in values:
-        digits = "".join(f"{value:0{bits}b}" for value in row)
-        digits += "0" * (-len(digits) % 8)
-        rows += b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big")
-    return rows
 
 
 def assert_one_line_about(error, path):
@@ -479,7 +461,7 @@ def test_palette_masks_of_few_bits(tmp_path, bits):
 def test_grey_masks_of_few_bits(tmp_path, bits):
     """Ids are what the file stores, not those grey levels stretched to 0..255."""
     ids = noise(7, 13, 0) % 2**bits
-    path = png(tmp_path / "a.png", 13, 7, bits, 0, pack(ids, bits))
+    path = png(tmp_path / "a.png", 13, 7, bits, 0, packed_rows(ids, bits))
     np.testing.assert_array_equal(read_mask(path), ids)
 
 

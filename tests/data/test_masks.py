@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.png import packed_rows, png_bytes
 from PIL import Image
 
 from fcn_keras.data.files.masks import open_mask, read_mask
@@ -134,9 +135,9 @@ def test_a_transparent_grey_that_no_pixel_has(tmp_path, bits):
     """PNG may name a grey that is to be seen through; the others stay numbers."""
     highest = 2**bits - 1
     ids = np.minimum(IDS, 1) * np.uint8(highest)
-    Image.fromarray(ids * np.uint8(255 // highest)).save(
-        tmp_path / "mask.png", bits=bits, transparency=1
-    )
+    transparent = (b"tRNS", (1).to_bytes(2))
+    data = png_bytes(4, 3, bits, 0, packed_rows(ids, bits), [transparent])
+    (tmp_path / "mask.png").write_bytes(data)
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), ids)
 
 

@@ -4,12 +4,12 @@ import importlib.util
 import io
 import struct
 import warnings
-import zlib
 
 import numpy as np
 import pytest
 from helpers import fuzz_images
-from helpers.photos import UPRIGHT
+from helpers.photos import PILLOW, UPRIGHT
+from helpers.png import png_bytes
 from PIL import Image
 
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size
@@ -24,17 +24,11 @@ def noise(height=11, width=17, channels=3, dtype="uint8", top=None):
     return np.random.default_rng(0).integers(0, top, shape, dtype=dtype)
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(array, chunks=()):
+def png(array):
     """A PNG of 16 bits, which Pillow cannot write in colours."""
     height, width, channels = array.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    chunks = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+    return png_bytes(width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], rows)
 
 
 def tiff(array, bits, sample_format=1, order="<", data=None, more=()):
@@ -109,6 +103,8 @@ ODD_ENTRIES = {
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 @pytest.mark.parametrize("data", ODD_ENTRIES.values(), ids=ODD_ENTRIES)
 def test_other_entries_do_not_matter(tmp_path, data, format):
+    if data == ODD_ENTRIES["the orientation twice"] and PILLOW < 13:
+        pytest.skip("before Pillow 13 the last of two counts")
     file = encoded(noise(), format, exif=data, lossless=True)
     np.testing.assert_array_equal(read(tmp_path, file), UPRIGHT[6](noise()))
 
@@ -209,6 +205,8 @@ def test_what_has_no_upper_8_bits_is_refused(tmp_path, data, reason):
     "mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"]
 )
 def test_every_mode_becomes_rgb(tmp_path, mode):
+    if mode == "YCbCr" and PILLOW < 13:
+        pytest.skip("before version 13 Pillow cannot read what it writes")
     photo = Image.fromarray(noise())
     image = photo.convert("P").convert("PA") if mode == "PA" else photo
     if mode == "LAB":

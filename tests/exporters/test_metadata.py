@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.exported import decoder, encoded, photo
-from helpers.photos import UPRIGHT
+from helpers.photos import PILLOW, UPRIGHT
+from helpers.png import png_chunk
 from PIL import Image
 
 from fcn_keras.data.files.images import read_image
@@ -120,6 +121,9 @@ OTHERWISE = {
 }
 
 
+OF_PILLOW_13 = ("the first of two", "what claims more than there is", "the head thrice")
+
+
 def app(number, *contents):
     return b"".join(
         bytes([0xFF, 0xE0 + number]) + struct.pack(">H", len(each) + 2) + each for each in contents
@@ -185,13 +189,9 @@ JPEGS = {
 }
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png(*chunks, behind=False):
     place = PNG.index(b"IEND" if behind else b"IDAT") - 4
-    return PNG[:place] + b"".join(chunk(*each) for each in chunks) + PNG[place:]
+    return PNG[:place] + b"".join(png_chunk(*each) for each in chunks) + PNG[place:]
 
 
 def profile(data, end=b"\n"):
@@ -253,6 +253,8 @@ def test_orientation(decode, kind, name):
     """By hand: how the camera was held; None where the graph may refuse what Pillow reads."""
     data, expected = (JPEGS if kind == "JPEG" else PNGS)[name]
     found = read_image(io.BytesIO(data), name)
+    if name in OF_PILLOW_13 and PILLOW < 13:
+        pytest.skip("the graph takes it as Pillow does since version 13")
     if expected is None:
         image = decode(data)
         assert image is None or np.array_equal(image, found)

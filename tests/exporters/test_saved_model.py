@@ -6,7 +6,6 @@ import re
 import struct
 import subprocess
 import sys
-import zlib
 
 import keras
 import numpy as np
@@ -22,6 +21,7 @@ from helpers.exported import (
     tiny_network,
     tree,
 )
+from helpers.png import png_bytes
 from PIL import Image
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
@@ -234,23 +234,9 @@ def test_an_empty_batch_is_answered(served, name):
     assert answer.dtype == (tf.uint8 if name == "segment" else tf.float32)
 
 
-def chunk(kind, content):
-    return (
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-    )
-
-
 def bomb(side=20_000):
     """A PNG of 50 kB, whose 400 million pixels a decoder makes 1.2 GB of."""
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(bytes(side * (side // 8 + 1)), 1))
-        + chunk(b"IEND", b"")
-    )
+    return png_bytes(side, side, 1, 0, bytes(side * (side // 8 + 1)), level=1)
 
 
 def bad_files():

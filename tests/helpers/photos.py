@@ -1,4 +1,10 @@
-"""Photographs as cameras write them."""
+"""Photographs as cameras write them, and which Pillow reads them."""
+
+import PIL
+
+# A few odd files are read by Pillow 13 in another way than by those before, which are still taken
+# where another package asks for them.
+PILLOW = int(PIL.__version__.split(".")[0])
 
 # What has to be done with the stored pixels, as the standard's table has it.
 UPRIGHT = {

@@ -41,6 +41,8 @@ HELP = {
     "clip_norm": "length to cut the gradient of each variable to; 0 for none",
     "accumulate": "batches that make one step",
     "remat": "compute the first blocks' activations twice, to save memory",
+    "batch_norm": "frozen: as it was pre-trained; synced: learned from whole batches, over all "
+    "devices (default: by whether weights are pre-trained)",
     "schedule": "course of the learning rate",
     "warmup": "share of all steps over which the learning rate rises",
     "precision": "dtype policy",

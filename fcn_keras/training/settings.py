@@ -23,6 +23,7 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
     "schedule": ("constant", "cosine"),
     "normalization": NORMALIZATIONS,
     "class_weights": ("none", "sqrt_median_frequency"),
+    "batch_norm": ("auto", "frozen", "synced"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
 
@@ -115,6 +116,10 @@ class Settings:
             `iter_size` does, and counts each as a step.
         remat: whether to compute the activations of the first blocks twice instead of keeping
             them for the gradient, see `fcn_keras.training.recomputation`.
+        batch_norm: how layers of batch normalisation, where a network has any, are trained:
+            "frozen" leaves all of them as it was, "synced" learns them, with the statistics of
+            the whole batch, over all replicas; "auto" is "frozen" where they were trained before
+            (`weights`, `init_from`) and "synced" where they are random.
         schedule: "constant", or "cosine": down to zero along half a cosine.
         warmup: share of all steps over which the learning rate rises from zero.
         precision: Keras dtype policy.
@@ -153,6 +158,7 @@ class Settings:
     clip_norm: float = 0.0
     accumulate: int = 1
     remat: bool = False
+    batch_norm: str = "auto"
     schedule: str = "cosine"
     warmup: float = 0.02
     precision: str = "float32"
@@ -213,6 +219,13 @@ class Settings:
     def images_per_step(self) -> int:
         """How many images a step of the optimizer is made of."""
         return self.batch_size * (1 if self.optimizer == "caffe_sgd" else self.accumulate)
+
+    @property
+    def learns_statistics(self) -> bool:
+        """Whether layers of batch normalisation learn, see `batch_norm`."""
+        if self.batch_norm == "auto":
+            return self.weights == "none" and not self.init_from
+        return self.batch_norm == "synced"
 
     def length(self, images: int) -> tuple[int, int]:
         """Returns how many epochs a training on so many images has, and how many steps each."""

@@ -25,6 +25,7 @@ from fcn_keras.system.progress import progress_bar
 from fcn_keras.system.spelling import valid_text
 from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.report import labelled_sample, spread_over
+from fcn_keras.training.time_estimate import estimate_for
 
 # How long a training on one machine may go on without a backup.
 BACKUP_SECONDS = 600
@@ -77,9 +78,11 @@ class TrainingBar(keras.callbacks.Callback):
             smoothing=0.05,
             disable=not job.chief,
         )
+        self.estimate = estimate_for(job, position)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch = epoch + 1
+        self.estimate.epoch_begins(epoch)
         self.started, self.waited = time.perf_counter(), self.model.waited
         self.bar.set_description(f"epoch {self.epoch}/{self.job.epochs}", refresh=False)
 
@@ -95,6 +98,10 @@ class TrainingBar(keras.callbacks.Callback):
             refresh=False,
         )
         self.bar.update(self.job.settings.images_per_step)
+        self.estimate.step_ends()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.estimate.validation_batch_ends()
 
 
 class Recorder(keras.callbacks.Callback):

@@ -27,6 +27,7 @@ from fcn_keras.training.initial_network import make_task
 from fcn_keras.training.report import write_report
 from fcn_keras.training.run import Run, default_path
 from fcn_keras.training.settings import Settings
+from fcn_keras.training.time_estimate import warn_of_cost
 
 # Decoded images of a split are kept in memory up to this, so that small sets are decoded once.
 CACHE_BYTES = 1 << 30
@@ -95,6 +96,8 @@ def train(
                 remove_leftovers(run.path)
                 run.start(settings, dataset)
                 announce(run, settings, strategy)
+                for line in warn_of_cost(job):
+                    print(line, flush=True)
             wait_for_all(strategy)  # to find the run as it is now
             fit_epochs(job)
             if job.chief:

@@ -12,8 +12,9 @@ from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.plain_numbers import whole_number
 
 # Pattern of a variable's path -> factors on the learning rate and on the decay. In the reference
-# biases learn twice as fast and do not decay.
-DOUBLED_BIASES = {r"bias$": (2.0, 0.0)}
+# biases learn twice as fast and do not decay. It has no batch normalisation, the scales and offsets
+# of which are usually kept from decay too.
+FACTORS = {r"bias$": (2.0, 0.0), r"(^|/)(gamma|beta)$": (1.0, 0.0)}
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
@@ -31,8 +32,8 @@ class CaffeSGD(keras.optimizers.Optimizer):
         momentum: share of the last step that the next one goes on with.
         decay: L2 penalty on the variables; half of it times their square is added to the loss.
         factors: regular expression on a variable's path -> (rate_factor, decay_factor); the
-            first that is found counts, (1, 1) if none is. Biases twice as fast and without
-            decay if not given.
+            first that is found counts, (1, 1) if none is. If not given, biases twice as fast and
+            without decay, and scales and offsets of normalisation without.
         accumulate: Caffe's `iter_size`: how many gradients are averaged for one step.
         name: name of the optimizer.
 
@@ -65,7 +66,7 @@ class CaffeSGD(keras.optimizers.Optimizer):
         # Plain numbers, whatever came: a saved network keeps them.
         self.momentum = float(momentum)
         self.decay = float(decay)
-        factors = DOUBLED_BIASES if factors is None else factors
+        factors = FACTORS if factors is None else factors
         self.factors = {key: tuple(map(float, pair)) for key, pair in factors.items()}
         self.accumulate = accumulate
 

@@ -35,5 +35,8 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
     if settings.optimizer == "adam":
         return Adam(rate)
     optimizer = AdamW(rate, weight_decay=settings.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    # Nor scales and offsets of normalisation. Names are paths here, as TensorFlow writes them.
+    optimizer.exclude_from_weight_decay(
+        var_names=["bias", r"/(gamma|beta)(/replica_\d+)?:"],
+    )
     return optimizer

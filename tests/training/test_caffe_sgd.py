@@ -268,6 +268,22 @@ def test_factors_of_the_networks(variant):
         assert tuple(factors) == ((2, 0) if doubled else (1, 1)), variable.path
 
 
+@pytest.mark.parametrize("rule", ["caffe_sgd", "adamw"])
+def test_what_does_not_decay(rule):
+    """Biases, and the scales and offsets of normalisation."""
+    options = dict(weight_decay=0.5, learning_rate=0.1, warmup=0.0, clip_norm=0.0)
+    optimizer = make_optimizer(resolve("small", optimizer=rule, **options), 100)
+    inside = [layers.BatchNormalization(name="norm"), layers.Conv2D(2, 1, name="gamma")]
+    variables = keras.Sequential([keras.Input((None, None, 3)), *inside]).trainable_variables
+    for variable in variables:
+        variable.assign(tf.ones(variable.shape))
+    optimizer.build(variables)
+    optimizer.apply([tf.zeros(variable.shape) for variable in variables], variables)
+    smaller = [v.path.split("/")[-2:] for v in variables if (v.numpy() < 1).any()]
+    assert smaller == [["gamma", "kernel"]]
+    assert len(variables) == 4
+
+
 def test_accumulation_keeps_no_zeros():
     """TensorFlow would make constants of those of a variable's shape, and keep them."""
     variable = keras.Variable(np.ones((30, 40)))

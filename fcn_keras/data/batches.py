@@ -21,7 +21,7 @@ from fcn_keras.system.processor import cores
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Returns how many batches hold every image once; the last one is filled up with void."""
+    """Returns how many batches hold every image once; the last one is filled up."""
     return -(-len(split) // batch_size)
 
 
@@ -64,6 +64,7 @@ def training_batches(
     first_step: int = 0,
     replacement: bool = False,
     shards: Shards = WHOLE,
+    images_alone: bool = False,
 ) -> tf.data.Dataset:
     """Streams training batches, epoch after epoch, each in an order of its own.
 
@@ -78,18 +79,29 @@ def training_batches(
         first_step: how many batches to leave out: the place to resume at.
         replacement: whether every image is drawn from the whole set, and not each once an epoch.
         shards: which part of each batch to read: one shard after the other.
+        images_alone: whether the last batch of an epoch is filled up with images instead of void:
+            with those that the epoch began with, varied anew. So none is in a batch twice unless
+            there are fewer than a batch has.
 
     Returns:
         An endless `tf.data.Dataset` of pairs: images uint8 `(shard, h, w, 3)` and labels uint8
         `(shard, h, w, 1)`. Every one is full: the last batch of an epoch has images that are all
         void at its end.
+
+    Raises:
+        ValueError: if there are to be images alone, and shards cannot be filled with those of a
+            batch.
     """
     size = shards.size(batch_size)
+    if images_alone and shards.count * size != batch_size:
+        raise ValueError(f"Batches of {batch_size} cannot be cut into full shards: {shards}.")
     here = shards.mine * size  # images of a batch that are read here
 
     def example(number):
         slot = shards.first * size + number % here
-        index, position = _drawn(split, batch_size, seed, replacement, number // here, slot)
+        index, position = _drawn(
+            split, batch_size, seed, replacement, images_alone, number // here, slot
+        )
         return augment(*_read(split, index), augmentation, tf.stack([seed, position]))
 
     return _ahead(
@@ -99,7 +111,7 @@ def training_batches(
     )
 
 
-def _drawn(split, batch_size, seed, replacement, step, slot):
+def _drawn(split, batch_size, seed, replacement, images_alone, step, slot):
     """The number of the image in a slot of a batch, -1 for void, and its place in the stream."""
     # Slots beyond the batch fill up shards.
     position = step * batch_size + tf.minimum(slot, batch_size - 1)
@@ -109,6 +121,8 @@ def _drawn(split, batch_size, seed, replacement, step, slot):
     places = steps_per_epoch(split, batch_size) * batch_size
     epoch, place = position // places, position % places
     last = len(split) - 1
+    if images_alone:
+        place %= len(split)
     index = tf.random.experimental.index_shuffle(
         tf.minimum(place, last), tf.stack([seed, epoch]), last
     )
@@ -116,11 +130,17 @@ def _drawn(split, batch_size, seed, replacement, step, slot):
 
 
 def images_of_batch(
-    split: Split, batch_size: int, seed: int, step: int, replacement: bool = False
+    split: Split,
+    batch_size: int,
+    seed: int,
+    step: int,
+    replacement: bool = False,
+    images_alone: bool = False,
 ) -> list[str]:
     """Returns the names of the images in a training batch, see `training_batches`."""
+    options = (split, batch_size, seed, replacement, images_alone)
     drawn = [
-        int(_drawn(split, batch_size, seed, replacement, tf.constant(step, tf.int64), slot)[0])
+        int(_drawn(*options, tf.constant(step, tf.int64), slot)[0])
         for slot in tf.range(batch_size, dtype=tf.int64)
     ]
     return [split[index].id for index in drawn if index >= 0]

@@ -268,6 +268,44 @@ def test_every_image_once_an_epoch(count, batch_size):
     assert (images[real] == labels[real][..., None]).all()
 
 
+@pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (12, 4), (3, 4), (1, 4), (7, 1)])
+def test_batches_of_images_alone(count, batch_size):
+    """As others, but where those have void: each image once, then those it began with again."""
+    split = Pictures(coordinates(20 + i, 30, cell) for i in range(count))
+    steps = steps_per_epoch(split, batch_size)
+    images, labels = take(split, EVERYTHING, 3 * steps, batch_size)
+    stream = training_batches(split, EVERYTHING, batch_size, 0, images_alone=True)
+    full = [batch.numpy() for batch, _ in stream.take(3 * steps)]
+    numbers_ = [
+        images_of_batch(split, batch_size, 0, step, images_alone=True) for step in range(3 * steps)
+    ]
+    real = np.tile(np.arange(steps * batch_size) < count, 3)
+    np.testing.assert_array_equal(np.concatenate(full)[real], images[real])
+    for epoch in range(3):
+        names = sum(numbers_[epoch * steps : (epoch + 1) * steps], [])
+        assert {*names} == {example.id for example in split}
+        assert names[count:] == (names[:count] * batch_size)[: steps * batch_size - count]
+    if count >= batch_size:
+        assert all(len({*names}) == batch_size for names in numbers_)
+        # The same image, varied anew.
+        assert len({image.tobytes() for image in np.concatenate(full)}) == 3 * steps * batch_size
+    assert (labels[~real] == IGNORE_LABEL).all()
+
+
+def test_images_alone_start_anywhere_and_are_shared():
+    split, step = numbered(5), 4
+    options = dict(images_alone=True)
+    _, alone = shares(split, Augmentation((8, 8)), 6, 4, 1, **options)
+    _, pair = shares(split, Augmentation((8, 8)), 6 - step, 4, 2, first_step=step, **options)
+    np.testing.assert_array_equal(joined(pair), alone[0][step:])
+    assert (alone != IGNORE_LABEL).all()
+    for number, batch in enumerate(alone[0]):
+        drawn = images_of_batch(split, 4, 3, number, **options)
+        assert drawn == [split[i].id for i in numbers(batch[..., 0])]
+    with pytest.raises(ValueError, match="Batches of 3 cannot be cut into full shards"):
+        training_batches(split, EVERYTHING, 3, 0, shards=Shards(2), **options)
+
+
 def test_images_that_fill_up_are_not_read():
     split = numbered(5)
     stream = iter(training_batches(split, Augmentation((8, 8)), 4, 0))

@@ -166,6 +166,7 @@ class Recorder(keras.callbacks.Callback):
             settings.seed,
             epoch * self.job.steps + step - 1,
             settings.replacement,
+            self.job.task.learns_statistics,
         )
         raise UserError(
             f"The loss or a weight became {float(loss)} in epoch {epoch + 1}, step {step}, on "
@@ -180,7 +181,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _check_weights(self):
         """A step's update may spoil the weights where its loss was still a number."""
-        weights = self.model.network.trainable_variables
+        weights = self.model.network.weights  # moving statistics are of those that do not learn
         if not all(tf.reduce_all(tf.math.is_finite(weight.value)) for weight in weights):
             self._refuse(math.nan, self.position.epoch, self.position.step)
 

@@ -62,6 +62,7 @@ def _fit(job, callbacks, first, end, step=0):
             first_step=first * job.steps + step,
             replacement=settings.replacement,
             shards=shards,
+            images_alone=job.task.learns_statistics,
         )
 
     job.task.fit(

@@ -12,6 +12,7 @@ from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import COLOR_HHA
 from fcn_keras.models.weights.copying import copy_matching
 from fcn_keras.system.spelling import split_paths
+from fcn_keras.training.batch_norm import settle
 from fcn_keras.training.optimizers import make_optimizer
 from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
@@ -32,12 +33,17 @@ def make_task(
         counts: how many pixels have each label, see `fcn_keras.data.dataset.count_labels`.
         total_steps: how many steps the learning rate takes its course over.
         micro_batch: see `SegmentationTask`.
+
+    Raises:
+        UserError: if the network cannot be trained so.
     """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
+        network = make_network(settings, dataset.outputs)
+        settle(network, settings)
         task = SegmentationTask(
-            make_network(settings, dataset.outputs),
+            network,
             settings.normalization,
             class_weights(settings.class_weights, counts[: dataset.num_classes]),
             tuple(dataset.heads),

@@ -10,6 +10,7 @@ from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.evaluation.evaluate import SegmentationScoring
+from fcn_keras.training.batch_norm import learns_statistics, with_whole_statistics
 from fcn_keras.training.losses import normalizer, pixel_cross_entropy
 from fcn_keras.training.recomputation import Recomputed
 
@@ -41,8 +42,9 @@ class SegmentationTask(SegmentationScoring):
     """Trains and scores a network under any `tf.distribute` strategy, on one machine or several.
 
     The loss is divided by what the *global* batch holds (its pixels that are not void, say), so
-    gradients do not depend on how images fall on replicas. Batches must be full; images that
-    are all void fill them up and count for nothing.
+    gradients do not depend on how images fall on replicas; nor do the statistics of batch
+    normalisation. Batches must be full; images that are all void fill them up and count for
+    nothing, but where there are such statistics, which they would be a part of.
 
     Args:
         network: maps images `(N, H, W, 3)` to logits `(N, H, W, num_classes)`, or to a
@@ -56,9 +58,13 @@ class SegmentationTask(SegmentationScoring):
             for none.
         micro_batch: how many images of a replica go through the network together; a larger
             batch is cut into parts of this size, whose gradients are added up for one step.
-            None for the whole batch at once.
+            None for the whole batch at once, which statistics must be those of.
         remat: whether to compute the activations of the first blocks twice instead of keeping
-            them for the gradient.
+            them for the gradient; not where statistics are learned.
+
+    Attributes:
+        learns_statistics: whether the network learns statistics of its batches, see
+            `fcn_keras.training.batch_norm`.
     """
 
     def __init__(
@@ -76,7 +82,13 @@ class SegmentationTask(SegmentationScoring):
         self.class_weights = class_weights
         self.clip_norm = clip_norm
         self.micro_batch = micro_batch
+        self.learns_statistics = learns_statistics(network)
         self.recomputed = Recomputed(on_this_machine(network)) if remat else None
+        self.forward_to_train = (
+            with_whole_statistics(on_this_machine(network)).__call__
+            if self.learns_statistics
+            else self.forward
+        )
         self.loss_metric = MeanLoss(max(1, len(heads)))
 
     @property
@@ -95,6 +107,8 @@ class SegmentationTask(SegmentationScoring):
     def call(self, images: tf.Tensor, training: bool | None = None):
         if training and self.recomputed:
             return self.recomputed(images, training=training)
+        if training:
+            return self.forward_to_train(images, training=training)
         return super().call(images, training)
 
     def _counts(self, labels):

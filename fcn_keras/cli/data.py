@@ -1,4 +1,4 @@
-"""The commands `data list`, `data show`, `data check` and `data prepare`."""
+"""The commands `data list`, `data show`, `data check`, `data bounds` and `data prepare`."""
 
 import json
 import sys
@@ -36,6 +36,12 @@ _CHECK: Arguments = {
     "--figure": dict(type=figure_file, metavar="FILE", help="draw the class frequencies"),
 }
 
+_BOUNDS: Arguments = {
+    "--split": dict(default="val", help="default: val"),
+    "--output": dict(type=figure_file, metavar="FILE", help="draw the table: .png, .pdf or .svg"),
+    **JSON,
+}
+
 
 def list_all(args: Namespace) -> None:
     from fcn_keras.data.catalog import list_datasets
@@ -70,6 +76,31 @@ def check(args: Namespace) -> int:
     return 2 if inspection.faults else 0
 
 
+def bounds(args: Namespace) -> None:
+    from fcn_keras.evaluation.bounds import bounds_table, stride_bounds
+    from fcn_keras.evaluation.scores import named_scores
+
+    dataset = _checked_dataset(args)
+    confusions = stride_bounds(dataset, args.split)
+    classes = dataset.heads or dataset.classes
+    scores = {stride: named_scores(found, classes) for stride, found in confusions.items()}
+    if args.output:
+        from fcn_keras.figures.bounds import bounds_figure
+        from fcn_keras.figures.style import save_figure
+
+        save_figure(bounds_figure(scores, f"{dataset.name}, {args.split}"), args.output)
+    count = len(dataset.splits[args.split])
+    if args.json:
+        about = {"dataset": dataset.name, "split": args.split, "images": count, "bounds": scores}
+        print(json.dumps(about))
+        return
+    print(
+        f"{dataset.name}, {args.split}, {count} image{'s' * (count != 1)}: the best IU of a stride,"
+    )
+    print("that of the labels themselves, averaged down to it and brought up again")
+    print(bounds_table(scores))
+
+
 def prepare(args: Namespace) -> None:
     if args.dataset not in DATASETS:
         raise UserError(
@@ -102,6 +133,20 @@ def _open_dataset(args):
         return load_dataset(args.dataset, args.data_dir, args.manual_dir)
 
 
+def _checked_dataset(args):
+    """The data set, in whose `--split` nothing is wrong."""
+    from fcn_keras.data.source import Source
+
+    if _is_registered(args):
+        import_tensorflow_silently()
+    with redirect_stdout(sys.stderr):
+        source = Source(args.dataset, data_dir=args.data_dir, manual_dir=args.manual_dir)
+        dataset = source.dataset
+        check_split(args.split, dataset.splits)
+        source.check((args.split,))
+    return dataset
+
+
 def _command(run, dataset, arguments):
     return Command(
         run, {"dataset": dataset, **_MANUAL_DIR, **_DATA_DIR, **arguments}, tensorflow=False
@@ -121,6 +166,10 @@ COMMAND = Commands(
         "check": (
             "Read all images and masks, and list all that is wrong.",
             _command(check, _EITHER, _CHECK),
+        ),
+        "bounds": (
+            "Tell what IU each stride of a network allows at best, by the labels alone.",
+            _command(bounds, _EITHER, _BOUNDS),
         ),
         "prepare": (
             "Fetch a data set, and bring it into the form that is read.",

@@ -23,19 +23,26 @@ class Source:
     Args:
         name: see `fcn_keras.data.registry.load_dataset`.
         val_share: see `fcn_keras.data.folders.folder.load_folder`; for folders alone.
+        data_dir, manual_dir: see `fcn_keras.data.registry.load_dataset`.
 
     Raises:
         UserError: if there is no such data set.
     """
 
-    def __init__(self, name: str | Path, val_share: float | None = None):
+    def __init__(
+        self,
+        name: str | Path,
+        val_share: float | None = None,
+        data_dir: str | None = None,
+        manual_dir: str | None = None,
+    ):
         self.name = str(name)
         path = spelled_as_found(self.name)
         self._found: Dataset | Folder
         if is_path(name) and Path(path).is_dir():
             self._found = find_folder(path, val_share)
         else:
-            self._found = load_dataset(name)
+            self._found = load_dataset(name, data_dir, manual_dir)
             if val_share is not None:
                 raise UserError(
                     f"`val_share`: is for a folder without splits, not for {self.name}."

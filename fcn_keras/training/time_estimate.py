@@ -27,9 +27,10 @@ MUCH = 0.25
 # Operations of a training step in a second, over those of a product of matrices: Winograd's method
 # leaves some of them out.
 SHARE = 1.1
-# Bytes that a step takes for an image over those of its activations, without and with `remat`.
-KEPT, KEPT_BY_REMAT = 1.4, 0.8
-LIBRARIES = 7e8  # bytes
+# Bytes that a step takes for an image over those of its activations, gaps between tensors counted
+# in, without and with `remat`.
+KEPT, KEPT_BY_REMAT = 1.9, 1.0
+BESIDES = 1.2e9  # bytes: libraries, and images that are read ahead or kept
 SLOW = 1800
 # How many times as fast the recipe `light` is, for as many pixels.
 LIGHT = 70
@@ -180,7 +181,8 @@ def warn_of_cost(job: TrainingJob, rate: Callable[[], float] | None = None) -> l
         rate: returns operations in a second of a product of matrices; measured if not given.
 
     Returns:
-        Lines: none on GPUs, for other networks, or where training takes less than half an hour.
+        Lines: none on GPUs, for other networks, where all takes less than half an hour, or where a
+        training goes on, which its `TimeEstimate` tells of.
     """
     settings, machine = job.settings, job.strategy.extended
     if (
@@ -190,6 +192,7 @@ def warn_of_cost(job: TrainingJob, rate: Callable[[], float] | None = None) -> l
         or settings.variant == ALEXNET
         or settings.width < 1
         or settings.precision != "float32"
+        or (job.run.path / "backup" / "checkpoint").is_file()  # it goes on, and has been told
     ):
         return []
     costs = [_cost(job, size) for size in _training_sizes(job)]
@@ -233,11 +236,11 @@ def _memory(job: TrainingJob, cost: Cost) -> float:
     moments = 2 if settings.optimizer in ("adam", "adamw") else 1
     weights = (2 + moments + (settings.accumulate > 1)) * cost.parameter_bytes()
     kept = KEPT_BY_REMAT if settings.remat else KEPT
-    return LIBRARIES + weights + kept * settings.batch_size * cost.activation_bytes()
+    return BESIDES + weights + kept * settings.batch_size * cost.activation_bytes()
 
 
 def _cost(job: TrainingJob, size: tuple[int, int]) -> Cost:
-    names = ("geometry", "output_stride", "width", "learn_upsampling")
+    names = ("geometry", "output_stride", "width")
     options = {name: getattr(job.settings, name) for name in names}
     return cost(job.settings.variant, size, job.dataset.num_classes, **options)
 

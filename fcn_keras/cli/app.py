@@ -21,7 +21,7 @@ COMMANDS = {
     "demo": "Show what a network makes of images, on a page in the browser.",
     "serve": "Serve a network by TensorFlow Serving's REST protocol, without Docker.",
     "convert": "Turn weights into a .keras or .weights.h5 file, or list them.",
-    "data": "List, show, check or prepare data sets.",
+    "data": "List, show, check or prepare data sets, or tell what they allow.",
     "bench": "Measure how fast parts of a training are here.",
 }
 

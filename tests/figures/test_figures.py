@@ -206,7 +206,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_pyplot_stays_out():
     code = (
         "import sys\n"
-        "from fcn_keras.figures import class_bars, confusion, curves, dataset, samples\n"
+        "from fcn_keras.figures import bounds, class_bars, confusion, curves, dataset, samples\n"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -94,6 +94,15 @@ def test_half_of_an_image_is_void():
     np.testing.assert_array_equal(down_and_up(label, 8)[:, 32:], label[:, 32:])
 
 
+def test_rounding_decides_nothing():
+    """Class 1 has 1/5 and 3/5 of two cells: of pixel 7 it has 1/4 * 1/5 + 3/4 * 3/5 = 1/2.
+
+    As floats, the halves of the two classes differ there.
+    """
+    label = np.array([[0, 1, 0, 255, 0, 0, 1, 0, 1, 1, 0]], "uint8")
+    assert down_and_up(label, 6).tolist() == [[0] * 8 + [1] * 3]
+
+
 @pytest.mark.parametrize("stride", STRIDES[:-1])
 def test_image_within_a_cell(stride):
     """What is most frequent in it, and the first of equally frequent ones, is all that is left."""

@@ -52,27 +52,30 @@ def stride_bounds(
     heads = dict(dataset.heads) or {"": dataset.classes}
     examples = dataset.splits[split]
 
-    def confusions(index):
+    def count(index):
         _, maps, name = examples[index]
-        for number, classes in enumerate(heads.values()):
-            _check(maps[..., number], len(classes), name)
-        return [
-            [_confusion(maps[..., i], stride, len(names)) for i, names in enumerate(heads.values())]
+        labels = {head: maps[..., number] for number, head in enumerate(heads)}
+        for head, label in labels.items():
+            _check(label, len(heads[head]), name)
+        return {
+            (stride, head): _confusion(label, stride, len(heads[head]))
             for stride in strides
-        ]
+            for head, label in labels.items()
+        }
 
-    totals = [[np.zeros((len(names),) * 2, "int64") for names in heads.values()] for _ in strides]
-    for counts in in_parallel(confusions, range(len(examples)), "scoring", progress=progress):
-        for total, count in zip(totals, counts, strict=True):
-            for matrix, more in zip(total, count, strict=True):
-                matrix += more
-    for matrices in totals:
-        if not all(matrix.any() for matrix in matrices):
-            raise UserError(f"{dataset.name}, {split}: has no labelled pixel, and so no scores.")
-    return {
-        stride: dict(zip(heads, matrices, strict=True)) if dataset.heads else matrices[0]
-        for stride, matrices in zip(strides, totals, strict=True)
+    totals = {
+        (stride, head): np.zeros((len(names), len(names)), "int64")
+        for stride in strides
+        for head, names in heads.items()
     }
+    for counts in in_parallel(count, range(len(examples)), "scoring", progress=progress):
+        for key, confusion in counts.items():
+            totals[key] += confusion
+    if not all(confusion.any() for confusion in totals.values()):
+        raise UserError(f"{dataset.name}, {split}: has no labelled pixel, and so no scores.")
+    if not dataset.heads:
+        return {stride: totals[stride, ""] for stride in strides}
+    return {stride: {head: totals[stride, head] for head in heads} for stride in strides}
 
 
 def down_and_up(label: np.ndarray, stride: int) -> np.ndarray:

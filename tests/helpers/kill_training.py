@@ -26,8 +26,8 @@ SETTINGS = (
 )
 
 
-def start(run, settings, **options):
-    command = [sys.executable, ROOT / "train.py", "--run-dir", run, *settings]
+def start(run, settings, program=ROOT / "train.py", **options):
+    command = [sys.executable, program, "--run-dir", run, *settings]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(command, env=environment, cwd=ROOT, **options)
 

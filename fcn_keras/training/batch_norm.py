@@ -1,6 +1,7 @@
 """Batch normalisation in training: left as it was, or learned from the whole batch."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import keras
@@ -111,6 +112,7 @@ def with_whole_statistics(network: keras.Model) -> keras.Model:
             f"{network.name}, a {type(network).__name__}."
         )
 
+    @cache  # a layer that is called twice is one layer
     def clone(layer):
         if isinstance(layer, keras.Model):
             return with_whole_statistics(layer)

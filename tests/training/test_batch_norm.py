@@ -78,7 +78,9 @@ def test_networks_share_all_but_what_they_compute_with():
     model = network()
     image = keras.Input((None, None, 3))
     outer = keras.Model(image, layers.Conv2D(2, 1)(model(image)))
-    for whole in (model, outer):
+    norm = layers.BatchNormalization(momentum=0.5)
+    twice = keras.Model(image, norm(layers.ReLU()(norm(image))))
+    for whole in (model, outer, twice):
         before = whole.get_config()
         twin = with_whole_statistics(with_products(whole))
         assert {id(w) for w in twin.trainable_weights} == {id(w) for w in whole.trainable_weights}

@@ -85,11 +85,15 @@ def test_broken_mask(run_command, root, tmp_path):
 
 
 def test_several_faults(run_command, root):
-    Image.new("L", (16, 16), 9).save(root / "valannot" / "a.png")
+    """All are told at once, as by `data check`."""
     Image.new("RGB", (16, 16)).save(root / "val" / "b.png")
+    for name, size in (("a", (16, 16)), ("b", (16, 9))):
+        Image.new("L", size, 9).save(root / "valannot" / f"{name}.png")
     code, out, err = run_command("data", "bounds", root)
     assert (code, out) == (2, "")
-    assert "2 faults" in err and "a.png: holds 9" in err and "b.png: has no mask" in err
+    assert "3 faults" in err
+    for fault in ("a.png: holds 9", "b.png: holds 9", "b.png: has 16x9 pixels"):
+        assert fault in err
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,15 @@ HELP = {
     "variant": "network (default: fcn8s)",
     "dataset": f"{', '.join(DATASETS)}, or a folder of images and masks (default: shapes)",
     "val_share": "share of a folder without splits to validate on (default: 0.2)",
-    "weights": "imagenet, none, or the path of a .keras, .weights.h5, VGG16 .h5, .caffemodel, "
-    ".pth or .npz file",
+    "backbone": "classifier that the network is built on, as keras.applications has it "
+    "(default: vgg16)",
+    "weights": "imagenet, none, or the path of a .keras, .weights.h5, .h5 (the classifier's, as "
+    "Keras keeps it), .caffemodel, .pth or .npz file",
     "init_from": "run or .keras file whose layers are copied where name and shape agree",
     "geometry": "paper: padded by 100 pixels as published; same: cheaper",
     "output_stride": "stride of the coarsest scores; below 32 the trunk is dilated (fcn32s)",
-    "width": "factor on the channels; 1 is VGG16",
-    "dropout": "rate behind fc6 and fc7",
+    "width": "factor on the channels; 1 is VGG16, or MobileNet",
+    "dropout": "rate behind fc6 and fc7, or the coarsest map",
     "learn_upsampling": "whether the transposed convolutions learn",
     "input_mean": "what to subtract from blue, green, red: B,G,R (default: as the weights say)",
     "epochs": "how often each image is seen",
@@ -72,6 +74,7 @@ def setting_arguments() -> Arguments:
         kind: Any = field.type
         options = dict(default=SUPPRESS, help=HELP[field.name], **_KINDS[kind])
         if field.name in CHOICES:
-            options |= dict(choices=CHOICES[field.name], metavar=None)
+            many = len(CHOICES[field.name]) > 10
+            options |= dict(choices=CHOICES[field.name], metavar="NAME" if many else None)
         arguments[f"--{field.name.replace('_', '-')}"] = options
     return arguments

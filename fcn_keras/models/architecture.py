@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.elision import thin_border
-from fcn_keras.models.geometry import Conv, DensePool, Layer, Pool, walk
+from fcn_keras.models.geometry import IMAGE, Conv, DensePool, Layer, Pool, walk
 from fcn_keras.models.variants import ALEXNET, HHA, VARIANTS
 
 # (channels, convolutions) of each block of VGG16; a pooling ends the block.
@@ -184,25 +184,22 @@ def scores(variant: str, trunk: Mapping[str, Any], head: Any) -> Any:
         The map that `head` made last: scores that are still to be cropped to the image.
     """
     score = head.score(trunk["fc7"], "score_fr")
-    if variant == ALEXNET:
-        # Its grid lies on whole pixels: only a kernel with a middle keeps it there.
-        return head.upsample(score, 32, "upscore", kernel=63)
-    if variant in ("fcn32s", HHA):
-        return head.upsample(score, int(score.grid.stride), "upscore")
+    if variant in ("fcn32s", HHA, ALEXNET):
+        return head.upsample(score, int(score.grid.stride), "upscore", IMAGE)
 
     # Trained from VGG16 in one go, a net needs its skips small at first (at-once).
     at_once = variant == "fcn8s-atonce"
     pool4 = head.rescale(trunk["pool4"], 0.01, "scale_pool4") if at_once else trunk["pool4"]
     pool3 = head.rescale(trunk["pool3"], 0.0001, "scale_pool3") if at_once else trunk["pool3"]
 
-    score = head.upsample(score, 2, "upscore2")
+    score = head.upsample(score, 2, "upscore2", pool4.grid)
     score = head.fuse(score, head.score(pool4, "score_pool4"), "fuse_pool4")
     if variant == "fcn16s":
-        return head.upsample(score, 16, "upscore16")
+        return head.upsample(score, 16, "upscore16", IMAGE)
 
-    score = head.upsample(score, 2, "upscore_pool4")
+    score = head.upsample(score, 2, "upscore_pool4", pool3.grid)
     score = head.fuse(score, head.score(pool3, "score_pool3"), "fuse_pool3")
-    return head.upsample(score, 8, "upscore8")
+    return head.upsample(score, 8, "upscore8", IMAGE)
 
 
 def check(

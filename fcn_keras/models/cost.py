@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import check, scores, trunk_layers
-from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid, Layer
+from fcn_keras.models.geometry import IMAGE, Conv, Grid, Layer, bilinear_window
 from fcn_keras.models.variants import COLOR_HHA, VARIANTS
 
 COUNTED = tuple(variant for variant in VARIANTS if variant != COLOR_HHA)
@@ -200,8 +200,8 @@ class _Count:
     def score(self, x, name):
         return self.convolve(x, Conv(1), name, self.num_classes)
 
-    def upsample(self, x, factor, name, kernel=None):
-        deconv = Deconv(kernel or 2 * factor, factor)
+    def upsample(self, x, factor, name, onto):
+        deconv = bilinear_window(x.grid, factor, onto)
         # Dense, as `Conv2DTranspose` computes it, though a bilinear kernel touches one channel.
         parameters = deconv.kernel**2 * x.channels**2
         return self.note(
@@ -217,7 +217,7 @@ class _Count:
 
     def fuse(self, coarse, skip, name):
         # The one that starts earlier is cropped to the other.
-        return self.note(name, coarse if skip.grid.offset_over(coarse.grid) >= 0 else skip)
+        return self.note(name, coarse if skip.grid.offset_over(coarse.grid) > 0 else skip)
 
 
 def table(cost: Cost) -> str:

@@ -1,6 +1,5 @@
 """The networks of the paper as Keras models."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +7,16 @@ import keras
 from keras import layers
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.architecture import check, scores, trunk_layers
+from fcn_keras.models.architecture import check, scores
+from fcn_keras.models.backbone import BackboneTrunk
+from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.geometry import IMAGE
 from fcn_keras.models.head import Head, crop_to, late_fusion
 from fcn_keras.models.keras_defaults import keras_defaults
-from fcn_keras.models.layers import Feature, preprocess
+from fcn_keras.models.layers import Feature
 from fcn_keras.models.plain_numbers import whole_number
-from fcn_keras.models.trunks import build_trunk
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
-from fcn_keras.models.weights.starts import choose_start
+from fcn_keras.models.trunks import PaperTrunk
+from fcn_keras.models.variants import ALEXNET, COLOR_HHA
 
 
 @keras_defaults()
@@ -24,7 +24,9 @@ def build(
     variant: str,
     num_classes: int | dict[str, int] = 21,
     *,
+    backbone: str | keras.Model = VGG16,
     weights: str | Path | None = "imagenet",
+    preprocessing: str | None = None,
     input_shape: tuple | None = None,
     geometry: str = "paper",
     output_stride: int = 32,
@@ -54,24 +56,35 @@ def build(
         num_classes: number of classes, background included. A dictionary, such as
             `{"sem": 33, "geo": 3}`, makes a head for each name on one trunk (section 5, SIFT
             Flow); the names of its layers end in `_sem` or `_geo`.
+        backbone: the classifier that the network is built on:
+            - `"vgg16"`: the paper's.
+            - the name of another one of `keras.applications` in snake case, such as
+              `"mobilenet_v2"` or `"resnet50"`. Heads are the paper's: they score its last maps
+              of strides 8, 16 and 32, and lie where the grids of these maps say.
+            - a functional Keras model, with its weights, of images `(N, H, W, 3)`. It is copied;
+              a dense top is left out, but for VGG16's, which becomes fc6 and fc7.
         weights: what to start from:
-            - `"imagenet"`: VGG16's ImageNet weights, fc6 and fc7 included; the layers that
-              score start at zero.
-            - `None`: random (He), scores at zero.
+            - `"imagenet"`: the classifier's ImageNet weights, VGG16's fc6 and fc7 included; the
+              layers that score start at zero. A model as `backbone` keeps its own.
+            - `None`: random, scores at zero.
             - the path of a network of this package, `.keras` or `.weights.h5`, of the same
-              variant and classes.
-            - the path of Keras' own VGG16 weights, `.h5`.
+              variant, backbone and classes.
+            - the path of Keras' own weights of the classifier, `.h5` or `.weights.h5`.
             - the path of published weights of this network: Caffe's `.caffemodel`,
               pytorch-fcn's `.pth`, Chainer's `.npz`; or of the classifier it starts from
               (VGG_ILSVRC_16_layers, bvlc_reference_caffenet).
+        preprocessing: what a model as `backbone` expects: `"tf"`, `"torch"`, `"caffe"` or
+            `"none"`, as `keras.applications` has them. Not given: known by the name that the
+            model has there.
         input_shape: `(H, W, 3)`; None for a free side, and for all of it.
         geometry: `"paper"` pads the image by 100 pixels, as published. `"same"` pads each
-            convolution by half its kernel: cheaper, and other results near the borders.
+            convolution by half its kernel: cheaper, and other results near the borders. VGG16's
+            and CaffeNet's alone, as `elide_padding`, `input_mean` and `input_std` are.
         output_stride: stride of the coarsest scores on the image; 16 or 8 take strides out of
             the trunk and dilate what follows, for FCN-32s only. The same weights serve.
-        width: factor on the number of channels; 1.0 is VGG16. Other widths have no published
-            weights.
-        dropout: rate behind fc6 and fc7.
+        width: factor on the number of channels; 1.0 is VGG16, for which there are no published
+            weights of other widths. For MobileNets it is their `alpha`.
+        dropout: rate behind fc6 and fc7; behind the coarsest map of another backbone.
         learn_upsampling: whether the transposed convolutions learn, or stay bilinear as in the
             reference.
         elide_padding: whether to compute what becomes of the paper's padding once, and to repeat
@@ -106,64 +119,62 @@ def build(
     heads = {key: whole_number("num_classes", classes) for key, classes in heads.items()}
     output_stride = whole_number("output_stride", output_stride)
     width, dropout, learn_upsampling = float(width), float(dropout), bool(learn_upsampling)
-    channels = 6 if variant == COLOR_HHA else 3
-    input_shape = (None, None, channels) if input_shape is None else tuple(input_shape)
-    input_shape = tuple(side and whole_number("input_shape", side) for side in input_shape)
-    _check(variant, heads, input_shape, channels, geometry, output_stride, width)
-    start = choose_start(weights, variant, width)
-    mean, std = _preprocessing(start, input_mean, input_std, channels, weights, variant)
+    check(variant, list(heads.values()), geometry, output_stride, width)
+    if not heads:
+        raise UserError("`num_classes` must name at least one head. Received: {}.")
+    trunk = _trunk(
+        backbone,
+        dict(variant=variant, output_stride=output_stride, width=width, dropout=dropout),
+        weights,
+        preprocessing,
+        geometry=geometry,
+        elide_padding=elide_padding,
+        input_mean=input_mean,
+        input_std=input_std,
+    )
+    shape = (None, None, trunk.channels) if input_shape is None else tuple(input_shape)
+    shape = tuple(side and whole_number("input_shape", side) for side in shape)
+    if len(shape) != 3 or shape[-1] != trunk.channels:
+        raise UserError(f"`input_shape` must be (H, W, {trunk.channels}). Received: {shape}.")
 
-    image = keras.Input(input_shape, name="image")
-    if variant == COLOR_HHA:
-        images = {
-            "color": preprocess(image[..., :3], mean[:3], std, name="normalizecolor"),
-            "hha": preprocess(image[..., 3:], mean[3:], std, flip=False, name="normalizehha"),
-        }
-    else:
-        images = {"": preprocess(image, mean, std, flip=variant != HHA)}
-    # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
-    initializer = "he_normal" if weights is None else "zeros"
-    trunks = []
-    for suffix, pixels in images.items():
-        trunk = trunk_layers(variant, geometry, output_stride, width, elide_padding, suffix)
-        trunks.append(build_trunk(trunk, pixels, dropout, initializer, suffix))
+    image = keras.Input(shape, name="image")
+    maps = trunk.build(image)
     outputs = {}
     for key, classes in heads.items():
         head = Head(classes, learn_upsampling, f"_{key}" if key else "")
         if variant == COLOR_HHA:
-            score = late_fusion(trunks[0]["fc7"], trunks[1]["fc7"], head)
+            score = late_fusion(maps[0]["fc7"], maps[1]["fc7"], head)
         else:
-            score = scores(variant, trunks[0], head)
+            score = scores(variant, maps[0], head)
         score = crop_to(score, Feature(image, IMAGE)).tensor
         outputs[key] = layers.Identity(dtype="float32", name=f"score{head.suffix}")(score)
     model = keras.Model(image, outputs.get("", outputs), name=name or variant)
-    # A dilated network upsamples by another factor; its kernel stays bilinear.
-    start.fill(model, skip={"upscore"} if output_stride != 32 else ())
+    trunk.fill(model)
     return model
 
 
-def _preprocessing(start, input_mean, input_std, channels, weights, variant):
-    """What is subtracted and what is divided by: as given, or as it was with the weights."""
-    mean = start.mean if input_mean is None else tuple(map(float, input_mean))
-    std = start.std if input_std is None else float(input_std)
-    if not 0 < std < math.inf:
-        raise UserError(f"`input_std` must be above 0, and finite. Received: {std}.")
-    if len(mean) != channels:
-        raise UserError(
-            f"`input_mean` must be {channels} numbers. Received: {mean}."
-            if input_mean is not None
-            else f"{weights}: was trained on images of {len(mean)} channels, and {variant} takes "
-            f"{channels}."
+def _trunk(backbone, options, weights, preprocessing, **of_the_paper):
+    """The trunk of a network, whose weights are opened, and not yet copied."""
+    if isinstance(backbone, keras.Model) and _is_paper_classifier(backbone):
+        backbone, weights = VGG16, backbone if weights == "imagenet" else weights
+    if backbone != VGG16:
+        defaults = dict(geometry="paper", elide_padding=True, input_mean=None, input_std=None)
+        others = {name: (value, defaults[name]) for name, value in of_the_paper.items()}
+        return BackboneTrunk(
+            backbone=backbone, weights=weights, preprocessing=preprocessing, **options, **others
         )
-    return mean, std
+    if preprocessing is not None:
+        raise UserError(
+            "`preprocessing` is known for VGG16, and must be left out. "
+            f"Received: {preprocessing!r}."
+        )
+    return PaperTrunk(weights=weights, **options, **of_the_paper)
 
 
-def _check(variant, heads, input_shape, channels, geometry, output_stride, width):
-    check(variant, list(heads.values()), geometry, output_stride, width)
-    if not heads:
-        raise UserError("`num_classes` must name at least one head. Received: {}.")
-    if len(input_shape) != 3 or input_shape[-1] != channels:
-        raise UserError(f"`input_shape` must be (H, W, {channels}). Received: {input_shape}.")
+def _is_paper_classifier(model):
+    """Whether a model is Keras' VGG16 with its dense layers."""
+    names = {layer.name for layer in model.layers}
+    return model.name == VGG16 and {"fc1", "fc2", "block5_conv3"} <= names
 
 
 def FCN32s(num_classes: int = 21, **options: Any) -> keras.Model:

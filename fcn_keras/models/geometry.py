@@ -26,7 +26,7 @@ class Grid:
 
     stride: Fraction = Fraction(1)
     shift: Fraction = Fraction(0)
-    field: Fraction = Fraction(1)
+    field: Fraction | float = Fraction(1)
 
     def offset_over(self, other: "Grid") -> int:
         """Returns how many cells of this map come before cell 0 of `other`.
@@ -134,6 +134,34 @@ class Widen:
 
 
 Layer = Conv | Pool | Deconv | Widen
+
+
+def bilinear_window(grid: Grid, factor: int, onto: Grid) -> Deconv:
+    """Returns the transposed convolution that brings a map on to a finer one, bilinearly.
+
+    A kernel of `2 * factor` moves the cells by half a cell of the finer map, one of
+    `2 * factor - 1` has a middle and does not: which of them fits follows from the two grids.
+
+    Args:
+        grid: of the coarse map.
+        factor: how many times as many cells there are to be.
+        onto: the grid of the finer map.
+
+    Raises:
+        ValueError: if neither does, or the strides do not fit.
+
+    Example:
+
+    >>> bilinear_window(Grid(Fraction(32), Fraction(31)), 2, Grid(Fraction(16), Fraction(15)))
+    Deconv(kernel=3, stride=2)
+    """
+    even, odd = Deconv(2 * factor, factor), Deconv(2 * factor - 1, factor)
+    try:
+        even.grid(grid).offset_over(onto)
+        return even
+    except ValueError:
+        odd.grid(grid).offset_over(onto)
+        return odd
 
 
 def walk(layers: Iterable[Layer], grid: Grid = IMAGE) -> Grid:

@@ -7,7 +7,7 @@ import keras
 from keras import layers, ops
 
 from fcn_keras.models.bilinear import Bilinear
-from fcn_keras.models.geometry import Deconv
+from fcn_keras.models.geometry import IMAGE, Grid, bilinear_window
 from fcn_keras.models.layers import Feature
 
 
@@ -15,7 +15,7 @@ def late_fusion(color: Feature, hha: Feature, head: "Head") -> Feature:
     """The mean of the scores of two FCN-32s, one of the colours and one of the depth."""
     both = [head.score(color, "score_frcolor").tensor, head.score(hha, "score_frhha").tensor]
     score = layers.Average(name=f"score_fused{head.suffix}")(both)
-    return head.upsample(Feature(score, color.grid), 32, "upscore")
+    return head.upsample(Feature(score, color.grid), 32, "upscore", IMAGE)
 
 
 def first_head(network: keras.Model, heads: Sequence[str]) -> keras.Model:
@@ -29,6 +29,11 @@ def first_head(network: keras.Model, heads: Sequence[str]) -> keras.Model:
         return network
     score = network.get_layer(f"score_{heads[0]}").output
     return keras.Model(network.input, score, name=network.name)
+
+
+def is_of_head(layer: keras.Layer) -> bool:
+    """Whether a layer of a network scores classes, or upsamples scores."""
+    return layer.name.startswith(("score", "up"))
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,16 @@ class Head:
         )
         return Feature(conv(feature.tensor), feature.grid)
 
-    def upsample(
-        self, feature: Feature, factor: int, name: str, kernel: int | None = None
-    ) -> Feature:
-        """Upsamples scores by a transposed convolution that starts as bilinear interpolation."""
-        deconv = Deconv(kernel=kernel or 2 * factor, stride=factor)
+    def upsample(self, feature: Feature, factor: int, name: str, onto: Grid) -> Feature:
+        """Upsamples scores by a transposed convolution that starts as bilinear interpolation.
+
+        Args:
+            feature: the scores.
+            factor: how many times as many there are to be, each way.
+            name: name of the layer.
+            onto: the grid that they are to lie on, but for a crop.
+        """
+        deconv = bilinear_window(feature.grid, factor, onto)
         layer = layers.Conv2DTranspose(
             self.num_classes,
             deconv.kernel,
@@ -74,7 +84,7 @@ class Head:
 
     def fuse(self, coarse: Feature, skip: Feature, name: str) -> Feature:
         """Adds the scores of a skip connection where they look at the same place of the image."""
-        if skip.grid.offset_over(coarse.grid) >= 0:
+        if skip.grid.offset_over(coarse.grid) > 0:
             skip = crop_to(skip, coarse)
         else:
             coarse = crop_to(coarse, skip)

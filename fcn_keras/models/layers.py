@@ -24,16 +24,16 @@ class Feature(NamedTuple):
 def preprocess(
     image: keras.KerasTensor,
     mean: Sequence[float],
-    std: float = 1.0,
+    std: float | Sequence[float] = 1.0,
     flip: bool = True,
     name: str = "normalize",
 ) -> Feature:
-    """Makes of an image what the weights expect: BGR, less a mean, divided by a number.
+    """Makes of an image what the weights expect: BGR or RGB, less a mean, divided by a number.
 
     Args:
         image: `(N, H, W, 3)`, 0..255.
         mean: what to subtract, in the order that the channels have after the flip.
-        std: what to divide by.
+        std: what to divide by; one number for all channels, or one for each.
         flip: whether to turn RGB into BGR.
         name: name of the layer that subtracts and divides; it begins with `normalize`.
     """
@@ -41,29 +41,93 @@ def preprocess(
         image = ops.flip(image, axis=-1)
     # Not `Normalization`, whose constants exporters take for inputs. Always float32: bfloat16 would
     # round the mean before it is subtracted.
+    each = [std] * len(mean) if isinstance(std, int | float) else std
     normalize = layers.Rescaling(
-        1 / std, [-number / std for number in mean], dtype="float32", name=name
+        1 / std if isinstance(std, int | float) else [1 / number for number in std],
+        [-number / divisor for number, divisor in zip(mean, each, strict=True)],
+        dtype="float32",
+        name=name,
     )
     return Feature(normalize(image), IMAGE)
 
 
-def preprocessing_of(model: keras.Model) -> tuple[tuple[float, ...], float]:
-    """Returns the BGR mean that a network subtracts, and the number it divides by.
+def divided(image: keras.KerasTensor, divisor: float) -> keras.KerasTensor:
+    """Divides an image, in float32: to the bit what Keras' own preprocessing makes of it.
+
+    `Rescaling` multiplies by the reciprocal, whose rounding fifty layers make a hundred times as
+    large.
+    """
+    return ops.divide(ops.cast(image, "float32"), divisor)
+
+
+def preprocessing_of(
+    model: keras.Model,
+) -> tuple[tuple[float, ...], float | tuple[float, ...]]:
+    """Returns what a network subtracts from its channels, and the number it divides by.
+
+    They are in the order that the network gives the channels: BGR on VGG16. Where it divides each
+    channel by another number, there is one for each.
 
     Raises:
         UserError: if it is no network of this package.
     """
-    configs = [layer.get_config() for layer in model.layers if layer.name.startswith("normalize")]
+    found = [layer for layer in model.layers if layer.name.startswith("normalize")]
+    configs = [layer.get_config() for layer in found]
     if not configs:
         raise UserError(f"{model.name} is no network of this package: it has no layer normalize.")
     if "variance" in configs[0]:  # a `Normalization`, as networks had it before
         mean = [number for config in configs for number in config["mean"]]
         std = configs[0]["variance"][0] ** 0.5
+    elif isinstance(configs[0]["scale"], list | tuple):
+        [config] = configs
+        stds = [1 / scale for scale in config["scale"]]
+        mean = [-number * std for number, std in zip(config["offset"], stds, strict=True)]
+        return tuple(map(_as_given, mean)), tuple(map(_as_given, stds))
     else:
-        std = 1 / configs[0]["scale"]
+        std = _divisor_before(found[0]) / configs[0]["scale"]
         mean = [-number * std for config in configs for number in config["offset"]]
-    # The digits that were given: the last ones are rounding's.
-    return tuple(float(f"{number:.12g}") for number in mean), float(f"{std:.12g}")
+    return tuple(map(_as_given, mean)), _as_given(std)
+
+
+def _divisor_before(layer):
+    """What an image is divided by before it comes to a layer, see `divided`."""
+    operation, node, _ = layer.input._keras_history
+    arguments = operation._inbound_nodes[node].arguments
+    return arguments.args[1] if type(operation).__name__.endswith("Divide") else 1.0
+
+
+def _as_given(number):
+    """The digits that were given: the last ones are rounding's."""
+    return float(f"{number:.12g}")
+
+
+def pad_to_remainder(
+    image: Feature, before: int, more: int, stride: int, remainder: int
+) -> Feature:
+    """Pads an image with zeros so that its height and width have a given remainder.
+
+    Args:
+        image: `(N, H, W, C)`, H and W free.
+        before: how many zeros come above and to the left.
+        more: what to add to a side before it is rounded up to a multiple of `stride`.
+        stride: what the remainder is by.
+        remainder: what comes to the multiple.
+
+    Returns:
+        `(N, H', W', C)`, with `H' = stride * ceil((H + more) / stride) + remainder`.
+    """
+    x = image.tensor
+    behind = max(0, more + stride - 1 + remainder - before)
+    rows, columns = ops.sum(x[:, :, 0, 0], axis=0), ops.sum(x[:, 0, :, 0], axis=0)
+    x = layers.ZeroPadding2D([(before, behind)] * 2, name="image_pad")(x)
+    for axis, line in ((1, rows), (2, columns)):
+        ones = ops.ones_like(line, dtype="int32")
+        ones = ops.pad(ones, [[0, more]], constant_values=1) if more > 0 else ones[-more:,]
+        # As many as the stride for each that is begun.
+        ones = ops.repeat(ones[::stride,], stride)
+        ones = ops.pad(ones, [[0, remainder]], constant_values=1)
+        x = ops.take(x, ops.cumsum(ones) - 1, axis=axis)
+    return Feature(x, Grid(image.grid.stride, image.grid.shift - before, image.grid.field))
 
 
 def convolve(

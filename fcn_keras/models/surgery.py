@@ -10,6 +10,7 @@ from keras import layers
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import Bilinear
+from fcn_keras.models.head import is_of_head
 from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.weights.copying import copy_matching
 
@@ -164,8 +165,7 @@ def expand_classes(model: keras.Model, num_classes: int, name: str | None = None
     grow = {
         layer.name
         for layer in model.layers
-        if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose)
-        and layer.name.startswith(("score", "up"))
+        if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose) and is_of_head(layer)
     }
     if not grow or isinstance(model.output_shape, list):
         raise UserError(f"{model.name}: must be a network of this package with one head.")

@@ -1,16 +1,100 @@
-"""The trunk of a network, built of the layers that `architecture.py` lists.
+"""The paper's trunks, VGG16 and CaffeNet, built of the layers that `architecture.py` lists.
 
 Reference:
     Section 4.1 of arXiv 1411.4038.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import keras
 from keras import layers
 
-from fcn_keras.models.architecture import Named, Normalize
+from fcn_keras.errors import UserError
+from fcn_keras.models.architecture import Named, Normalize, trunk_layers
 from fcn_keras.models.geometry import Conv, Pool, Widen
-from fcn_keras.models.layers import Feature, convolve, normalize_responses, pool, widen
+from fcn_keras.models.layers import (
+    Feature,
+    convolve,
+    normalize_responses,
+    pool,
+    preprocess,
+    widen,
+)
+from fcn_keras.models.variants import COLOR_HHA, HHA
+from fcn_keras.models.weights.starts import choose_start
+
+
+class PaperTrunk:
+    """VGG16 or CaffeNet as a trunk, or two of them: what `fcn_keras.build` puts heads on.
+
+    Args:
+        variant, weights, geometry, output_stride, width, dropout, elide_padding, input_mean,
+            input_std: see `fcn_keras.build`.
+
+    Raises:
+        UserError: if the weights, or what comes before them, do not fit.
+    """
+
+    def __init__(
+        self,
+        variant: str,
+        weights: str | Path | None,
+        geometry: str,
+        output_stride: int,
+        width: float,
+        dropout: float,
+        elide_padding: bool,
+        input_mean: Sequence[float] | None,
+        input_std: float | None,
+    ):
+        self.variant = variant
+        self.channels = 6 if variant == COLOR_HHA else 3
+        self.options = geometry, output_stride, width, elide_padding
+        self.output_stride = output_stride
+        self.dropout = dropout
+        self.start = choose_start(weights, variant, width)
+        # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
+        self.initializer = "he_normal" if weights is None else "zeros"
+        self.mean = self.start.mean if input_mean is None else tuple(map(float, input_mean))
+        if input_std is not None and not 0 < input_std < math.inf:
+            raise UserError(f"`input_std` must be above 0, and finite. Received: {input_std}.")
+        self.std = self.start.std if input_std is None else float(input_std)
+        if len(self.mean) != self.channels:
+            raise UserError(
+                f"`input_mean` must be {self.channels} numbers. Received: {self.mean}."
+                if input_mean is not None
+                else f"{weights}: was trained on images of {len(self.mean)} channels, and "
+                f"{variant} takes {self.channels}."
+            )
+
+    def build(self, image: keras.KerasTensor) -> list[dict[str, Feature]]:
+        """Returns the maps of each trunk by name, of an image `(N, H, W, C)`, 0..255."""
+        if self.variant == COLOR_HHA:
+            images = {
+                "color": preprocess(image[..., :3], self.mean[:3], self.std, name="normalizecolor"),
+                "hha": preprocess(
+                    image[..., 3:], self.mean[3:], self.std, flip=False, name="normalizehha"
+                ),
+            }
+        else:
+            images = {"": preprocess(image, self.mean, self.std, flip=self.variant != HHA)}
+        return [
+            build_trunk(
+                trunk_layers(self.variant, *self.options, suffix),
+                pixels,
+                self.dropout,
+                self.initializer,
+                suffix,
+            )
+            for suffix, pixels in images.items()
+        ]
+
+    def fill(self, model: keras.Model) -> None:
+        """Puts the weights that were asked for into the network."""
+        # A dilated network upsamples by another factor; its kernel stays bilinear.
+        self.start.fill(model, skip={"upscore"} if self.output_stride != 32 else ())
 
 
 def build_trunk(

@@ -6,7 +6,9 @@ import numpy as np
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import load_network
+from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.fcn import build
+from fcn_keras.models.head import is_of_head
 from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import COLOR_HHA
@@ -18,7 +20,10 @@ from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
 
 # The settings that `build` takes as they are.
-_OPTIONS = ("geometry", "output_stride", "width", "dropout", "learn_upsampling", "input_mean")
+_OPTIONS = (
+    *("backbone", "geometry", "output_stride", "width", "dropout", "learn_upsampling"),
+    "input_mean",
+)
 
 
 @keras_defaults()
@@ -92,20 +97,32 @@ def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras
             f"commas between. Received: {settings.init_from!r}."
         )
     sources = [load_network(path).full for path in paths]
-    means, stds = zip(*map(preprocessing_of, sources), strict=True)
-    if len(set(stds)) > 1:
-        raise UserError(
-            "`init_from` must be networks that divide their images by one number. "
-            f"Received: {' and '.join(map(str, stds))} in {settings.init_from}."
-        )
-    options["input_mean"] = settings.input_mean or sum(means, ())
-    network = build(settings.variant, num_classes, weights=None, input_std=stds[0], **options)
+    if settings.backbone == VGG16:
+        options |= _preprocessing(settings, sources)
+    network = build(settings.variant, num_classes, weights=None, **options)
     layers = {
         layer.name + suffix: layer
         for source, suffix in zip(sources, suffixes, strict=True)
         for layer in source.layers
     }
     others = copy_matching(layers, network)
+    trunk = {layer.name for layer in network.layers if layer.weights and not is_of_head(layer)}
+    if trunk <= {*others}:
+        raise UserError(
+            f"`init_from` must be networks on the same backbone. Received: {settings.init_from}, "
+            f"of whose layers none fits {settings.backbone}. Give the `backbone` of that network."
+        )
     copied = f"every layer but {', '.join(others)}" if others else "all layers"
     print(f"from {settings.init_from}: {copied}")
     return network
+
+
+def _preprocessing(settings, sources):
+    """The mean and the divisor of the networks that weights come from, as `build` takes them."""
+    means, stds = zip(*map(preprocessing_of, sources), strict=True)
+    if len(set(stds)) > 1:
+        raise UserError(
+            "`init_from` must be networks that divide their images by one number. "
+            f"Received: {' and '.join(map(str, stds))} in {settings.init_from}."
+        )
+    return {"input_mean": settings.input_mean or sum(means, ()), "input_std": stds[0]}

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES, scaled
+from fcn_keras.models.backbones import BACKBONES, VGG16
 from fcn_keras.models.variants import VARIANTS
 
 # How a training finds the other machines that take part.
@@ -17,6 +18,7 @@ NORMALIZATIONS = ("sum", "valid_pixels", "image")
 # The values of a setting that is one of a few.
 CHOICES: dict[str, tuple[str | int, ...]] = {
     "variant": VARIANTS,
+    "backbone": BACKBONES,
     "geometry": tuple(GEOMETRIES),
     "output_stride": OUTPUT_STRIDES,
     "optimizer": ("adam", "adamw", "sgd", "caffe_sgd"),
@@ -87,8 +89,8 @@ class Settings:
     A recipe gives the values that differ from these; the command line overrides both.
 
     Attributes:
-        variant: which network, see `fcn_keras.build`; so are weights, geometry, output_stride,
-            width, dropout, learn_upsampling and input_mean.
+        variant: which network, see `fcn_keras.build`; so are backbone, weights, geometry,
+            output_stride, width, dropout, learn_upsampling and input_mean.
         dataset: registered name or folder.
         val_share: which share of a folder without splits to validate on; None for what its
             `dataset.json` says, or 0.2.
@@ -132,6 +134,7 @@ class Settings:
     dataset: str = "shapes"
     val_share: float | None = None
     recipe: str = ""
+    backbone: str = VGG16
     weights: str = "imagenet"
     init_from: str = ""
     geometry: str = "paper"

@@ -37,6 +37,19 @@ def load_classifier(model: keras.Model, path: str | Path) -> None:
             f"{path} is not a file of VGG16's weights with its dense layers, as Keras keeps them "
             f"({IMAGENET_URL}, md5 {IMAGENET_MD5}): {error}"
         ) from error
+    copy_classifier(classifier, model)
+
+
+def copy_classifier(classifier: keras.Model, model: keras.Model) -> None:
+    """Puts the weights of Keras' VGG16 with its dense layers into a network on this trunk.
+
+    Args:
+        classifier: `keras.applications.VGG16(include_top=True)`.
+        model: see `load_classifier`.
+
+    Raises:
+        UserError: if they do not fit.
+    """
     names = {
         f"block{block}_conv{i}": f"conv{block}_{i}"
         for block, (_, convs) in enumerate(BLOCKS, start=1)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
 from fcn_keras.errors import UserError, first_line
 from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
 from fcn_keras.models.weights.copying import copy_weights
-from fcn_keras.models.weights.imagenet import fetch_imagenet, load_classifier
+from fcn_keras.models.weights.imagenet import copy_classifier, fetch_imagenet, load_classifier
 from fcn_keras.models.weights.keras_files import open_model
 from fcn_keras.models.weights.published import SUFFIXES, is_foreign, read_weights
 from fcn_keras.models.weights.transplant import is_classifier, is_scale, transplant
@@ -36,6 +37,9 @@ class Start:
         std: what they expect it to be divided by.
     """
 
+    mean: tuple[float, ...]
+    std: float | tuple[float, ...]
+
     def __init__(
         self, variant: str, color_mean: tuple[float, ...] = IMAGENET_MEAN, std: float = 1.0
     ):
@@ -55,6 +59,17 @@ class ClassifierFile(Start):
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
         load_classifier(model, self.path)
+
+
+class Classifier(Start):
+    """Keras' own VGG16 with its dense layers; layers that score keep their start."""
+
+    def __init__(self, classifier: keras.Model, variant: str):
+        super().__init__(variant)
+        self.classifier = classifier
+
+    def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
+        copy_classifier(self.classifier, model)
 
 
 class KerasFile(Start):
@@ -92,7 +107,8 @@ class WeightsFile(Start):
             with h5py.File(path, "r") as file:
                 if "fcn_keras_input_mean" in file.attrs:
                     self.mean = tuple(file.attrs["fcn_keras_input_mean"])
-                    self.std = float(file.attrs["fcn_keras_input_std"])
+                    std = file.attrs["fcn_keras_input_std"]
+                    self.std = tuple(std) if np.ndim(std) else float(std)
         except OSError as error:
             raise UserError(f"{path}: is no HDF5 file ({first_line(error)}).") from error
 
@@ -129,17 +145,21 @@ class PublishedFile(Start):
 _FILES = {".keras": KerasFile, ".weights.h5": WeightsFile, ".h5": ClassifierFile}
 
 
-def choose_start(weights: str | Path | None, variant: str, width: float = 1.0) -> Start:
+def choose_start(
+    weights: str | Path | keras.Model | None, variant: str, width: float = 1.0
+) -> Start:
     """Returns what a network starts from; files are opened, or fetched, but not yet copied.
 
     Args:
-        weights, variant, width: see `fcn_keras.build`.
+        weights, variant, width: see `fcn_keras.build`; or Keras' VGG16 itself.
 
     Raises:
         UserError: if there are no such weights, or none for this network.
     """
     if weights is None:
         return Start(variant, std=RANDOM_START_STD)
+    if isinstance(weights, keras.Model):
+        return Classifier(weights, variant)
     if weights == "imagenet":
         if variant == ALEXNET:
             raise UserError(

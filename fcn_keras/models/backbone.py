@@ -1,0 +1,176 @@
+"""A classifier of Keras' as what a network is built on: with weights and preprocessing."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from fcn_keras.errors import UserError
+from fcn_keras.models.backbones import BACKBONES, CLASSIFIERS, PREPROCESSING
+from fcn_keras.models.classifier_trunk import ClassifierTrunk
+from fcn_keras.models.layers import Feature, divided, preprocess, preprocessing_of
+from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
+from fcn_keras.models.weights.classifiers import is_classifier_file, named_classifier
+from fcn_keras.models.weights.starts import IMAGENET_MEAN, KerasFile, Start, choose_start
+
+# What is subtracted and what is divided by, in the order of the channels, and whether they are
+# turned to BGR.
+_NUMBERS: dict[str, tuple[Sequence[float], float | Sequence[float], bool]] = {
+    "tf": ((1.0, 1.0, 1.0), 1.0, False),  # of the image divided by 127.5
+    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
+    "caffe": (IMAGENET_MEAN, 1.0, True),
+    "none": ((0.0, 0.0, 0.0), 1.0, False),
+}
+
+# The names that `keras.applications` gives its models.
+_MODEL_NAMES = {
+    r"mobilenet(v2)?_[\d.]+_\d+|resnet\d+v2|inception(_resnet)?_v\d|xception|nasnet.*": "tf",
+    r"densenet\d+": "torch",
+    r"resnet\d+|vgg1[69]": "caffe",
+    r"MobileNetV3(Small|Large)|efficientnet(b\d|v2-.+)|convnext_.+": "none",
+}
+
+
+class BackboneTrunk:
+    """A classifier as a trunk: what `fcn_keras.build` puts heads on.
+
+    Args:
+        variant, backbone, weights, preprocessing, output_stride, width, dropout: see
+            `fcn_keras.build`.
+        **others: arguments that are VGG16's and CaffeNet's alone, and must be as they are by
+            default.
+
+    Raises:
+        UserError: if an argument does not fit the others.
+    """
+
+    channels = 3
+
+    def __init__(
+        self,
+        variant: str,
+        backbone: str | keras.Model,
+        weights: str | Path | None,
+        preprocessing: str | None,
+        output_stride: int,
+        width: float,
+        dropout: float,
+        **others: object,
+    ):
+        _check(variant, backbone, width, preprocessing, others)
+        self.start: Start | None = None
+        if isinstance(backbone, str):
+            if weights in (None, "imagenet") or is_classifier_file(weights):
+                classifier = named_classifier(backbone, weights, width)
+            else:
+                classifier = named_classifier(backbone, None, width)
+                self.start = choose_start(weights, variant, width)
+            self.preprocessing = CLASSIFIERS[backbone].preprocessing
+        else:
+            classifier = backbone
+            if weights is None:
+                classifier = keras.models.clone_model(classifier)
+            elif weights != "imagenet":
+                self.start = choose_start(weights, variant, width)
+            self.preprocessing = preprocessing or _preprocessing_by_name(classifier)
+        self.dropout = dropout
+        self.trunk = ClassifierTrunk(classifier, variant, output_stride)
+
+    def build(self, image: keras.KerasTensor) -> list[dict[str, Feature]]:
+        """Returns the maps of the trunk by name, of an image `(N, H, W, 3)`, RGB, 0..255."""
+        mean, std, flip = _NUMBERS[self.preprocessing]
+        if self.preprocessing == "tf":
+            image = divided(image, 127.5)
+        maps = self.trunk.build(preprocess(image, mean, std, flip))
+        coarsest = maps["fc7"]
+        drop = layers.Dropout(self.dropout, name="drop7")
+        return [maps | {"fc7": Feature(drop(coarsest.tensor), coarsest.grid)}]
+
+    def fill(self, model: keras.Model) -> None:
+        """Puts the weights of a network of this package into the new one, if asked for."""
+        if not self.start:
+            return
+        self.start.fill(model)
+        if isinstance(self.start, KerasFile) and (
+            preprocessing_of(self.start.model) != preprocessing_of(model)
+        ):
+            raise UserError(
+                f"{self.start.path}: its weights expect another preprocessing than "
+                f"{self.preprocessing!r} of this backbone. Give the one that it was trained with."
+            )
+
+
+def _check(variant, backbone, width, preprocessing, others):
+    if variant in (ALEXNET, HHA, COLOR_HHA):
+        raise UserError(
+            f"`backbone` of {variant} must be left out: it has a trunk of its own. "
+            f"Received: {getattr(backbone, 'name', backbone)}."
+        )
+    for name, (value, default) in others.items():
+        if value != default:
+            raise UserError(
+                f"`{name}` is VGG16's and CaffeNet's, and must be left out with another "
+                f"`backbone`. Received: {value!r}."
+            )
+    if preprocessing is not None and preprocessing not in PREPROCESSING:
+        raise UserError(
+            f"`preprocessing` must be one of {', '.join(PREPROCESSING)}. "
+            f"Received: {preprocessing!r}."
+        )
+    if isinstance(backbone, str):
+        if backbone not in CLASSIFIERS:
+            raise UserError(
+                f"`backbone` must be one of {', '.join(BACKBONES)}, or a Keras model. "
+                f"Received: {backbone!r}."
+            )
+        if preprocessing is not None:
+            raise UserError(
+                f"`preprocessing` of {backbone} is known, and must be left out. "
+                f"Received: {preprocessing!r}."
+            )
+        if width != 1 and not CLASSIFIERS[backbone].scalable:
+            raise UserError(
+                f"`width` of {backbone} must be 1: only VGG16's, CaffeNet's and the MobileNets' "
+                f"channels can be scaled. Received: {width}."
+            )
+        return
+    if not isinstance(backbone, keras.Model) or not hasattr(backbone, "operations"):
+        raise UserError(
+            "`backbone` must be a name, or a functional Keras model. "
+            f"Received: {type(backbone).__name__}."
+        )
+    shapes = [getattr(x, "shape", ()) for x in backbone.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] != 3:
+        raise UserError(
+            "`backbone` must be a classifier of one image `(N, H, W, 3)`. "
+            f"Received: {backbone.name}, of {', '.join(map(str, shapes))}."
+        )
+    if width != 1:
+        raise UserError(f"`width` of a model that is built already must be 1. Received: {width}.")
+
+
+def _preprocessing_by_name(classifier):
+    for names, preprocessing in _MODEL_NAMES.items():
+        if re.fullmatch(names, classifier.name):
+            # These can be built without it.
+            if preprocessing != "none" or _preprocesses(classifier):
+                return preprocessing
+    raise UserError(
+        f"`preprocessing` must be given for {classifier.name}: 'tf' (its weights expect RGB from "
+        "-1 to 1), 'torch' (less ImageNet's mean, divided by its deviation), 'caffe' (BGR less "
+        "ImageNet's mean), or 'none' (it takes RGB from 0 to 255)."
+    )
+
+
+def _preprocesses(model):
+    """Whether a classifier begins with layers that scale the image."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model) and _preprocesses(layer):
+            return True
+        if isinstance(layer, layers.Rescaling | layers.Normalization):
+            return True
+        if isinstance(layer, layers.Conv2D):
+            return False
+    return False

@@ -412,5 +412,5 @@ def test_without_network(tmp_path):
         "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/",
     ):
         assert words in line
-    # Less than 10 on an idle machine.
-    assert seconds < 40
+    # TensorFlow Datasets alone would try again for 204; on an idle machine it takes less than 10.
+    assert seconds < 150

@@ -190,13 +190,13 @@ def scores(variant: str, trunk: Mapping[str, Any], head: Any) -> Any:
     # Trained from VGG16 in one go, a net needs its skips small at first (at-once).
     at_once = variant == "fcn8s-atonce"
     pool4 = head.rescale(trunk["pool4"], 0.01, "scale_pool4") if at_once else trunk["pool4"]
-    pool3 = head.rescale(trunk["pool3"], 0.0001, "scale_pool3") if at_once else trunk["pool3"]
 
     score = head.upsample(score, 2, "upscore2", pool4.grid)
     score = head.fuse(score, head.score(pool4, "score_pool4"), "fuse_pool4")
     if variant == "fcn16s":
         return head.upsample(score, 16, "upscore16", IMAGE)
 
+    pool3 = head.rescale(trunk["pool3"], 0.0001, "scale_pool3") if at_once else trunk["pool3"]
     score = head.upsample(score, 2, "upscore_pool4", pool3.grid)
     score = head.fuse(score, head.score(pool3, "score_pool3"), "fuse_pool3")
     return head.upsample(score, 8, "upscore8", IMAGE)

@@ -155,7 +155,7 @@ class Interpolation(_Product):
     """What a transposed convolution does whose kernel is bilinear."""
 
     def convolve(self, x, training):
-        return interpolate(x, self.conv.strides[0])
+        return interpolate(x, self.conv.strides[0], self.conv.kernel_size[0])
 
 
 class KernelGradients(_Product):

@@ -145,8 +145,9 @@ def _is_bilinear(layer):
         and layer.compute_dtype == "float32"
         and layer.output_padding is None
         and layer.dilation_rate == (1, 1)
-        and layer.kernel_size == tuple(2 * stride for stride in layer.strides)
         and layer.strides[0] == layer.strides[1]
+        and layer.kernel_size[0] == layer.kernel_size[1]
+        and 2 * layer.strides[0] - layer.kernel_size[0] in (0, 1)
         and layer.filters == layer.kernel.shape[-1]
     ):
         return False

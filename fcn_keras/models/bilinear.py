@@ -33,8 +33,8 @@ def _line(size):
     return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
 
 
-def interpolate(x: Any, stride: int) -> Any:
-    """What a transposed convolution does whose kernel `Bilinear` has filled, of size `2 * stride`.
+def interpolate(x: Any, stride: int, size: int) -> Any:
+    """What a transposed convolution does whose kernel `Bilinear` has filled.
 
     It takes an axis at a time, and each channel by itself: a pixel is a mix of its two nearest
     cells. The convolution multiplies all pairs of channels, most of them by zero.
@@ -42,27 +42,34 @@ def interpolate(x: Any, stride: int) -> Any:
     Args:
         x: `(N, H, W, C)`.
         stride: how many times as large it becomes.
+        size: width and height of the kernel, `2 * stride` or `2 * stride - 1`.
 
     Returns:
-        `(N, (H + 1) * stride, (W + 1) * stride, C)`.
+        `(N, (H - 1) * stride + size, (W - 1) * stride + size, C)`.
 
     Example:
 
-    >>> interpolate(keras.ops.ones((1, 2, 2, 1)), stride=2).shape
+    >>> interpolate(keras.ops.ones((1, 2, 2, 1)), stride=2, size=4).shape
     (1, 6, 6, 1)
 
     Reference:
         arXiv 1411.4038, section 3.3.
     """
     ops = keras.ops
-    near, far = _line(2 * stride).reshape(2, stride)
+    missing = 2 * stride - size  # of the windows' last pixels
+    near, far = np.pad(_line(size), (0, missing)).reshape(2, stride)
     mix = ops.cast(np.stack([far, near], axis=1), x.dtype)
     images, height, width, channels = ops.shape(x)
+    rows, columns = ((side + 1) * stride for side in (height, width))
     x = ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
     x = ops.matmul(mix, ops.stack([x[:, :, :-1], x[:, :, 1:]], axis=3))
-    x = ops.reshape(x, (images, height + 2, (width + 1) * stride * channels))
+    x = ops.reshape(x, (images, height + 2, columns * channels))
+    if missing:
+        columns -= missing
+        x = x[:, :, : columns * channels]
     x = ops.matmul(mix, ops.stack([x[:, :-1], x[:, 1:]], axis=2))
-    return ops.reshape(x, (images, (height + 1) * stride, (width + 1) * stride, channels))
+    x = ops.reshape(x, (images, rows, columns, channels))
+    return x[:, : rows - missing] if missing else x
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")

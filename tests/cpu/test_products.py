@@ -9,7 +9,7 @@ from fcn_keras import UserError, build
 from fcn_keras.cpu import layers, winograd
 from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.cpu.products import on_this_machine, with_own_products, with_products
-from fcn_keras.models.bilinear import bilinear_kernel
+from fcn_keras.models.bilinear import Bilinear, bilinear_kernel
 from fcn_keras.system import processor
 from fcn_keras.training.task import SegmentationTask
 
@@ -456,9 +456,23 @@ def test_exports_interpolate_channel_by_channel():
     assert transposed(with_products(network("fcn8s"))) == 3  # whose kernels may change
 
 
-@pytest.mark.parametrize("filters, size", [(5, 4), (3, 6)])
+@pytest.mark.parametrize("size", [3, 4])
+def test_exports_interpolate_with_biases_and_activations(size):
+    layer = keras.layers.Conv2DTranspose(3, size, strides=2, activation="relu")
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, layer(image))
+    layer.set_weights([Bilinear()(layer.kernel.shape), np.array([-1.0, 0.5, 0.0])])
+    own = with_own_products(model)
+    assert own is not model
+    images = np.random.default_rng(3).normal(size=(2, 5, 7, 3)).astype("float32")
+    expected = np.asarray(model(images))
+    assert (expected == 0).any() and (expected[..., 1] > 0.5).any()
+    np.testing.assert_allclose(own(images), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("filters, size", [(5, 4), (3, 6), (3, 2)])
 def test_transposed_convolutions_of_other_shapes_stay(filters, size):
-    """More channels out than in, and a kernel that is not twice the stride."""
+    """More channels out than in, and kernels of another size than the stride's."""
     layer = keras.layers.Conv2DTranspose(filters, size, strides=2, use_bias=False)
     image = keras.Input((None, None, 3))
     model = keras.Model(image, layer(image))

@@ -93,15 +93,17 @@ def test_channels_do_not_mix():
             np.testing.assert_array_equal(kernel[:, :, out, into], expected)
 
 
+@pytest.mark.parametrize("odd", [0, 1])
 @pytest.mark.parametrize("stride", [1, 2, 3, 8, 32])
-@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
-def test_interpolation_is_the_transposed_convolution(size, stride):
+@pytest.mark.parametrize("cells", [(1, 1), (3, 5)])
+def test_interpolation_is_the_transposed_convolution(cells, stride, odd):
+    size = 2 * stride - odd
     layer = keras.layers.Conv2DTranspose(
-        4, 2 * stride, strides=stride, use_bias=False, kernel_initializer=Bilinear()
+        4, size, strides=stride, use_bias=False, kernel_initializer=Bilinear()
     )
-    x = np.random.default_rng(0).normal(size=(2, *size, 4)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(2, *cells, 4)).astype("float32")
     expected = keras.ops.convert_to_numpy(layer(x))
-    found = keras.ops.convert_to_numpy(interpolate(keras.ops.convert_to_tensor(x), stride))
+    found = keras.ops.convert_to_numpy(interpolate(keras.ops.convert_to_tensor(x), stride, size))
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fcn_keras.data.dataset import Split
+from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.cost import COUNTED, Cost, cost
 from fcn_keras.models.variants import ALEXNET, HHA
 from fcn_keras.system.devices import on_cpus
@@ -187,7 +188,7 @@ def warn_of_cost(job: TrainingJob, rate: Callable[[], float] | None = None) -> l
     settings, machine = job.settings, job.strategy.extended
     if (
         not on_cpus(job.strategy)
-        or getattr(settings, "backbone", "vgg16") != "vgg16"
+        or settings.backbone != VGG16
         or settings.variant not in COUNTED
         or settings.variant == ALEXNET
         or settings.width < 1
@@ -240,7 +241,7 @@ def _memory(job: TrainingJob, cost: Cost) -> float:
 
 
 def _cost(job: TrainingJob, size: tuple[int, int]) -> Cost:
-    names = ("geometry", "output_stride", "width")
+    names = ("geometry", "output_stride", "width", "upsampling")
     options = {name: getattr(job.settings, name) for name in names}
     return cost(job.settings.variant, size, job.dataset.num_classes, **options)
 

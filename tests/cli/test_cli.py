@@ -210,7 +210,7 @@ def test_parser_errors(command, words):
     ("options", "words"),
     [
         ("--dataset nowhere", ["`dataset`", "shapes", "'nowhere'"]),
-        ("--recipe paper", ["`recipe`", "shapes, folder, small", "'paper'"]),
+        ("--recipe paper", ["`recipe`", "shapes, light, folder, small", "'paper'"]),
         ("--epochs 0", ["`epochs`"]),
         ("--dropout -0.5", ["`dropout`"]),
         ("--seed 4294967296", ["`seed`"]),
@@ -264,22 +264,29 @@ def test_imagenet_weights_are_for_the_full_network(mistake, make_folder, tmp_pat
     mistake("train", *options, words=["width"])
 
 
-def test_imagenet_weights_without_network(make_folder, tmp_path):
+@pytest.mark.parametrize(
+    "options, file",
+    [
+        ((), "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"),
+        (("--recipe", "folder"), "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"),
+    ],
+    ids=["light", "folder"],
+)
+def test_imagenet_weights_without_network(make_folder, tmp_path, options, file):
     """What to do is said, and no half-downloaded file or run is left."""
     root = make_folder(tmp_path / "photos")
     nobody = "http://127.0.0.1:9"  # so that no machine downloads anything
     result = process(
-        *("train.py", "--dataset", root, "--weights", "imagenet", "--run-dir", tmp_path / "run"),
+        *("train.py", "--dataset", root, *options, "--run-dir", tmp_path / "run"),
         KERAS_HOME=str(tmp_path / "keras"),
         http_proxy=nobody,
         https_proxy=nobody,
         no_proxy="",
     )
-    file = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
     assert_mistake(
         result,
-        f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{file}",
-        tmp_path / "keras" / "models" / file,  # where to put it
+        f"https://storage.googleapis.com/tensorflow/keras-applications/{file}",
+        tmp_path / "keras" / "models" / Path(file).name,  # where to put it
         "--weights",
         "--recipe small",
     )

@@ -38,7 +38,7 @@ SOLVERS = {
     "pascalcontext-fcn16s": ("fcn16s", "pascalcontext-fcn32s", 1e-12, 400_000, CONTEXT),
     "pascalcontext-fcn8s": ("fcn8s", "pascalcontext-fcn16s", 1e-14, 400_000, CONTEXT),
 }
-EXPERIMENTS = [name for name in RECIPES if name not in ("shapes", "folder", "small")]
+EXPERIMENTS = [name for name in RECIPES if name not in ("shapes", "light", "folder", "small")]
 MODERN = [name for name in EXPERIMENTS if name.endswith("modern")]
 
 CLASSES = {"voc": 21, "nyud": 40, "siftflow": {"sem": 33, "geo": 3}, "pascalcontext": 60}

@@ -25,11 +25,19 @@ def test_embedded_set_has_its_own_recipe():
     assert settings.width < 1
 
 
-def test_a_folder_gets_the_full_network():
+def test_a_folder_gets_a_network_for_any_machine():
     settings = resolve(dataset="my/photos")
-    assert (settings.recipe, settings.dataset) == ("folder", "my/photos")
-    assert (settings.weights, settings.width, settings.geometry) == ("imagenet", 1.0, "paper")
-    assert settings.narrowed() == []
+    assert settings == resolve("light", dataset="my/photos")
+    assert (settings.backbone, settings.weights) == ("mobilenet_v2", "imagenet")
+    [line] = settings.narrowed()
+    assert "mobilenet_v2" in line and "VGG16" in line and "--recipe folder" in line
+
+
+def test_the_paper_s_network_is_asked_for_or_comes_with_the_paper_s_data():
+    for settings in (resolve("folder", dataset="my/photos"), resolve(dataset="voc2012_sbd")):
+        assert (settings.recipe, settings.backbone) == ("folder", "vgg16")
+        assert (settings.weights, settings.width, settings.geometry) == ("imagenet", 1.0, "paper")
+        assert settings.narrowed() == []
 
 
 def test_small_is_for_any_data():
@@ -116,7 +124,7 @@ def test_unknown_setting(name):
 
 
 def test_unknown_recipe():
-    with pytest.raises(UserError, match="`recipe` must be one of shapes, folder, small.*'paper'"):
+    with pytest.raises(UserError, match="`recipe` must be one of shapes, light, folder, small.*'paper'"):
         resolve("paper")
 
 

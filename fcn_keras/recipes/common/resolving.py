@@ -4,11 +4,12 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
+from fcn_keras.data.catalog import is_path
 from fcn_keras.errors import UserError
 from fcn_keras.training.settings import Settings
 
 # Before the experiments: a first run, anyone's own images, and those without a GPU.
-_FIRST = ("shapes", "folder", "small")
+_FIRST = ("shapes", "light", "folder", "small")
 
 # Each file in the folder `recipes` is one, with a hyphen for every underscore.
 RECIPES = tuple(
@@ -19,12 +20,18 @@ RECIPES = tuple(
 )
 
 
+def _recipe_of(dataset):
+    if is_path(dataset):
+        return "light"
+    return "shapes" if dataset == "shapes" else "folder"
+
+
 def resolve(recipe: str | None = None, **overrides) -> Settings:
     """Returns the settings of a run: a recipe's, overridden by what the caller gives.
 
     Args:
         recipe: one of `RECIPES`; if not given, the data set's own: `shapes` for the embedded
-            set, `folder` for any other.
+            set, `light` for a folder, `folder` for any other.
         **overrides: fields of `Settings`.
 
     Raises:
@@ -39,7 +46,7 @@ def resolve(recipe: str | None = None, **overrides) -> Settings:
     if unknown:
         raise UserError(f"Unknown setting: {', '.join(sorted(unknown))}.")
     dataset = overrides.get("dataset", Settings.dataset)
-    recipe = recipe or ("shapes" if dataset == "shapes" else "folder")
+    recipe = recipe or _recipe_of(str(dataset))
     if recipe not in RECIPES:
         raise UserError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {recipe!r}.")
     values = import_module(f"fcn_keras.recipes.{recipe.replace('-', '_')}").SETTINGS

@@ -11,6 +11,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.models.backbones import BACKBONES, CLASSIFIERS, PREPROCESSING
 from fcn_keras.models.classifier_trunk import ClassifierTrunk
 from fcn_keras.models.layers import Feature, divided, preprocess, preprocessing_of
+from fcn_keras.models.tracing import is_graph
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
 from fcn_keras.models.weights.classifiers import is_classifier_file, named_classifier
 from fcn_keras.models.weights.starts import IMAGENET_MEAN, KerasFile, Start, choose_start
@@ -70,13 +71,13 @@ class BackboneTrunk:
             self.preprocessing = CLASSIFIERS[backbone].preprocessing
         else:
             classifier = backbone
-            if weights is None:
-                classifier = keras.models.clone_model(classifier)
-            elif weights != "imagenet":
+            if weights not in (None, "imagenet"):
                 self.start = choose_start(weights, variant, width)
             self.preprocessing = preprocessing or _preprocessing_by_name(classifier)
         self.dropout = dropout
-        self.trunk = ClassifierTrunk(classifier, variant, output_stride)
+        self.trunk = ClassifierTrunk(
+            classifier, variant, output_stride, keep_weights=weights is not None
+        )
 
     def build(self, image: keras.KerasTensor) -> list[dict[str, Feature]]:
         """Returns the maps of the trunk by name, of an image `(N, H, W, 3)`, RGB, 0..255."""
@@ -136,10 +137,10 @@ def _check(variant, backbone, width, preprocessing, others):
                 f"channels can be scaled. Received: {width}."
             )
         return
-    if not isinstance(backbone, keras.Model) or not hasattr(backbone, "operations"):
+    if not is_graph(backbone):
         raise UserError(
-            "`backbone` must be a name, or a functional Keras model. "
-            f"Received: {type(backbone).__name__}."
+            "`backbone` must be a name, or a Keras model that is functional, or a sequence of "
+            f"layers with an input. Received: {type(backbone).__name__}."
         )
     shapes = [getattr(x, "shape", ()) for x in backbone.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] != 3:

@@ -5,22 +5,24 @@ Reference:
     features of an image of any size.
 """
 
+import itertools
 import re
-from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import layers
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.architecture import scores
-from fcn_keras.models.geometry import IMAGE, Grid, bilinear_window
+from fcn_keras.models.coverage import least_padding, moved
 from fcn_keras.models.layers import Feature, pad_to_remainder
-from fcn_keras.models.tracing import SIZES, STRIDE, Place, Step, Trace, replay
+from fcn_keras.models.tracing import STRIDE, WINDOWED, Place, Step, Trace
 
 # The names of what heads score, as the paper's trunk has them, and the strides of these maps.
 MAPS = {"fc7": 32, "pool4": 16, "pool3": 8}
 
-_WINDOWED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+# How the names of this package's own layers begin.
+_RESERVED = ("image", "normalize", "score", "up", "fuse_", "scale_pool", "drop7", "standardize")
+
 _POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
 _PADDINGS = (layers.ZeroPadding2D, layers.Cropping2D)
 
@@ -35,6 +37,7 @@ class ClassifierTrunk:
         classifier: a functional model of one image `(N, H, W, C)`; stays as it is.
         variant: which network, see `fcn_keras.build`.
         output_stride: stride of the coarsest map, see `fcn_keras.build`.
+        keep_weights: whether the copies of its layers get its weights, or random ones.
 
     Attributes:
         maps: where the maps lie that heads score, on the padded image.
@@ -45,27 +48,35 @@ class ClassifierTrunk:
         UserError: if the classifier has no such maps, or these cannot be laid over each other.
     """
 
-    def __init__(self, classifier: keras.Model, variant: str, output_stride: int = STRIDE):
+    def __init__(
+        self,
+        classifier: keras.Model,
+        variant: str,
+        output_stride: int = STRIDE,
+        keep_weights: bool = True,
+    ):
         trace = Trace(classifier)
         steps = _map_steps(trace, classifier.name, variant)
-        self._graph = keras.Model(trace.image, [step.tensor for step in steps.values()])
+        self._keep_weights = keep_weights
+        self._trace, self._tensors = trace, [step.tensor for step in steps.values()]
         self._dilations = _dilations(trace, steps["fc7"], output_stride)
-        places = [trace.map_at(step.tensor) for step in steps.values()]
+        places = [trace.map_at(tensor) for tensor in self._tensors]
         if self._dilations:
-            image = keras.Input(trace.image.shape[1:])
+            image = keras.Input(batch_shape=trace.image.shape)
             trace = Trace(keras.Model(image, self._copied(image)))
             places = [trace.map_at(tensor) for tensor in keras.tree.flatten(trace.output)]
         self.maps = dict(zip(steps, places, strict=True))
-        side = classifier.input_shape[1]
+        _check_square(self.maps, classifier.name)
+        side = trace.image.shape[1]
         self.remainder = _remainder(trace, classifier.name, side and side % STRIDE)
-        self.padding = _padding(self.maps, variant, self.remainder, classifier.name)
+        self.padding = least_padding(self.maps, variant, self.remainder, classifier.name)
 
     def build(self, image: Feature) -> dict[str, Feature]:
         """Returns the maps that heads score, by the names of `MAPS`, of a preprocessed image."""
         before, more = self.padding
         padded = pad_to_remainder(image, before, more, STRIDE, self.remainder)
         return {
-            name: Feature(tensor, _moved(place, before))
+            name: Feature(tensor, moved(place.grid, before))
             for (name, place), tensor in zip(
                 self.maps.items(), self._copied(padded.tensor), strict=True
             )
@@ -81,16 +92,16 @@ class ClassifierTrunk:
                 copies[id(operation)] = operation, self._copy(operation, names)
             return copies[id(operation)][1]
 
-        tensors = keras.tree.flatten(replay(self._graph, image, copy))
+        tensors = self._trace.compute(self._tensors, image, copy)
         for old, new in copies.values():
-            if isinstance(new, layers.Layer) and new.weights:
+            if self._keep_weights and isinstance(new, layers.Layer) and new.weights:
                 new.set_weights(old.get_weights())
         return tensors
 
     def _copy(self, operation, names):
         """A copy of an operation, dilated where strides are taken out."""
         if isinstance(operation, layers.Normalization):
-            return _as_rescaling(operation)
+            return _as_rescaling(operation, names.unique("standardize"))
         config = operation.get_config() | self._dilations.get(id(operation), {})
         return type(operation).from_config(config | {"name": names.of(operation)})
 
@@ -98,20 +109,30 @@ class ClassifierTrunk:
 class _Names:
     """Names for copies: those that Keras numbers by what was built before are counted anew.
 
-    So they are the same in each process, and none that another layer could get.
+    So they are the same in each process, and none that another layer has: layers of several models
+    within a classifier may have one name, and those of this package are known by theirs.
     """
 
     def __init__(self):
         self.numbers: dict[str, int] = {}
+        self.taken: set[str] = set()
 
     def of(self, operation):
         automatic = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(operation).__name__)
         automatic = re.sub("([a-z])([A-Z])", r"\1_\2", automatic).lower()
         if not re.fullmatch(rf"{automatic}(_\d+)?", operation.name):
-            return operation.name
+            reserved = operation.name.startswith(_RESERVED)
+            return self.unique(f"backbone_{operation.name}" if reserved else operation.name)
         number = self.numbers.get(automatic, 0)
         self.numbers[automatic] = number + 1
-        return f"backbone_{automatic}_{number}"
+        return self.unique(f"backbone_{automatic}_{number}")
+
+    def unique(self, name):
+        """Returns a name, with a number behind it if it is taken."""
+        numbers = (f"{name}_{number}" for number in itertools.count(1))
+        name = next(new for new in itertools.chain([name], numbers) if new not in self.taken)
+        self.taken.add(name)
+        return name
 
 
 def _map_steps(trace: Trace, name: str, variant: str) -> dict[str, Step]:
@@ -119,7 +140,9 @@ def _map_steps(trace: Trace, name: str, variant: str) -> dict[str, Step]:
     last = {
         int(step.place.grid.stride): step
         for step in trace.cuts()
-        if step.place and not isinstance(step.layer, _PADDINGS)
+        if step.place
+        and step.place.rows.grid.stride == step.place.columns.grid.stride
+        and not isinstance(step.layer, _PADDINGS)
     }
     wanted = {"fcn32s": ["fc7"], "fcn16s": ["fc7", "pool4"]}.get(variant, list(MAPS))
     missing = [str(MAPS[key]) for key in wanted if MAPS[key] not in last]
@@ -131,37 +154,51 @@ def _map_steps(trace: Trace, name: str, variant: str) -> dict[str, Step]:
     return {key: last[MAPS[key]] for key in wanted}
 
 
+def _check_square(maps: dict[str, Place], name: str) -> None:
+    for rows, columns in ((place.rows.grid, place.columns.grid) for place in maps.values()):
+        if (rows.stride, rows.shift) != (columns.stride, columns.shift):
+            raise UserError(
+                f"`backbone` {name} cannot be a trunk: cell i of its map of stride {rows.stride} "
+                f"looks at row {rows.stride} * i + {rows.shift} of an image, and at column "
+                f"{columns.stride} * i + {columns.shift}. They must be the same."
+            )
+
+
 def _dilations(trace: Trace, coarsest: Step, output_stride: int) -> dict[int, dict]:
     """What changes in the configurations of layers where strides are taken out, by layer."""
     changes: dict[int, dict] = {}
-    for step in trace.steps:
-        if step is coarsest or output_stride == STRIDE:
-            break
-        if not step.taken:
+    for step in trace.steps if output_stride != STRIDE else []:
+        layer, _, place, taken = step
+        if not taken:
             continue
-        before, layer = step.taken.grid.stride, step.layer
-        dilation = max(1, before // output_stride)
-        removed = step.place and step.place.grid.stride > output_stride and _strided(layer)
-        if not removed and dilation == 1:
-            continue
-        if not step.place:
-            raise _cannot_be_dilated(layer, "sees the whole image")
-        if isinstance(layer, _PADDINGS):
+        before = [int(axis.grid.stride) for axis in taken]
+        dilations = [max(1, stride // output_stride) for stride in before]
+        change: dict[str, Any] = {}
+        if not place:
+            if max(dilations) > 1:
+                raise _cannot_be_dilated(layer, "sees the whole image")
+        elif isinstance(layer, _PADDINGS):
             name = "padding" if isinstance(layer, layers.ZeroPadding2D) else "cropping"
-            pads = [[int(dilation * n) for n in pair] for pair in getattr(layer, name)]
-            changes[id(layer)] = {name: pads}
-        elif isinstance(layer, _POOLINGS):
-            if dilation > 1 and layer.pool_size != (1, 1):
+            pads = zip(getattr(layer, name), dilations, strict=True)
+            change = {name: [[dilation * n for n in pair] for pair, dilation in pads]}
+        elif isinstance(layer, WINDOWED):
+            # What is left of the strides.
+            change = {
+                "strides": [
+                    min(int(axis.grid.stride) // stride, max(1, output_stride // stride))
+                    for axis, stride in zip(place, before, strict=True)
+                ]
+            }
+            if not isinstance(layer, _POOLINGS):
+                rates = zip(layer.dilation_rate, dilations, strict=True)
+                change["dilation_rate"] = [rate * dilation for rate, dilation in rates]
+            elif max(dilations) > 1 and layer.pool_size != (1, 1):
                 raise _cannot_be_dilated(layer, "is a pooling, and Keras has none with dilation")
-            changes[id(layer)] = {"strides": (1, 1)}
-        elif isinstance(layer, _WINDOWED):
-            rates = [int(dilation * rate) for rate in layer.dilation_rate]
-            changes[id(layer)] = {"strides": (1, 1), "dilation_rate": rates}
-    return changes
-
-
-def _strided(layer):
-    return getattr(layer, "strides", (1, 1)) != (1, 1)
+        if changes.setdefault(id(layer), change) != change:
+            raise _cannot_be_dilated(layer, "is used at maps of two strides")
+        if step is coarsest:
+            break
+    return {key: change for key, change in changes.items() if change}
 
 
 def _cannot_be_dilated(layer, reason):
@@ -171,16 +208,15 @@ def _cannot_be_dilated(layer, reason):
     )
 
 
-def _as_rescaling(layer):
+def _as_rescaling(layer, name):
     """The same with numbers in place of weights, which exporters take for inputs."""
     mean, variance = (
         keras.ops.convert_to_numpy(numbers).reshape(-1) for numbers in (layer.mean, layer.variance)
     )
-    scale = 1 / keras.ops.convert_to_numpy(keras.ops.maximum(variance**0.5, 1e-7))
+    std = keras.ops.convert_to_numpy(keras.ops.maximum(variance**0.5, 1e-7))
+    scale, offset = (std, mean) if layer.invert else (1 / std, -mean / std)
     # Always float32: bfloat16 would round the mean before it is subtracted.
-    return layers.Rescaling(
-        scale.tolist(), (-mean * scale).tolist(), dtype="float32", name="standardize"
-    )
+    return layers.Rescaling(scale.tolist(), offset.tolist(), dtype="float32", name=name)
 
 
 def _remainder(trace: Trace, name: str, own: int | None) -> int:
@@ -191,76 +227,7 @@ def _remainder(trace: Trace, name: str, own: int | None) -> int:
     if not len(fitting):
         raise UserError(
             f"`backbone` {name} cannot be a trunk: for no size of an image do all of its strided "
-            "layers find sizes that are multiples of their strides."
+            "layers find sizes that are multiples of their strides, and all that it joins maps of "
+            "one size."
         )
     return int(fitting[0])
-
-
-def _moved(place: Place, before: int) -> Grid:
-    grid = place.grid
-    return Grid(grid.stride, grid.shift - before, grid.field)
-
-
-@dataclass
-class _Map:
-    """A map without the numbers in it, along one axis."""
-
-    size: int
-    grid: Grid
-
-
-class _Sizes:
-    """Plays the part of `fcn_keras.models.head.Head` on sizes alone."""
-
-    def score(self, x, name):
-        return x
-
-    def rescale(self, x, scale, name):
-        return x
-
-    def upsample(self, x, factor, name, onto):
-        deconv = bilinear_window(x.grid, factor, onto)
-        return _Map(deconv.size(x.size), deconv.grid(x.grid))
-
-    def fuse(self, coarse, skip, name):
-        offset = skip.grid.offset_over(coarse.grid)
-        small, large = (coarse, skip) if offset > 0 else (skip, coarse)
-        if abs(offset) + small.size > large.size:
-            raise ValueError(f"{name}: {large.size} cells cannot be cropped to {small.size}.")
-        return small
-
-
-def _padding(maps: dict[str, Place], variant: str, remainder: int, name: str) -> tuple[int, int]:
-    """The fewest zeros before and behind an image with which the scores cover all of it."""
-
-    def score(size, before):
-        """The scores of an image of `size`, padding included, and the grid they lie on."""
-        found = {}
-        for key, place in maps.items():
-            grid = _moved(place, before)
-            cells = int(place.rows.sizes[remainder] - (SIZES[remainder] - size) // grid.stride)
-            found[key] = _Map(cells, grid)
-        if min(x.size for x in found.values()) < 1:
-            return _Map(0, IMAGE)
-        return scores(variant, found, _Sizes())
-
-    def covers(before, more):
-        for height in range(1, 2 * STRIDE + 1):
-            size = STRIDE * -(-(height + more) // STRIDE) + remainder
-            if size < before + height:
-                return False
-            x = score(size, before)
-            if x.grid.offset_over(IMAGE) + height > x.size:
-                return False
-        return True
-
-    try:
-        before = max(0, -score(int(SIZES[remainder]), 0).grid.offset_over(IMAGE))
-        for more in range(before - remainder, before - remainder + 8 * STRIDE):
-            if covers(before, more):
-                return before, more
-    except ValueError as error:
-        raise UserError(f"`backbone` {name} cannot be a trunk of {variant}: {error}") from error
-    raise UserError(
-        f"`backbone` {name} cannot be a trunk of {variant}: its scores do not cover the image."
-    )

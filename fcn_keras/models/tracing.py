@@ -6,8 +6,8 @@ a part of a cell apart, is refused: a skip that is a little off would be learnt 
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -32,9 +32,10 @@ _POINTWISE = {
     *("Clip", "Cast", "Flip", "HardTanh", "Mish", "LogSigmoid", "Selu", "Elu", "LeakyRelu"),
 }
 
-_CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 _POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
-_WHOLE = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D, layers.Flatten)
+# What looks at a window around each place, and what looks at all places at once.
+WINDOWED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, *_POOLINGS)
+WHOLE = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D, layers.Flatten)
 
 
 class Axis(NamedTuple):
@@ -91,9 +92,8 @@ class Trace:
         output: what the network makes of it.
         steps: what was called, in order.
         fitting: for each remainder of an image's size by `STRIDE`, whether every "same" padding of
-            a strided layer comes out alike: whether the maps lie as `steps` says.
-        lost: for each remainder, how many pixels' worth of cells strided layers leave out at the
-            end of their maps.
+            a strided layer comes out alike, and maps that are joined are equally large: whether
+            the maps lie as `steps` says.
 
     Raises:
         UserError: if a layer is not known, or maps that are joined lie a part of a cell apart.
@@ -102,12 +102,13 @@ class Trace:
     def __init__(self, model: keras.Model):
         self.steps: list[Step] = []
         self.fitting = np.ones(STRIDE, bool)
-        self.lost = np.zeros(STRIDE)
         self._places: dict[int, Place | None] = {}
         self._last_use: dict[int, int] = {}
-        self.image = keras.Input(batch_shape=model.input.shape, dtype=model.input.dtype)
+        self._calls: list[tuple] = []  # operation, arguments, what it made
+        [image] = model.inputs
+        self.image = keras.Input(batch_shape=image.shape, dtype=image.dtype)
         self._places[id(self.image)] = Place(Axis(IMAGE, SIZES), Axis(IMAGE, SIZES))
-        self.output = replay(model, self.image, lambda layer: layer, self._call)
+        self.output = _replay(model, self.image, self._call)
 
     def map_at(self, tensor: keras.KerasTensor) -> Place:
         """Returns where a map of this walk lies."""
@@ -124,8 +125,34 @@ class Trace:
             needed = max(needed, self._last_use.get(id(step.tensor), 0))
         return cuts
 
+    def compute(
+        self,
+        tensors: Sequence[keras.KerasTensor],
+        image: keras.KerasTensor,
+        instead: Callable[[keras.Operation], keras.Operation],
+    ) -> list[keras.KerasTensor]:
+        """Computes tensors of this walk anew.
+
+        Args:
+            tensors: which.
+            image: what to compute them of.
+            instead: gives each operation that they take what takes its place.
+        """
+        needed, calls = {*map(id, tensors)}, []
+        for call in reversed(self._calls):
+            if needed & {*map(id, call[2])}:
+                needed |= {*map(id, keras.tree.flatten(call[1]))}
+                calls.append(call)
+        new = {id(self.image): image}
+        for operation, arguments, made in reversed(calls):
+            args, kwargs = keras.tree.map_structure(lambda x: new.get(id(x), x), arguments)
+            results = keras.tree.flatten(instead(operation)(*args, **kwargs))
+            new.update(zip(map(id, made), results, strict=True))
+        return [new[id(x)] for x in tensors]
+
     def _call(self, layer, *args, **kwargs):
         made = layer(*args, **kwargs)
+        self._calls.append((layer, (args, kwargs), keras.tree.flatten(made)))
         taken = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
         places = [self._places.get(id(x)) for x in taken]
         place = self._behind(layer, taken, places, made)
@@ -141,79 +168,69 @@ class Trace:
         maps = [(x, place) for x, place in zip(taken, places, strict=True) if place]
         if not maps:
             return None  # made of what is no map any more
-        if isinstance(layer, _WHOLE) or len(made.shape) != 4:
+        if isinstance(made, keras.KerasTensor) and len(made.shape) != 4 or type(layer) in WHOLE:
             return None
-        if len(maps) > 1:
-            _check_together(layer, maps)
-        if isinstance(layer, _CONVOLUTIONS + _POOLINGS):
-            windows = _windows(layer)
-            return Place(*map(self._slide, [maps[0][1]] * 2, (0, 1), windows))
-        if isinstance(layer, layers.ZeroPadding2D):
-            return _padded(maps[0][1], layer.padding, 1)
-        if isinstance(layer, layers.Cropping2D):
-            return _padded(maps[0][1], layer.cropping, -1)
-        if not _is_pointwise(layer):
+        if not _is_known(layer):
             raise UserError(
                 f"`backbone` has the layer {layer.name} ({type(layer).__name__}), of which it is "
                 "not known where the cells of its map lie on the image. A classifier is made of "
                 "convolutions, poolings, paddings, and layers that work on each place by itself."
             )
+        [(_, first), *others] = maps
+        if type(layer) in WINDOWED:
+            return Place(*map(self._slide, first, windows_of(layer)))
+        if type(layer) is layers.ZeroPadding2D:
+            return _padded(first, layer.padding, 1)
+        if type(layer) is layers.Cropping2D:
+            return _padded(first, layer.cropping, -1)
+        _check_together(layer, maps)
+        for axis, other in ((axis, other) for axis in (0, 1) for _, other in others):
+            self.fitting &= first[axis].sizes == other[axis].sizes
         rows, columns = ([place[axis] for _, place in maps] for axis in (0, 1))
-        sees_all = len(maps) < len(taken)  # scales of the whole image, say
-        return Place(_widest(rows, sees_all), _widest(columns, sees_all))
+        whole = [x for x, place in zip(taken, places, strict=True) if not place]
+        if any(side != 1 for x in whole for side in x.shape[1:-1]):
+            raise UserError(
+                f"`backbone` cannot be a trunk: its layer {layer.name} joins a map with numbers "
+                "for each place, which are there for one size of images alone."
+            )
+        return Place(_widest(rows, bool(whole)), _widest(columns, bool(whole)))
 
-    def _slide(self, place, number, window):
+    def _slide(self, axis, window):
         """The axis of the map that a window makes, and what it asks of the image's size."""
-        axis, (conv, same) = place[number], window
+        conv, same = window
         sizes, (before, after) = axis.sizes, (0, 0)
         if same:
             missing = max(conv.extent - conv.stride, 0)
             before, after = missing // 2, missing - missing // 2
             self.fitting &= sizes % conv.stride == 0
         rest = sizes + before + after - conv.extent
-        self.lost += rest % conv.stride * float(axis.grid.stride)
         grid = conv.grid(axis.grid)
         shift = grid.shift - axis.grid.stride * before
         return Axis(Grid(grid.stride, shift, grid.field), rest // conv.stride + 1)
 
 
-def replay(
-    model: keras.Model,
-    image: keras.KerasTensor,
-    clone: Callable[[keras.Operation], keras.Operation],
-    call: Callable[..., Any] | None = None,
-) -> Any:
-    """Computes a network anew, operation by operation, with those of the models within it.
-
-    Args:
-        model: a functional network.
-        image: what to compute it of.
-        clone: gives each operation what takes its place.
-        call: calls that; gets it and its arguments.
-
-    Returns:
-        What the network's outputs have become.
-    """
-
-    def cloned(operation):
-        return operation if isinstance(operation, keras.Model) else clone(operation)
+def _replay(model, image, call):
+    """Computes a network anew, operation by operation, with those of the models within it."""
 
     def called(operation, *args, **kwargs):
-        if isinstance(operation, keras.Model):
-            return replay(operation, args[0], clone, call)
-        if call:
-            return call(operation, *args, **kwargs)
-        return operation(*args, **kwargs)
+        opened = _replay(operation, args[0], call) if is_graph(operation) else None
+        return call(operation, *args, **kwargs) if opened is None else opened
 
-    # A sequence of layers has a graph within it. `clone_model` would make a model of the result,
-    # and with it other tensors than those it was computed of.
+    # A sequence of layers has a graph within it.
     graph = keras.Model(model.inputs, model.outputs)
-    [output, *others] = graph._run_through_graph(image, operation_fn=cloned, call_fn=called)
+    [output, *others] = graph._run_through_graph(image, call_fn=called)
     return [output, *others] if others else output
 
 
-def _windows(layer):
-    """The window of a layer along each axis, and whether its padding is "same"."""
+def is_graph(model: object) -> bool:
+    """Whether something is a model of which Keras knows the graph: functional, or a sequence."""
+    if not isinstance(model, keras.Model) or not type(model).call.__module__.startswith("keras."):
+        return False
+    return bool(getattr(model, "inputs", None))
+
+
+def windows_of(layer: keras.Layer) -> list[tuple[Conv, bool]]:
+    """Returns the window of a layer along each axis, and whether its padding is "same"."""
     if isinstance(layer, _POOLINGS):
         sides, dilations = layer.pool_size, (1, 1)
     else:
@@ -236,10 +253,21 @@ def _padded(place, amounts, sign):
     )
 
 
-def _is_pointwise(layer):
+def is_pointwise(layer: keras.Operation) -> bool:
+    """Whether a layer works on each place of a map by itself."""
     if isinstance(layer, layers.PReLU):
         return layer.shared_axes == [1, 2]
+    if not {*keras.tree.flatten(getattr(layer, "axis", -1))} <= {-1, 3}:
+        return False  # it normalises, joins or turns over places
     return type(layer).__name__ in _POINTWISE and type(layer).__module__.startswith("keras.")
+
+
+def _is_known(layer):
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return False
+    # Not what is derived from them, which may do anything.
+    slides = type(layer) in (*WINDOWED, layers.ZeroPadding2D, layers.Cropping2D)
+    return slides or is_pointwise(layer)
 
 
 def _widest(axes, sees_all):
@@ -256,7 +284,9 @@ def _check_together(layer, maps):
                 apart = f"have strides {one.grid.stride} and {two.grid.stride}"
             elif one.grid.shift != two.grid.shift:
                 cells = abs(one.grid.shift - two.grid.shift) / one.grid.stride
-                apart = f"lie {cells} of a cell apart, which no crop can mend"
+                apart = f"lie {cells} of a cell apart"
+                if cells.denominator > 1:
+                    apart += ", which no crop can mend"
             else:
                 continue
             raise UserError(

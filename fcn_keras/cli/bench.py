@@ -10,6 +10,7 @@ from fcn_keras.cli.command import Arguments, Command, Commands, Section
 from fcn_keras.cli.settings import HELP
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES
+from fcn_keras.models.upsampling import BILINEAR, UPSAMPLINGS, upsampling_of
 from fcn_keras.models.variants import COLOR_HHA, VARIANTS
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training.settings import CHOICES
@@ -112,7 +113,8 @@ _COST: Arguments = {
     "--width": _WIDTH,
     "--geometry": _GEOMETRY | dict(help=HELP["geometry"]),
     "--output-stride": dict(type=int, choices=OUTPUT_STRIDES, default=32, help="default: 32"),
-    "--learn-upsampling": dict(action="store_true", help="the transposed convolutions learn"),
+    "--upsampling": dict(choices=UPSAMPLINGS, help=HELP["upsampling"]),
+    "--learn-upsampling": dict(action="store_const", const=True, help=HELP["learn_upsampling"]),
     "--no-elide": _NO_ELIDE,
     **JSON,
 }
@@ -182,10 +184,12 @@ def _metrics(args: Namespace) -> None:
 def _cost(args: Namespace) -> None:
     from fcn_keras.models.cost import cost, table
 
-    names = ("geometry", "output_stride", "width", "learn_upsampling", "elide_padding")
+    names = ("geometry", "output_stride", "width", "elide_padding")
     options = {name: getattr(args, name) for name in names}
+    options["upsampling"] = upsampling_of(args.upsampling, args.learn_upsampling)
     counted = cost(args.variant, args.size, args.num_classes, **options)
     asked = dict(variant=args.variant, size=args.size, num_classes=args.num_classes)
+    asked["learn_upsampling"] = options["upsampling"] != BILINEAR
     print(json.dumps(asked | options | counted.as_dict()) if args.json else table(counted))
 
 

@@ -23,7 +23,9 @@ HELP = {
     "output_stride": "stride of the coarsest scores; below 32 the trunk is dilated (fcn32s)",
     "width": "factor on the channels; 1 is VGG16, or MobileNet",
     "dropout": "rate behind fc6 and fc7, or the coarsest map",
-    "learn_upsampling": "whether the transposed convolutions learn",
+    "upsampling": "bilinear; learned: transposed convolutions that start so; nonlinear: stacks of "
+    "them with ReLUs (default: bilinear)",
+    "learn_upsampling": "older name of --upsampling learned",
     "input_mean": "what to subtract from blue, green, red: B,G,R (default: as the weights say)",
     "epochs": "how often each image is seen",
     "steps": "train on that many batches, whatever --epochs says",
@@ -56,6 +58,7 @@ HELP = {
 # Type of a setting -> how it is read, and what stands for its value in the help text.
 _KINDS: dict[Any, dict[str, Any]] = {
     bool: dict(action=BooleanOptionalAction),
+    bool | None: dict(action=BooleanOptionalAction),
     int: dict(type=int, metavar="N"),
     float: dict(type=float, metavar="X"),
     float | None: dict(type=float, metavar="X"),

@@ -149,6 +149,8 @@ def _is_bilinear(layer):
         and layer.kernel_size[0] == layer.kernel_size[1]
         and 2 * layer.strides[0] - layer.kernel_size[0] in (0, 1)
         and layer.filters == layer.kernel.shape[-1]
+        and not layer.use_bias
+        and layer.activation is keras.activations.linear
     ):
         return False
     filled = Bilinear()(layer.kernel.shape, layer.kernel.dtype)

@@ -76,8 +76,12 @@ def interpolate(x: Any, stride: int, size: int) -> Any:
 class Bilinear(keras.initializers.Initializer):
     """Fills a `Conv2DTranspose` kernel so that the layer interpolates bilinearly.
 
-    Each channel is interpolated by itself: the kernel joins class `c` to class `c` alone, and
-    every entry off that diagonal is zero (section 3.3 of arXiv 1411.4038).
+    Each class is interpolated by itself: the kernel joins class `c` to class `c` alone, and
+    every other entry is zero (section 3.3 of arXiv 1411.4038).
+
+    Args:
+        classes: how many there are. Twice as many channels, in or out, are the positive and the
+            negative part of each class: 0+, 0-, 1+, ... Not given: as many as channels.
 
     Example:
 
@@ -86,23 +90,36 @@ class Bilinear(keras.initializers.Initializer):
     ... )
     """
 
+    def __init__(self, classes: int | None = None):
+        self.classes = classes
+
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
         """Returns the kernel.
 
         Args:
-            shape: `(size, size, channels, channels)`.
+            shape: `(size, size, channels out, channels in)`.
             dtype: dtype of the kernel, the backend's float type if not given.
 
         Raises:
             ValueError: if the kernel is not square, or channels in and out differ.
         """
         height, width, channels_out, channels_in = shape
-        if height != width or channels_out != channels_in:
+        classes = self.classes or channels_out
+        allowed = (classes, 2 * classes) if self.classes else (classes,)
+        if height != width or not {channels_out, channels_in} <= {*allowed}:
             raise ValueError(
-                "`Bilinear` fills square kernels with as many channels out as in. "
-                f"Received: shape={tuple(shape)}."
+                "`Bilinear` fills square kernels with as many channels out as in, or one or two "
+                f"for each of `classes`. Received: shape={tuple(shape)}, classes={self.classes}."
             )
-        kernel = np.zeros(shape, "float32")
-        diagonal = np.arange(channels_out)
-        kernel[:, :, diagonal, diagonal] = bilinear_kernel(height)[:, :, None]
+        joined = _parts(channels_out, classes) @ _parts(channels_in, classes).T
+        kernel = bilinear_kernel(height)[:, :, None, None] * joined
         return keras.ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())
+
+    def get_config(self) -> dict:
+        return {"classes": self.classes} if self.classes else {}
+
+
+def _parts(channels, classes):
+    """What each channel holds of each class: all of it, or with signs its two parts."""
+    part = np.ones((1, 1)) if channels == classes else np.array([[1], [-1]])
+    return np.kron(np.eye(classes), part).astype("float32")

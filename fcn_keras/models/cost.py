@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import check, scores, trunk_layers
-from fcn_keras.models.geometry import IMAGE, Conv, Grid, Layer, bilinear_window
+from fcn_keras.models.geometry import IMAGE, Conv, Grid, Layer
+from fcn_keras.models.upsampling import BILINEAR, upsampling_of, windows
 from fcn_keras.models.variants import COLOR_HHA, VARIANTS
 
 COUNTED = tuple(variant for variant in VARIANTS if variant != COLOR_HHA)
@@ -111,7 +112,8 @@ def cost(
     geometry: str = "paper",
     output_stride: int = 32,
     width: float = 1.0,
-    learn_upsampling: bool = False,
+    upsampling: str | None = None,
+    learn_upsampling: bool | None = None,
     elide_padding: bool = True,
 ) -> Cost:
     """Counts what a network computes and keeps for one image.
@@ -119,8 +121,8 @@ def cost(
     Args:
         variant: one of `COUNTED`.
         size: height and width of the image.
-        num_classes, geometry, output_stride, width, learn_upsampling, elide_padding: see
-            `fcn_keras.build`.
+        num_classes, geometry, output_stride, width, upsampling, learn_upsampling, elide_padding:
+            see `fcn_keras.build`.
 
     Returns:
         A `Cost`, from the preprocessed image to the scores of its pixels.
@@ -139,7 +141,7 @@ def cost(
     if min(size) < 1:
         raise UserError(f"`size` must be at least 1 x 1. Received: {size[0]} x {size[1]}.")
     image = Map(*size, 3)
-    count = _Count(num_classes, learn_upsampling)
+    count = _Count(num_classes, upsampling_of(upsampling, learn_upsampling))
     x = count.note("normalize", image, float32=True)
     maps = {}
     for name, layer, channels, groups in trunk_layers(
@@ -178,7 +180,7 @@ class _Count:
     """Plays the part of `fcn_keras.models.head.Head`: notes layers instead of building them."""
 
     num_classes: int
-    learn_upsampling: bool
+    upsampling: str
     layers: list[LayerCost] = field(default_factory=list)
 
     def note(self, name, made, **costs):
@@ -201,16 +203,20 @@ class _Count:
         return self.convolve(x, Conv(1), name, self.num_classes)
 
     def upsample(self, x, factor, name, onto):
-        deconv = bilinear_window(x.grid, factor, onto)
-        # Dense, as `Conv2DTranspose` computes it, though a bilinear kernel touches one channel.
-        parameters = deconv.kernel**2 * x.channels**2
-        return self.note(
-            name,
-            x.behind(deconv),
-            macs=x.height * x.width * parameters,
-            parameters=parameters,
-            trained=self.learn_upsampling,
-        )
+        steps = windows(x.grid, factor, onto, self.upsampling)
+        for number, deconv in enumerate(steps, 1):
+            last = number == len(steps)
+            channels = self.num_classes * (1 if last else 2)
+            # Dense, as `Conv2DTranspose` computes it, though a bilinear kernel touches one class.
+            kernel = deconv.kernel**2 * x.channels * channels
+            x = self.note(
+                name if last else f"{name}_{number}",
+                x.behind(deconv, channels),
+                macs=x.height * x.width * kernel,
+                parameters=kernel + (0 if last else channels),
+                trained=self.upsampling != BILINEAR,
+            )
+        return x
 
     def rescale(self, x, scale, name):
         return self.note(name, x)

@@ -16,6 +16,7 @@ from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.layers import Feature
 from fcn_keras.models.plain_numbers import whole_number
 from fcn_keras.models.trunks import PaperTrunk
+from fcn_keras.models.upsampling import upsampling_of
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA
 
 
@@ -32,7 +33,8 @@ def build(
     output_stride: int = 32,
     width: float = 1.0,
     dropout: float = 0.5,
-    learn_upsampling: bool = False,
+    upsampling: str | None = None,
+    learn_upsampling: bool | None = None,
     elide_padding: bool = True,
     input_mean: tuple[float, ...] | None = None,
     input_std: float | None = None,
@@ -66,9 +68,9 @@ def build(
         weights: what to start from:
             - `"imagenet"`: the classifier's ImageNet weights, VGG16's fc6 and fc7 included; the
               layers that score start at zero. A model as `backbone` keeps its own.
-            - `None`: random, scores at zero.
+            - `None`: random, scores at zero (nearly, where upsampling is nonlinear).
             - the path of a network of this package, `.keras` or `.weights.h5`, of the same
-              variant, backbone and classes.
+              variant, backbone, classes and upsampling.
             - the path of Keras' own weights of the classifier, `.h5` or `.weights.h5`.
             - the path of published weights of this network: Caffe's `.caffemodel`,
               pytorch-fcn's `.pth`, Chainer's `.npz`; or of the classifier it starts from
@@ -85,8 +87,14 @@ def build(
         width: factor on the number of channels; 1.0 is VGG16, for which there are no published
             weights of other widths. For MobileNets it is their `alpha`.
         dropout: rate behind fc6 and fc7; behind the coarsest map of another backbone.
-        learn_upsampling: whether the transposed convolutions learn, or stay bilinear as in the
-            reference.
+        upsampling: how scores are brought to finer grids:
+            - `"bilinear"`: by transposed convolutions that stay bilinear, as in the reference;
+              the default.
+            - `"learned"`: by such that start bilinear and learn.
+            - `"nonlinear"`: the upsampling to the image's size is a stack of them, one for each
+              doubling, with ReLUs between (section 3.3). It starts as bilinear steps, and learns.
+              Scores start nearly at zero: at zero, a ReLU passes no gradient.
+        learn_upsampling: the older name: True is `upsampling="learned"`, False `"bilinear"`.
         elide_padding: whether to compute what becomes of the paper's padding once, and to repeat
             it, where it is the same in every row. The function and the weights are the same; it
             takes less time and memory.
@@ -118,7 +126,8 @@ def build(
     heads = num_classes if isinstance(num_classes, dict) else {"": num_classes}
     heads = {key: whole_number("num_classes", classes) for key, classes in heads.items()}
     output_stride = whole_number("output_stride", output_stride)
-    width, dropout, learn_upsampling = float(width), float(dropout), bool(learn_upsampling)
+    width, dropout = float(width), float(dropout)
+    upsampling = upsampling_of(upsampling, learn_upsampling)
     check(variant, list(heads.values()), geometry, output_stride, width)
     if not heads:
         raise UserError("`num_classes` must name at least one head. Received: {}.")
@@ -141,7 +150,7 @@ def build(
     maps = trunk.build(image)
     outputs = {}
     for key, classes in heads.items():
-        head = Head(classes, learn_upsampling, f"_{key}" if key else "")
+        head = Head(classes, upsampling, f"_{key}" if key else "")
         if variant == COLOR_HHA:
             score = late_fusion(maps[0]["fc7"], maps[1]["fc7"], head)
         else:

@@ -7,8 +7,12 @@ import keras
 from keras import layers, ops
 
 from fcn_keras.models.bilinear import Bilinear
-from fcn_keras.models.geometry import IMAGE, Grid, bilinear_window
+from fcn_keras.models.geometry import IMAGE, Deconv, Grid
 from fcn_keras.models.layers import Feature
+from fcn_keras.models.upsampling import BILINEAR, NONLINEAR, windows
+
+# Deviation of the first scores behind features of about one, where they cannot start at zero.
+NEARLY_ZERO = 1e-3
 
 
 def late_fusion(color: Feature, hha: Feature, head: "Head") -> Feature:
@@ -42,45 +46,65 @@ class Head:
 
     Attributes:
         num_classes: how many scores each place gets.
-        learn_upsampling: whether the transposed convolutions learn.
+        upsampling: how scores are upsampled, one of `fcn_keras.models.upsampling.UPSAMPLINGS`.
         suffix: what the names of layers end in.
     """
 
     num_classes: int
-    learn_upsampling: bool = False
+    upsampling: str = BILINEAR
     suffix: str = ""
 
     def score(self, feature: Feature, name: str) -> Feature:
-        """Scores each class at each place; starts from zero, as in the paper."""
+        """Scores each class at each place; starts from zero, as in the paper, or nearly so.
+
+        At zero a ReLU passes no gradient: behind one, scores of zero would stay zero.
+        """
+        nearly = keras.initializers.VarianceScaling(NEARLY_ZERO**2)
         conv = layers.Conv2D(
-            self.num_classes, 1, kernel_initializer="zeros", name=name + self.suffix
+            self.num_classes,
+            1,
+            kernel_initializer=nearly if self.upsampling == NONLINEAR else "zeros",
+            name=name + self.suffix,
         )
         return Feature(conv(feature.tensor), feature.grid)
 
     def upsample(self, feature: Feature, factor: int, name: str, onto: Grid) -> Feature:
-        """Upsamples scores by a transposed convolution that starts as bilinear interpolation.
+        """Upsamples scores by transposed convolutions that start as bilinear interpolation.
+
+        Nonlinear upsampling has one for each doubling, named `upscore8_1`, `upscore8_2`,
+        `upscore8`, with ReLUs between them. A ReLU would cut negative scores: between, each class
+        has two channels, its positive and its negative part, whose difference it is. So at the
+        start the ReLUs change nothing.
 
         Args:
             feature: the scores.
             factor: how many times as many there are to be, each way.
-            name: name of the layer.
+            name: name of the last layer.
             onto: the grid that they are to lie on, but for a crop.
         """
-        deconv = bilinear_window(feature.grid, factor, onto)
+        steps = windows(feature.grid, factor, onto, self.upsampling)
+        for number, window in enumerate(steps[:-1], 1):
+            feature = self._deconvolve(feature, window, f"{name}_{number}", "relu")
+        return self._deconvolve(feature, steps[-1], name)
+
+    def _deconvolve(
+        self, feature: Feature, window: Deconv, name: str, activation: str | None = None
+    ) -> Feature:
         layer = layers.Conv2DTranspose(
-            self.num_classes,
-            deconv.kernel,
-            strides=deconv.stride,
-            use_bias=False,
-            kernel_initializer=Bilinear(),
-            trainable=self.learn_upsampling,
+            self.num_classes * (2 if activation else 1),
+            window.kernel,
+            strides=window.stride,
+            activation=activation,
+            use_bias=activation is not None,
+            kernel_initializer=Bilinear(self.num_classes),
+            trainable=self.upsampling != BILINEAR,
             name=name + self.suffix,
         )
         tensor = layer(feature.tensor)
         # The kernel is filled by now. A saved model may name stock classes only, so that
         # `keras.models.load_model` opens it where this package is not installed.
         layer.kernel_initializer = keras.initializers.Zeros()
-        return Feature(tensor, deconv.grid(feature.grid))
+        return Feature(tensor, window.grid(feature.grid))
 
     def fuse(self, coarse: Feature, skip: Feature, name: str) -> Feature:
         """Adds the scores of a skip connection where they look at the same place of the image."""

@@ -143,7 +143,8 @@ def expand_classes(model: keras.Model, num_classes: int, name: str | None = None
     """Makes a network of a trained one that tells more classes apart.
 
     The old classes come first and keep their weights to the last bit, and so their scores; the
-    new ones start with scores of zero. Layers are copied, so the old network stays as it is.
+    new ones start with scores of zero, or nearly so where upsampling is nonlinear. Layers are
+    copied, so the old network stays as it is.
 
     Args:
         model: a network of this package with one head.
@@ -178,22 +179,23 @@ def expand_classes(model: keras.Model, num_classes: int, name: str | None = None
     def cloned(layer):
         config = layer.get_config()
         if layer.name in grow:
-            config["filters"] = num_classes
+            # Two for each class within a nonlinear upsampling.
+            config["filters"] = layer.filters // model.output_shape[-1] * num_classes
         return type(layer).from_config(config)
 
     new = keras.models.clone_model(model, clone_function=cloned)
     old = {layer.name: layer for layer in model.layers}
     for grown in copy_matching(old, new):
-        _fill_corner(old[grown], new.get_layer(grown))
+        _fill_corner(old[grown], new.get_layer(grown), num_classes)
     return keras.Model(new.input, new.output, name=name or model.name)
 
 
-def _fill_corner(old, new):
+def _fill_corner(old, new, classes):
     """Puts the weights of a layer into one for more classes, before what is new in it."""
-    weights = [np.zeros(weight.shape, "float32") for weight in new.weights]
+    weights = [np.array(weight) for weight in new.get_weights()]
     if isinstance(new, layers.Conv2DTranspose):
         # New classes are upsampled bilinearly, and touch no old one.
-        weights[0] = np.array(Bilinear()(new.kernel.shape))
+        weights[0] = np.array(Bilinear(classes)(new.kernel.shape))
     for weight, values in zip(weights, old.get_weights(), strict=True):
         weight[tuple(map(slice, values.shape))] = values
     new.set_weights(weights)

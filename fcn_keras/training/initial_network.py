@@ -21,7 +21,7 @@ from fcn_keras.training.task import SegmentationTask
 
 # The settings that `build` takes as they are.
 _OPTIONS = (
-    *("backbone", "geometry", "output_stride", "width", "dropout", "learn_upsampling"),
+    *("backbone", "geometry", "output_stride", "width", "dropout", "upsampling"),
     "input_mean",
 )
 

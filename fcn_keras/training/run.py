@@ -59,8 +59,7 @@ class Run:
         old, new = self.config(), _config(settings, dataset)
         if old is None:
             return
-        # Settings that there were not yet had the effect that they now have by themselves.
-        old = {**old, "settings": {**Settings().config(), **old["settings"]}}
+        old = {**old, "settings": Settings.completed(old["settings"])}
         differences = [
             f"{name} was {old[part].get(name)!r} and is now {value!r}"
             for part in ("settings", "dataset")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES, scaled
 from fcn_keras.models.backbones import BACKBONES, VGG16
+from fcn_keras.models.upsampling import BILINEAR, UPSAMPLINGS, upsampling_of
 from fcn_keras.models.variants import VARIANTS
 
 # How a training finds the other machines that take part.
@@ -21,6 +22,7 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
     "backbone": BACKBONES,
     "geometry": tuple(GEOMETRIES),
     "output_stride": OUTPUT_STRIDES,
+    "upsampling": UPSAMPLINGS,
     "optimizer": ("adam", "adamw", "sgd", "caffe_sgd"),
     "schedule": ("constant", "cosine"),
     "normalization": NORMALIZATIONS,
@@ -68,6 +70,10 @@ def _are(kind, counts, value):
 _KINDS = {
     str: (lambda value: isinstance(value, str), "a string"),
     bool: (lambda value: isinstance(value, bool), "true or false"),
+    bool | None: (
+        lambda value: value is None or isinstance(value, bool),
+        "true or false, or left out",
+    ),
     int: (_is_whole, "a whole number"),
     float: (_is_number, "a finite number"),
     float | None: (lambda value: value is None or _is_number(value), "a finite number, or none"),
@@ -90,7 +96,9 @@ class Settings:
 
     Attributes:
         variant: which network, see `fcn_keras.build`; so are backbone, weights, geometry,
-            output_stride, width, dropout, learn_upsampling and input_mean.
+            output_stride, width, dropout, upsampling and input_mean.
+        learn_upsampling: the older name: True is `upsampling` "learned". It says whether the
+            transposed convolutions learn, whichever of the two was given.
         dataset: registered name or folder.
         val_share: which share of a folder without splits to validate on; None for what its
             `dataset.json` says, or 0.2.
@@ -141,7 +149,8 @@ class Settings:
     output_stride: int = 32
     width: float = 1.0
     dropout: float = 0.5
-    learn_upsampling: bool = False
+    upsampling: str = ""
+    learn_upsampling: bool | None = None
     input_mean: tuple[float, ...] | None = None
     epochs: int = 50
     steps: int = 0
@@ -173,6 +182,9 @@ class Settings:
         for field in fields(self):
             is_one, words = _KINDS[field.type]
             self._check(field.name, is_one(getattr(self, field.name)), words)
+        upsampling = upsampling_of(self.upsampling, self.learn_upsampling)
+        object.__setattr__(self, "upsampling", upsampling)
+        object.__setattr__(self, "learn_upsampling", upsampling != BILINEAR)
         for name, allowed in CHOICES.items():
             self._check(
                 name, getattr(self, name) in allowed, f"one of {', '.join(map(str, allowed))}"
@@ -214,6 +226,15 @@ class Settings:
         width = max(len(field.name) for field in fields(self))
         return "\n".join(f"  {name:{width}}  {value}" for name, value in asdict(self).items())
 
+    @classmethod
+    def completed(cls, config: dict) -> dict:
+        """Returns the settings of an older `config.json` with those that there were not yet.
+
+        These had the effect that they now have by themselves, or by what they were called then.
+        """
+        upsampling = upsampling_of(config.get("upsampling"), config.get("learn_upsampling"))
+        return {**cls().config(), **config, "upsampling": upsampling}
+
     def config(self) -> dict:
         """Returns the settings as `config.json` holds them: with lists for tuples."""
         return json.loads(json.dumps(asdict(self)))
@@ -240,13 +261,26 @@ class Settings:
 
     def narrowed(self) -> list[str]:
         """Returns a line for each way in which the network is less than the paper's."""
-        first, last, fc = (scaled(channels, self.width) for channels in (64, 512, 4096))
-        ways = {
-            f"{first}..{last} channels in the convolutions and {fc} in fc6 and fc7, where VGG16 "
-            "has 64..512 and 4096 (--width 1)": self.width != 1,
+        random = {
             "random weights to start from, not ImageNet's (--weights imagenet)": (
                 self.weights == "none" and not self.init_from
-            ),
-            "no padding of the image by 100 pixels (--geometry paper)": self.geometry != "paper",
+            )
         }
+        first, last, fc = (scaled(channels, self.width) for channels in (64, 512, 4096))
+        if self.backbone == VGG16:
+            ways = {
+                f"{first}..{last} channels in the convolutions and {fc} in fc6 and fc7, where "
+                "VGG16 has 64..512 and 4096 (--width 1)": self.width != 1,
+                **random,
+                "no padding of the image by 100 pixels (--geometry paper)": (
+                    self.geometry != "paper"
+                ),
+            }
+        else:
+            ways = {
+                f"{self.backbone} in place of the paper's VGG16, which is for a GPU "
+                "(--recipe folder)": True,
+                f"{self.width} times its channels (--width 1)": self.width != 1,
+                **random,
+            }
         return [f"narrowed: {way}" for way, is_so in ways.items() if is_so]

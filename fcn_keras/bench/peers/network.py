@@ -111,7 +111,7 @@ class _Head:
     def score(self, x, name):
         return x
 
-    def upsample(self, x, factor, name):
+    def upsample(self, x, factor, name, onto):
         return _Map(Deconv(2 * factor, factor).grid(x.grid), (name, factor))
 
     def fuse(self, coarse, skip, name=None):

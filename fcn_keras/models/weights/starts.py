@@ -81,17 +81,21 @@ class KerasFile(Start):
         self.mean, self.std = preprocessing_of(self.model)
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
-        different = _scales(self.model) ^ _scales(model)
+        different = _told_apart_by(self.model) ^ _told_apart_by(model)
         if different:
             raise UserError(
                 f"{self.path}: holds {self.model.name}, not {model.name}: only one of them has "
                 f"{', '.join(sorted(different))}."
             )
-        copy_weights(
-            self.model,
-            model,
-            {x.name: x.name for x in model.layers if x.weights and x.name not in skip},
-        )
+        same = {layer.name: [weight.shape for weight in layer.weights] for layer in model.layers}
+        for layer in self.model.layers:
+            # What fits is filled all the same: kernels that have learned.
+            if (
+                layer.name in skip
+                and [weight.shape for weight in layer.weights] != same[layer.name]
+            ):
+                del same[layer.name]
+        copy_weights(self.model, model, {name: name for name, shapes in same.items() if shapes})
 
 
 class WeightsFile(Start):
@@ -189,6 +193,13 @@ def choose_start(
     )
 
 
-def _scales(model):
-    """The fixed scales of a network, which hold no weights that could be compared."""
-    return {layer.name for layer in model.layers if is_scale(layer)}
+def _told_apart_by(model):
+    """Layers whose absence comparing weights would not tell, or not why.
+
+    They are fixed scales, which hold no weights, and the steps of a nonlinear upsampling.
+    """
+    return {
+        layer.name
+        for layer in model.layers
+        if is_scale(layer) or (isinstance(layer, keras.layers.Conv2DTranspose) and layer.use_bias)
+    }

@@ -6,10 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.geometry import Conv, Deconv, Pool, reach, walk
+from fcn_keras.models.sights import sights_of
 
 
 class Tiling:
@@ -19,6 +18,7 @@ class Tiling:
     lie on the image in steps of the coarsest stride. So a network that sees the part and as much
     around it as the field reaches, from a whole step on, computes the same numbers as one that
     sees the whole image. Where the image ends, the part ends, and is padded as the image would be.
+    A network whose layers see the whole image at each place cannot look at parts.
 
     Args:
         model: a network of this package.
@@ -30,7 +30,8 @@ class Tiling:
         stride: the steps that parts begin on.
 
     Raises:
-        UserError: if `tile` is less than 1, or how far the network sees is not known.
+        UserError: if `tile` is less than 1, or the network sees the whole image, or how far it
+            sees is not known; names the layer.
 
     Example:
 
@@ -47,10 +48,24 @@ class Tiling:
     def __init__(self, model: keras.Model, tile: int):
         if tile < 1:
             raise UserError(f"`tile` must be at least 1. Received: {tile}.")
-        path = _layers_of(model)
+        if not any(layer.name.startswith("normalize") for layer in model.layers):
+            raise UserError(
+                f"`tile` needs a network of this package, which tells how far it sees. "
+                f"Received: {model.name}."
+            )
+        sights = sights_of(model)
+        scores = [sights[id(output)] for output in model.outputs]
+        for sight in scores:
+            if sight.through:
+                raise UserError(
+                    f"`tile` must be left out with {model.name}: its layer {sight.through.name} "
+                    f"({type(sight.through).__name__}) sees all of the image at once, or it is not "
+                    "known how far it sees, so that parts would not have the whole's result."
+                )
         self.tile = tile
-        self.reach = math.ceil(reach(path))
-        self.stride = max(int(walk(path[:i]).stride) for i in range(len(path) + 1))
+        self.reach = math.ceil(max(sight.reach for sight in scores))
+        strides = [axis.stride for sight in sights.values() for axis in (sight.rows, sight.columns)]
+        self.stride = math.lcm(*map(int, strides), *_padded_to(model))
 
     def parts(self, length: int) -> Iterator[tuple[slice, slice, slice]]:
         """Cuts an axis of `length` pixels.
@@ -82,30 +97,6 @@ class Tiling:
         return output
 
 
-def _layers_of(model):
-    """The layers of a network that look around, in the order of the longest way through it."""
-    if not any(layer.name.startswith("normalize") for layer in model.layers):
-        raise UserError(
-            f"`tile` needs a network of this package, which tells how far it sees. "
-            f"Received: {model.name}."
-        )
-    path = []
-    for layer in model.layers:
-        config = layer.get_config()
-        if isinstance(layer, layers.Conv2DTranspose):
-            path.append(Deconv(config["kernel_size"][0], config["strides"][0]))
-        elif isinstance(layer, layers.Conv2D):
-            path.append(
-                Conv(
-                    config["kernel_size"][0],
-                    config["strides"][0],
-                    dilation=config["dilation_rate"][0],
-                )
-            )
-        elif isinstance(layer, layers.MaxPooling2D):
-            path.append(Pool(config["pool_size"][0], config["strides"][0]))
-        elif isinstance(layer, layers.Cropping2D):
-            # A pooling with dilation compares cells with those that lie so far behind; one layer
-            # does it for the rows, one for the columns.
-            path.append(Conv(1 + config["cropping"][0][0]))
-    return path
+def _padded_to(model):
+    """What a network pads its image to multiples of, see `fcn_keras.models.layers`."""
+    return [x.repeats for x in model.operations if type(x).__name__ == "Repeat"]

@@ -177,22 +177,29 @@ def walk(layers: Iterable[Layer], grid: Grid = IMAGE) -> Grid:
     return grid
 
 
-def reach(layers: Iterable[Layer]) -> Fraction:
-    """Returns how far from its centre a cell behind `layers` sees, in pixels of the image.
+@dataclass(frozen=True)
+class Sight:
+    """How far a cell of a map sees along one axis, from the place that it looks at.
 
-    Nothing that lies farther from the place that a cell looks at decides what is in it.
+    Attributes:
+        stride: distance between two cells, in image pixels.
+        reach: nothing that lies farther off decides what is in a cell, in image pixels.
 
     Example:
 
-    >>> reach([Conv(3, pad=1), Pool(), Conv(3, pad=1)])
+    >>> reduce(Sight.behind, [Conv(3, pad=1), Pool(), Conv(3, pad=1)], Sight()).reach
     Fraction(7, 2)
     """
-    stride, distance = Fraction(1), Fraction(0)
-    for layer in layers:
+
+    stride: Fraction = Fraction(1)
+    reach: Fraction | float = Fraction(0)
+
+    def behind(self, layer: Layer) -> "Sight":
+        """Returns how far the cells see that a layer makes of these."""
         if isinstance(layer, Deconv):
-            stride /= layer.stride
-            distance += stride * Fraction(layer.kernel - 1, 2)
-        elif isinstance(layer, Conv):
-            distance += stride * Fraction(layer.extent - 1, 2)
-            stride *= layer.stride
-    return distance
+            stride = self.stride / layer.stride
+            return Sight(stride, self.reach + stride * Fraction(layer.kernel - 1, 2))
+        if isinstance(layer, Conv):
+            reach = self.reach + self.stride * Fraction(layer.extent - 1, 2)
+            return Sight(self.stride * layer.stride, reach)
+        return self

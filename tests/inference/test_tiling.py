@@ -1,10 +1,12 @@
+from functools import reduce
+
 import keras
 import numpy as np
 import pytest
 
 from fcn_keras import UserError, build
 from fcn_keras.inference.tiling import Tiling
-from fcn_keras.models.geometry import Conv, Deconv, Pool, reach
+from fcn_keras.models.geometry import Conv, Deconv, Pool, Sight
 
 NETWORKS = {
     "fcn32s": {},
@@ -71,6 +73,10 @@ def test_what_lies_around_a_part_is_needed(name):
     tiling.reach -= 50
     difference = np.abs(scores_by_parts(tiling, model, image) - scores(model, image)).max()
     assert difference > 1e-3
+
+
+def reach(layers):
+    return reduce(Sight.behind, layers, Sight()).reach
 
 
 def test_reach():

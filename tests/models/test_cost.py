@@ -19,6 +19,7 @@ NETWORKS = [
     ("fcn8s", {"elide_padding": False}),
     ("fcn8s", {"geometry": "same"}),
     ("fcn16s", {"geometry": "same", "learn_upsampling": True}),
+    ("fcn8s", {"upsampling": "nonlinear"}),
     ("fcn32s", {"output_stride": 8}),
     ("fcn32s", {"output_stride": 16, "geometry": "same"}),
     ("fcn-alexnet", {"elide_padding": False, "learn_upsampling": True}),
@@ -136,6 +137,7 @@ def layer_flops(model, found):
         ("fcn8s", {"elide_padding": False}),
         ("fcn8s", {"geometry": "same"}),
         ("fcn32s", {"learn_upsampling": True}),
+        ("fcn16s", {"upsampling": "nonlinear"}),
         ("fcn-alexnet", {}),
     ],
 )

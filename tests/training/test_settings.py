@@ -2,12 +2,14 @@ import json
 import math
 import re
 from dataclasses import asdict, fields
+from types import SimpleNamespace
 
 import pytest
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.variants import VARIANTS
 from fcn_keras.recipes.common.resolving import RECIPES, resolve
+from fcn_keras.training.run import Run
 from fcn_keras.training.settings import CHOICES, Settings
 
 INF, NAN = math.inf, math.nan
@@ -224,6 +226,41 @@ def test_config_round_trip(recipe):
         assert values[name] == (value and list(value))
         values[name] = value
     assert Settings(**values) == settings
+
+
+@pytest.mark.parametrize(
+    "given, upsampling, learns",
+    [
+        ({}, "bilinear", False),
+        ({"learn_upsampling": True}, "learned", True),
+        ({"learn_upsampling": False}, "bilinear", False),
+        ({"upsampling": "learned"}, "learned", True),
+        ({"upsampling": "nonlinear"}, "nonlinear", True),
+    ],
+)
+def test_upsampling_and_its_older_name(given, upsampling, learns, tmp_path):
+    """Both are in `config.json`; an older one, or an older command, has the older name alone."""
+    settings = resolve("small", **given)
+    assert (settings.upsampling, settings.learn_upsampling) == (upsampling, learns)
+    config = settings.config()
+    assert (config["upsampling"], config["learn_upsampling"]) == (upsampling, learns)
+    dataset = SimpleNamespace(name="x", classes=("a", "b"), colors=(), heads={}, splits={})
+    run = Run(tmp_path)
+    run.start(settings, dataset)
+    if upsampling != "nonlinear":
+        whole = json.loads((tmp_path / "config.json").read_text())
+        del whole["settings"]["upsampling"]
+        (tmp_path / "config.json").write_text(json.dumps(whole))
+    run.check(settings, dataset)
+    for other in ("bilinear", "learned", "nonlinear"):
+        if other != upsampling:
+            with pytest.raises(UserError, match=f"upsampling was '{upsampling}' and is now"):
+                run.check(resolve("small", upsampling=other), dataset)
+
+
+def test_upsampling_against_its_older_name():
+    with pytest.raises(UserError, match="`learn_upsampling` .*with 'nonlinear'. Received: False"):
+        resolve("small", upsampling="nonlinear", learn_upsampling=False)
 
 
 def test_text_has_a_line_for_every_setting():

@@ -10,9 +10,11 @@ from fcn_keras.cli.command import Arguments, Command, Commands, Section
 from fcn_keras.cli.settings import HELP
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES
+from fcn_keras.models.backbones import BACKBONES, VGG16
 from fcn_keras.models.upsampling import BILINEAR, UPSAMPLINGS, upsampling_of
 from fcn_keras.models.variants import COLOR_HHA, VARIANTS
 from fcn_keras.recipes.common.resolving import resolve
+from fcn_keras.system.console import import_tensorflow_silently
 from fcn_keras.training.settings import CHOICES
 
 _VARIANT = dict(choices=VARIANTS, default="fcn8s", help="default: fcn8s")
@@ -108,6 +110,7 @@ _REPORT: Arguments = {
 
 _COST: Arguments = {
     "--variant": _VARIANT | dict(choices=[name for name in VARIANTS if name != COLOR_HHA]),
+    "--backbone": dict(choices=BACKBONES, default=VGG16, metavar="NAME", help=HELP["backbone"]),
     "--size": dict(type=image_size, default=(500, 500), help="height x width (default: 500x500)"),
     "--num-classes": _NUM_CLASSES,
     "--width": _WIDTH,
@@ -184,8 +187,10 @@ def _metrics(args: Namespace) -> None:
 def _cost(args: Namespace) -> None:
     from fcn_keras.models.cost import cost, table
 
-    names = ("geometry", "output_stride", "width", "elide_padding")
+    names = ("backbone", "geometry", "output_stride", "width", "elide_padding")
     options = {name: getattr(args, name) for name in names}
+    if args.backbone != VGG16:
+        import_tensorflow_silently()
     options["upsampling"] = upsampling_of(args.upsampling, args.learn_upsampling)
     counted = cost(args.variant, args.size, args.num_classes, **options)
     asked = dict(variant=args.variant, size=args.size, num_classes=args.num_classes)
@@ -255,7 +260,7 @@ COMMAND = Commands(
             Command(_metrics, _network(500, 5, "how often each is measured, in turns")),
         ),
         "cost": (
-            "FLOPs, bytes and parameters of each layer, by arithmetic: nothing is run.",
+            "FLOPs, bytes and parameters of each layer: nothing is run.",
             Command(_cost, _COST, tensorflow=False),
         ),
     }

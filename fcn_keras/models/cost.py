@@ -1,7 +1,8 @@
 """What a network computes and keeps for one image, layer by layer: pure arithmetic, no Keras.
 
 It walks over the layers that the network is built of, so it holds for every size of image, with
-the padding elided or not. Counted are the products of convolutions, nearly all of the work:
+the padding elided or not. (Of other backbones than VGG16 and CaffeNet the layers are Keras' own to
+say, see `backbone_cost.py`.) Counted are the products of convolutions, nearly all of the work:
 biases, ReLUs, poolings and sums are less than a hundredth of it.
 """
 
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import check, scores, trunk_layers
+from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.geometry import IMAGE, Conv, Grid, Layer
 from fcn_keras.models.upsampling import BILINEAR, upsampling_of, windows
 from fcn_keras.models.variants import COLOR_HHA, VARIANTS
@@ -109,6 +111,7 @@ def cost(
     size: tuple[int, int],
     num_classes: int = 21,
     *,
+    backbone: str = VGG16,
     geometry: str = "paper",
     output_stride: int = 32,
     width: float = 1.0,
@@ -121,8 +124,8 @@ def cost(
     Args:
         variant: one of `COUNTED`.
         size: height and width of the image.
-        num_classes, geometry, output_stride, width, upsampling, learn_upsampling, elide_padding:
-            see `fcn_keras.build`.
+        num_classes, backbone, geometry, output_stride, width, upsampling, learn_upsampling,
+            elide_padding: see `fcn_keras.build`.
 
     Returns:
         A `Cost`, from the preprocessed image to the scores of its pixels.
@@ -140,8 +143,15 @@ def cost(
     check(variant, [num_classes], geometry, output_stride, width)
     if min(size) < 1:
         raise UserError(f"`size` must be at least 1 x 1. Received: {size[0]} x {size[1]}.")
+    upsampling = upsampling_of(upsampling, learn_upsampling)
+    if backbone != VGG16:
+        from fcn_keras.models.backbone_cost import backbone_costs
+
+        options = dict(output_stride=output_stride, width=width, upsampling=upsampling)
+        options |= dict(backbone=backbone, geometry=geometry, elide_padding=elide_padding)
+        return Cost(tuple(backbone_costs(variant, size, num_classes, **options)))
     image = Map(*size, 3)
-    count = _Count(num_classes, upsampling_of(upsampling, learn_upsampling))
+    count = _Count(num_classes, upsampling)
     x = count.note("normalize", image, float32=True)
     maps = {}
     for name, layer, channels, groups in trunk_layers(
@@ -229,11 +239,12 @@ class _Count:
 def table(cost: Cost) -> str:
     """Returns the cost of a network as a table for people: every layer, and the sums."""
     titles = ("output", "forward", "backward", "float32", "bfloat16", "parameters")
-    lines = [" " * 14 + f"{titles[0]:>18}" + "".join(f"{title:>12}" for title in titles[1:])]
+    names = max(14, *(len(layer.name) + 1 for layer in cost.layers))
+    lines = [" " * names + f"{titles[0]:>18}" + "".join(f"{title:>12}" for title in titles[1:])]
     for layer in cost.layers:
         shape = f"{layer.height} x {layer.width} x {layer.channels}"
-        lines.append(f"{layer.name:14}{shape:>18}{_figures(layer)}{layer.parameters:12,}")
-    lines.append(f"{'all':14}{'':18}{_figures(cost)}{cost.parameters:12,}")
+        lines.append(f"{layer.name:{names}}{shape:>18}{_figures(layer)}{layer.parameters:12,}")
+    lines.append(f"{'all':{names}}{'':18}{_figures(cost)}{cost.parameters:12,}")
     whole = ", ".join(f"{cost.gradient_bytes(dtype) / 1e6:.1f} MB in {dtype}" for dtype in BYTES)
     return "\n".join([*lines, "GFLOPs, and MB of output, for one image.", f"gradients: {whole}"])
 

@@ -126,7 +126,9 @@ def test_unknown_setting(name):
 
 
 def test_unknown_recipe():
-    with pytest.raises(UserError, match="`recipe` must be one of shapes, light, folder, small.*'paper'"):
+    with pytest.raises(
+        UserError, match="`recipe` must be one of shapes, light, folder, small.*'paper'"
+    ):
         resolve("paper")
 
 

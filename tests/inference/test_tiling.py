@@ -3,6 +3,10 @@ from functools import reduce
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from helpers.classifiers import classifier_of, conv, make_positive, scatter, tiny
+from helpers.networks import scatter_scores
+from keras import layers
 
 from fcn_keras import UserError, build
 from fcn_keras.inference.tiling import Tiling
@@ -103,10 +107,108 @@ def test_parts_cover_an_axis_once(length, tile):
     np.testing.assert_array_equal(covered, 1)
 
 
+def on_classifier(classifier, variant="fcn8s"):
+    return scatter(build(variant, 3, backbone=classifier, preprocessing="tf", dropout=0))
+
+
+def unpadded():
+    """As InceptionV3 begins and goes on: windows without padding, and such along one axis."""
+    unpadded = [conv(3, 2, "valid") for _ in range(5)]
+    flat = [conv((1, 5)), conv((3, 1)), layers.AveragePooling2D(3, 1, "same")]
+    return classifier_of(299, unpadded[0], *flat, *unpadded[1:], name="unpadded")
+
+
+@pytest.mark.parametrize("make", [tiny, unpadded])
+def test_parts_on_classifiers(make):
+    model = on_classifier(make())
+    for height, width, tile in ((35, 510, 97), (240, 63, 120)):
+        assert_parts_make_the_whole(model, Tiling(model, tile), photo(height, width))
+    tiling = Tiling(model, 97)
+    assert tiling.stride == 32
+    tiling.reach //= 2
+    whole = scores(model, photo(35, 510))
+    parts = scores_by_parts(tiling, model, photo(35, 510))
+    assert np.abs(parts - whole).max() > 1e-4 * np.ptp(whole)
+
+
+def test_steps_are_those_that_images_are_padded_to():
+    model = build("fcn32s", 3, backbone=tiny(), preprocessing="tf", output_stride=8)
+    scatter(model)
+    tiling = Tiling(model, 70)
+    assert tiling.stride == 32
+    assert_parts_make_the_whole(model, tiling, photo(40, 431))
+
+
+def assert_parts_make_the_whole(model, tiling, image):
+    whole = scores(model, image)
+    assert np.ptp(whole) > 0.1
+    parts = scores_by_parts(tiling, model, image)
+    np.testing.assert_allclose(parts, whole, atol=1e-5 * np.abs(whole).max(), rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        *("mobilenet_v2", "resnet50", "resnet50_v2", "densenet121", "inception_v3", "vgg19"),
+        "convnext_tiny",
+    ],
+)
+def test_parts_on_classifiers_of_keras(backbone):
+    keras.utils.set_random_seed(1)
+    model = scatter_scores(build("fcn8s", 3, backbone=backbone, weights=None))
+    for height, width, tile in ((61, 933, 97), (640, 333, 150)):
+        assert_parts_make_the_whole(model, Tiling(model, tile), photo(height, width))
+
+
+def test_reach_is_what_a_pixel_sees():
+    model = make_positive(build("fcn32s", 3, backbone=tiny(), preprocessing="tf", dropout=0))
+    image = tf.fill((1, 401, 1, 3), 200.0)
+
+    @tf.function
+    def gradient(row):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            score = model(image)[0, row, 0, 0]
+        return tape.gradient(score, image)[0, :, 0]
+
+    farthest = 0
+    for row in range(180, 212):  # one of each kind
+        seen = np.flatnonzero(np.any(gradient(tf.constant(row)), axis=1))
+        farthest = max(farthest, row - seen[0], seen[-1] - row)
+    assert Tiling(model, 1).reach == farthest
+
+
+def squeezed():
+    """A classifier that scales its channels by what is in the whole image."""
+    x = image = keras.Input((None, None, 3))
+    for number in range(5):
+        x = layers.Conv2D(4, 2, 2, padding="same", activation="relu")(x)
+        if number == 3:
+            mean = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(x)
+            x = layers.Multiply(name="excite")([x, layers.Conv2D(4, 1)(mean)])
+    return keras.Model(image, x, name="squeezed")
+
+
+def test_what_sees_the_whole_image_is_refused():
+    model = build("fcn8s", 3, backbone=squeezed(), preprocessing="tf", weights=None)
+    with pytest.raises(UserError, match="with fcn8s: its layer squeeze .GlobalAveragePooling2D. "):
+        Tiling(model, 100)
+    for layer in (
+        layers.GroupNormalization(3, name="other"),
+        layers.LayerNormalization(axis=(1, 2, 3), name="other"),
+        layers.UpSampling2D(name="other"),
+    ):
+        image = keras.Input((9, 9, 3))
+        x = layers.Rescaling(1.0, name="normalize")(image)
+        with pytest.raises(UserError, match=rf"its layer other \({type(layer).__name__}\) sees"):
+            Tiling(keras.Model(image, layers.Conv2D(3, 1)(layer(x))), 100)
+
+
 def test_mistakes():
     with pytest.raises(UserError, match="`tile` must be at least 1. Received: 0"):
         Tiling(network("fcn8s"), 0)
     image = keras.Input((None, None, 3))
-    other = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image), name="other")
+    other = keras.Model(image, layers.Conv2D(3, 3, padding="same")(image), name="other")
     with pytest.raises(UserError, match="of this package.*other"):
         Tiling(other, 100)

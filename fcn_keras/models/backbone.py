@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
 from fcn_keras.errors import UserError
@@ -14,7 +15,12 @@ from fcn_keras.models.layers import Feature, divided, preprocess, preprocessing_
 from fcn_keras.models.tracing import is_graph
 from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
 from fcn_keras.models.weights.classifiers import is_classifier_file, named_classifier
-from fcn_keras.models.weights.starts import IMAGENET_MEAN, KerasFile, Start, choose_start
+from fcn_keras.models.weights.starts import (
+    IMAGENET_MEAN,
+    KerasFile,
+    WeightsFile,
+    choose_start,
+)
 
 # What is subtracted and what is divided by, in the order of the channels, and whether they are
 # turned to BGR.
@@ -61,18 +67,18 @@ class BackboneTrunk:
         **others: object,
     ):
         _check(variant, backbone, width, preprocessing, others)
-        self.start: Start | None = None
+        self.start: KerasFile | WeightsFile | None = None
         if isinstance(backbone, str):
             if weights in (None, "imagenet") or is_classifier_file(weights):
                 classifier = named_classifier(backbone, weights, width)
             else:
                 classifier = named_classifier(backbone, None, width)
-                self.start = choose_start(weights, variant, width)
+                self.start = _network_file(weights, variant, backbone)
             self.preprocessing = CLASSIFIERS[backbone].preprocessing
         else:
             classifier = backbone
             if weights not in (None, "imagenet"):
-                self.start = choose_start(weights, variant, width)
+                self.start = _network_file(weights, variant, backbone.name)
             self.preprocessing = preprocessing or _preprocessing_by_name(classifier)
         self.dropout = dropout
         self.trunk = ClassifierTrunk(
@@ -93,14 +99,44 @@ class BackboneTrunk:
         """Puts the weights of a network of this package into the new one, if asked for."""
         if not self.start:
             return
+        expected = _preprocessing(model)
+        if isinstance(self.start, KerasFile):
+            found = _preprocessing(self.start.model)
+        elif self.start.tells_preprocessing:
+            found, expected = (self.start.mean, self.start.std), expected[:2]
+        else:
+            found = expected
         self.start.fill(model)
-        if isinstance(self.start, KerasFile) and (
-            preprocessing_of(self.start.model) != preprocessing_of(model)
-        ):
+        if not _alike(found, expected):
             raise UserError(
                 f"{self.start.path}: its weights expect another preprocessing than "
                 f"{self.preprocessing!r} of this backbone. Give the one that it was trained with."
             )
+
+
+def _network_file(weights, variant, name):
+    """The weights of a network of this package."""
+    start = choose_start(weights, variant)
+    if not isinstance(start, KerasFile | WeightsFile):
+        raise UserError(
+            f"`weights` on {name} must be 'imagenet', None, or the path of a network of this "
+            "package (.keras, .weights.h5) or, where `backbone` is a name, of Keras' own weights "
+            f"of it (.h5, .weights.h5). Received: {weights}."
+        )
+    return start
+
+
+def _preprocessing(model):
+    """What a network subtracts, and divides by; and the scales and offsets of its classifier."""
+    rescaling = [layer for layer in model.layers if isinstance(layer, layers.Rescaling)]
+    own = [x for x in rescaling if not x.name.startswith(("normalize", "scale_"))]
+    return *preprocessing_of(model), [(layer.scale, layer.offset) for layer in own]
+
+
+def _alike(one, other):
+    """Whether two structures of numbers are equal, but for rounding."""
+    one, other = keras.tree.flatten(one), keras.tree.flatten(other)
+    return len(one) == len(other) and np.allclose(one, other, rtol=1e-5)
 
 
 def _check(variant, backbone, width, preprocessing, others):

@@ -68,8 +68,16 @@ class ClassifierTrunk:
         self.maps = dict(zip(steps, places, strict=True))
         _check_square(self.maps, classifier.name)
         side = trace.image.shape[1]
-        self.remainder = _remainder(trace, classifier.name, side and side % STRIDE)
-        self.padding = least_padding(self.maps, variant, self.remainder, classifier.name)
+        faults = []
+        for remainder in _remainders(trace, classifier.name, side and side % STRIDE):
+            try:
+                self.padding = least_padding(self.maps, variant, remainder, classifier.name)
+            except UserError as error:
+                faults.append(error)
+            else:
+                self.remainder = remainder
+                return
+        raise faults[0]
 
     def build(self, image: Feature) -> dict[str, Feature]:
         """Returns the maps that heads score, by the names of `MAPS`, of a preprocessed image."""
@@ -167,28 +175,28 @@ def _check_square(maps: dict[str, Place], name: str) -> None:
 def _dilations(trace: Trace, coarsest: Step, output_stride: int) -> dict[int, dict]:
     """What changes in the configurations of layers where strides are taken out, by layer."""
     changes: dict[int, dict] = {}
-    for step in trace.steps if output_stride != STRIDE else []:
-        layer, _, place, taken = step
+    steps, cuts = trace.steps, {id(step.tensor) for step in trace.cuts()}
+    for number, step in enumerate(steps if output_stride != STRIDE else []):
+        layer, tensor, place, taken = step
         if not taken:
             continue
-        before = [int(axis.grid.stride) for axis in taken]
-        dilations = [max(1, stride // output_stride) for stride in before]
+        dilations = [max(1, int(axis.grid.stride) // output_stride) for axis in taken]
         change: dict[str, Any] = {}
         if not place:
             if max(dilations) > 1:
                 raise _cannot_be_dilated(layer, "sees the whole image")
         elif isinstance(layer, _PADDINGS):
             name = "padding" if isinstance(layer, layers.ZeroPadding2D) else "cropping"
-            pads = zip(getattr(layer, name), dilations, strict=True)
-            change = {name: [[dilation * n for n in pair] for pair, dilation in pads]}
+            pads = [[n * dilation for n in pair] for pair, dilation in _pairs(layer, dilations)]
+            if id(tensor) in cuts and step is not coarsest and name == "padding":
+                # Where there is less padding before a map than behind it, the cells that come to
+                # lie before the first one have none yet that they could be made of.
+                strides = _strides(steps[number + 1], output_stride)
+                for pair, dilation, (all_of_it, left) in zip(pads, dilations, strides, strict=True):
+                    pair[0] += dilation * (all_of_it // left - 1) * (pair[1] > pair[0])
+            change = {name: pads}
         elif isinstance(layer, WINDOWED):
-            # What is left of the strides.
-            change = {
-                "strides": [
-                    min(int(axis.grid.stride) // stride, max(1, output_stride // stride))
-                    for axis, stride in zip(place, before, strict=True)
-                ]
-            }
+            change = {"strides": [left for _, left in _strides(step, output_stride)]}
             if not isinstance(layer, _POOLINGS):
                 rates = zip(layer.dilation_rate, dilations, strict=True)
                 change["dilation_rate"] = [rate * dilation for rate, dilation in rates]
@@ -199,6 +207,18 @@ def _dilations(trace: Trace, coarsest: Step, output_stride: int) -> dict[int, di
         if step is coarsest:
             break
     return {key: change for key, change in changes.items() if change}
+
+
+def _pairs(layer, dilations):
+    amounts = layer.padding if isinstance(layer, layers.ZeroPadding2D) else layer.cropping
+    return zip(amounts, dilations, strict=True)
+
+
+def _strides(step, output_stride):
+    """The stride of a layer along each axis, and what is left of it."""
+    for one, other in zip(step.taken, step.place, strict=True):
+        before, stride = int(one.grid.stride), int(other.grid.stride / one.grid.stride)
+        yield stride, min(stride, max(1, output_stride // before))
 
 
 def _cannot_be_dilated(layer, reason):
@@ -219,15 +239,13 @@ def _as_rescaling(layer, name):
     return layers.Rescaling(scale.tolist(), offset.tolist(), dtype="float32", name=name)
 
 
-def _remainder(trace: Trace, name: str, own: int | None) -> int:
-    """Which remainder by `STRIDE` sizes have: the classifier's own if it will do."""
-    if own is not None and trace.fitting[own]:
-        return own
-    fitting = trace.fitting.nonzero()[0]
-    if not len(fitting):
+def _remainders(trace: Trace, name: str, own: int | None) -> list[int]:
+    """Which remainders by `STRIDE` sizes may have, the classifier's own first if it will do."""
+    fitting = trace.fitting.nonzero()[0].tolist()
+    if not fitting:
         raise UserError(
             f"`backbone` {name} cannot be a trunk: for no size of an image do all of its strided "
             "layers find sizes that are multiples of their strides, and all that it joins maps of "
             "one size."
         )
-    return int(fitting[0])
+    return sorted(fitting, key=lambda remainder: remainder != own)

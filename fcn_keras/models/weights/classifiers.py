@@ -12,6 +12,11 @@ import numpy as np
 from fcn_keras.errors import UserError, first_line
 from fcn_keras.models.backbones import CLASSIFIERS
 
+# The classifiers that normalise by numbers which come with their weights, and what they are.
+_NORMALIZING = "efficientnet_b"
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], "float32")
+_IMAGENET_STD = np.array([0.229, 0.224, 0.225], "float32")
+
 
 def named_classifier(
     backbone: str, weights: str | Path | None = None, width: float = 1.0
@@ -29,9 +34,14 @@ def named_classifier(
         UserError: if there are no such weights, or they do not fit; says what to do.
     """
     if weights is None:
-        return _built(backbone, width)
+        return _with_one_normalization(_built(backbone, width))
     if weights == "imagenet":
-        return _checked(_fetched(backbone, width), f"the ImageNet weights of {backbone}")
+        fetched = _checked(_fetched(backbone, width), f"The ImageNet weights of {backbone}")
+        if not backbone.startswith(_NORMALIZING):
+            return fetched
+        classifier = _built(backbone, width)
+        classifier.set_weights(fetched.get_weights())
+        return _with_one_normalization(classifier, weights)
     path = Path(weights)
     classifier = _built(backbone, width)
     held = _count(path)
@@ -45,13 +55,33 @@ def named_classifier(
             )
         classifier = top
     _load(classifier, path, backbone)
-    return _checked(classifier, str(path))
+    return _with_one_normalization(_checked(classifier, str(path)), weights)
+
+
+def _with_one_normalization(classifier, weights=None):
+    """Lets EfficientNet's normalisation alone do what Keras' EfficientNet does to an image.
+
+    Keras' files hold ImageNet's deviations where its variances should be, and Keras divides by
+    their roots once more, in a layer that it builds for `weights="imagenet"` alone. Random weights
+    get ImageNet's mean and variance too: so the network is the same one whatever it starts from.
+    """
+    if not classifier.name.startswith(_NORMALIZING.replace("_", "")):
+        return classifier
+    [layer] = [x for x in classifier.layers if isinstance(x, keras.layers.Normalization)]
+    variance = keras.ops.convert_to_numpy(layer.adapt_variance)
+    if weights is None:
+        layer.adapt_mean.assign(_IMAGENET_MEAN)
+        layer.adapt_variance.assign(np.square(_IMAGENET_STD))
+    elif np.allclose(variance, _IMAGENET_STD, rtol=1e-2):
+        layer.adapt_variance.assign(variance * _IMAGENET_STD)
+    layer.finalize_state()
+    return classifier
 
 
 def is_classifier_file(path: str | Path) -> bool:
     """Whether a file holds weights alone, and those of no network of this package."""
     path = Path(path)
-    if not path.name.endswith(".h5"):
+    if not path.name.endswith(".h5") or not path.is_file():
         return False
     try:
         with h5py.File(path, "r") as file:
@@ -88,38 +118,41 @@ def _built(backbone, width, weights=None, include_top=False):
 def _fetched(backbone, width):
     try:
         return _built(backbone, width, "imagenet")
-    except ValueError as error:  # a width that has none
+    except (OSError, ValueError) as error:
+        if width != 1:  # that has none
+            raise UserError(
+                f"`weights='imagenet'` of {backbone}: {first_line(error)} Give another `width`, or "
+                "`weights=None`."
+            ) from error
         raise UserError(
-            f"`weights='imagenet'` of {backbone}: {first_line(error)} Give another `width`, or "
-            "`weights=None`."
-        ) from error
-    except OSError as error:
-        home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-        raise UserError(
-            f"The ImageNet weights of {backbone} in {home} cannot be read ({first_line(error)}). "
-            "Delete the file, to have it fetched again."
+            f"The ImageNet weights of {backbone} in {_home()} cannot be read "
+            f"({first_line(error)}). Delete the file, to have it fetched again."
         ) from error
     # get_file wraps every failure of the network in a bare Exception.
     except Exception as error:
-        home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
         url = re.search(r"https?://[^\s:]+", str(error))
         if not url:
             raise
         raise UserError(
             f"The ImageNet weights of {backbone} could not be fetched ({first_line(error)}). "
             f"Download {url[0]} on a machine with network access and put it at "
-            f"{home / url[0].rsplit('/', 1)[-1]}, or give its path as --weights; or train a narrow "
-            "network from random weights with --recipe small."
+            f"{_home() / url[0].rsplit('/', 1)[-1]}, or give its path as --weights; or train a "
+            "narrow network from random weights with --recipe small."
         ) from error
 
 
+def _home():
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+
+
 def _count(path):
-    """How many arrays a file of weights holds."""
+    """How many arrays a file of weights holds, without an optimizer's and states of randomness."""
     count = 0
 
-    def note(_, item):
+    def note(name, item):
         nonlocal count
-        count += isinstance(item, h5py.Dataset)
+        others = {"optimizer", "seed_generator"} & {*name.split("/")}
+        count += isinstance(item, h5py.Dataset) and not others
 
     try:
         with h5py.File(path, "r") as file:
@@ -141,22 +174,24 @@ def _load(classifier, path, backbone):
 
 
 def _check_names(classifier, path):
-    """Keras' older files are read layer by layer in their order, whatever these are called."""
+    """Keras reads files layer by layer in their order, whatever these are called."""
+    wanted = [weight.path.split("/")[-2] for weight in classifier.weights]
     with h5py.File(path, "r") as file:
         group = file.get("model_weights", file)
-        if "layer_names" not in group.attrs:
-            return
-        names = [str(np.asarray(name).astype(str)) for name in group.attrs["layer_names"]]
-        there = [name for name in names if len(group[name].attrs.get("weight_names", ()))]
-    wanted = [layer.name for layer in classifier.layers if layer.weights]
-    different = [
-        (old, new)
-        for old, new in zip(there, wanted, strict=False)
-        # Keras numbers what has no name by what was built before.
-        if re.sub(r"(_v1)?(_\d+)?$", "", old) != re.sub(r"(_v1)?(_\d+)?$", "", new)
-    ]
+        if "layer_names" in group.attrs:
+            names = [str(np.asarray(name).astype(str)) for name in group.attrs["layer_names"]]
+            there = [name for name in names if len(group[name].attrs.get("weight_names", ()))]
+        else:
+            there = [str(x.attrs["name"]) for x in _groups(file) if "name" in x.attrs and len(x)]
+            there = there or wanted  # older files of this kind tell no names
+    different = {*map(_plain, wanted)} - {*map(_plain, there)}
     if different:
-        raise ValueError("its layer {} stands where {} should".format(*different[0]))
+        raise ValueError(f"it has no layer {min(different)}")
+
+
+def _plain(name):
+    """A name without the number that Keras gives what was built before."""
+    return re.sub(r"(_v1)?(_\d+)?$", "", name)
 
 
 def _checked(classifier, name):

@@ -102,6 +102,9 @@ class WeightsFile(Start):
     """The weights alone of a network of this package, a `.weights.h5` file.
 
     `fcn-keras convert` writes the preprocessing beside them; plain Keras does not.
+
+    Attributes:
+        tells_preprocessing: whether the file does.
     """
 
     def __init__(self, path: Path, variant: str):
@@ -109,7 +112,8 @@ class WeightsFile(Start):
         self.path = path
         try:
             with h5py.File(path, "r") as file:
-                if "fcn_keras_input_mean" in file.attrs:
+                self.tells_preprocessing = "fcn_keras_input_mean" in file.attrs
+                if self.tells_preprocessing:
                     self.mean = tuple(file.attrs["fcn_keras_input_mean"])
                     std = file.attrs["fcn_keras_input_std"]
                     self.std = tuple(std) if np.ndim(std) else float(std)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pytest
-from helpers import backend_steps
+from helpers import backend_steps, open_networks
 from helpers.backend_steps import CLASSES, VARIANTS
 
-from fcn_keras import PixelCrossEntropy, SegmentationScores
+from fcn_keras import PixelCrossEntropy, SegmentationScores, build
 from fcn_keras.evaluation.scores import SCORES
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[2]
 CLOSE = 1e-5
 
 
-def compute(backend, folder, saved=None):
-    """Runs `backend_steps.py` on a backend; returns what it found."""
+def run(backend, program, *args):
+    """Runs a helper on a backend."""
     done = subprocess.run(
-        [sys.executable, backend_steps.__file__, folder, *([saved] if saved else [])],
+        [sys.executable, program.__file__, *args],
         env={
             **os.environ,
             "KERAS_BACKEND": backend,
@@ -41,6 +41,16 @@ def compute(backend, folder, saved=None):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+
+
+def need(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}: pip install -e '.[{backend}]'")
+
+
+def compute(backend, folder, saved=None):
+    """Runs `backend_steps.py` on a backend; returns what it found."""
+    run(backend, backend_steps, folder, *([saved] if saved else []))
     with np.load(folder / "numbers.npz") as numbers:
         return dict(numbers)
 
@@ -62,8 +72,7 @@ class Runs(NamedTuple):
 
 @pytest.fixture(scope="module", params=["jax", "torch"])
 def runs(request, tmp_path_factory):
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"needs {request.param}: pip install -e '.[{request.param}]'")
+    need(request.param)
     saved, expected = request.getfixturevalue("reference")
     folder = tmp_path_factory.mktemp(request.param)
     return Runs(expected, compute(request.param, folder, saved), folder)
@@ -89,6 +98,44 @@ def test_files_open_on_tensorflow(runs, variant):
     network = keras.models.load_model(runs.folder / f"{variant}.keras")
     images, _ = backend_steps.batch()
     assert_close(network.predict_on_batch(images), runs.expected[f"logits/{variant}"], variant)
+
+
+def slow(*names):
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def scattered(backbone):
+    """A network on a classifier whose statistics, scales and biases all differ: all count."""
+    keras.utils.set_random_seed(1)
+    width = 0.35 if backbone == "mobilenet_v2" else 1.0
+    network = build("fcn8s", CLASSES, backbone=backbone, weights=None, width=width)
+    rng = np.random.default_rng(1)
+    for layer in network.layers:
+        weights = layer.get_weights()
+        weights = [rng.uniform(0.5, 1.5, w.shape) if w.ndim == 1 else w for w in weights]
+        if layer.name.startswith("score") and weights:
+            weights = [rng.normal(0, 0.1, w.shape) for w in weights]
+        layer.set_weights(weights)
+        # Opening a file runs the initializers in it; JAX compiles random ones for seconds.
+        if hasattr(layer, "kernel_initializer"):
+            layer.kernel_initializer = keras.initializers.Zeros()
+    return network
+
+
+@pytest.mark.parametrize("backend", [*slow("tensorflow"), "jax", "torch"])
+@pytest.mark.parametrize(
+    "backbone", ["mobilenet_v2", *slow("resnet50", "mobilenet_v3_small", "convnext_tiny")]
+)
+def test_networks_on_classifiers_open_by_plain_keras(tmp_path, backbone, backend):
+    need(backend)
+    images, _ = backend_steps.batch()
+    np.save(tmp_path / "images.npy", images)
+    network = scattered(backbone)
+    network.save(tmp_path / "network.keras")
+    run(backend, open_networks, tmp_path)
+    expected = network.predict_on_batch(images)
+    assert expected.std() > 0.1
+    assert_close(np.load(tmp_path / "network.npy"), expected, backbone)
 
 
 def test_losses(runs):

@@ -33,6 +33,9 @@ NETWORKS = {
     "fcn32s": {},
     "fcn32s, dilated, same": {"output_stride": 16, "geometry": "same"},
     "fcn-alexnet, plain": {"elide_padding": False},
+    "fcn8s, mobilenet_v2": {"backbone": "mobilenet_v2", "width": 0.35},
+    "fcn8s, mobilenet_v3_small": {"backbone": "mobilenet_v3_small", "width": 1.0},
+    "fcn8s, inception_v3": {"backbone": "inception_v3", "width": 1.0},
 }
 USUAL = ("fcn-alexnet", "fcn32s, dilated")
 
@@ -49,6 +52,8 @@ def make_network(name="fcn8s", num_classes=5, **options):
     for layer in model.layers:
         if layer.name.startswith("score") and layer.weights:  # they start from zero
             layer.set_weights([rng.normal(size=weight.shape) for weight in layer.weights])
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.weights])
     return model
 
 

@@ -115,7 +115,7 @@ def matched(
         listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
         raise UserError(
             f"{source}: does not fit {model.name}: {listed}. "
-            "Build the variant, the classes and the width that the file is of."
+            "Build the variant, the classes, the width and the upsampling that the file is of."
         )
     return [
         (

@@ -114,6 +114,11 @@ class BackboneTrunk:
             )
 
 
+def same_preprocessing(one: keras.Model, other: keras.Model) -> bool:
+    """Whether two networks of this package make the same of an image before they look at it."""
+    return _alike(_preprocessing(one), _preprocessing(other))
+
+
 def _network_file(weights, variant, name):
     """The weights of a network of this package."""
     start = choose_start(weights, variant)

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from fcn_keras.models.cost import LayerCost
 from fcn_keras.models.fcn import build
+from fcn_keras.models.layer_cost import LayerCost
 from fcn_keras.models.sights import calls_of
 
 _DENSE = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Dense)

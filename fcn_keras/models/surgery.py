@@ -43,7 +43,7 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
     them `Flatten` + `Dense` becomes a convolution as large as that map, every further `Dense` a
     1x1 convolution; `GlobalAveragePooling2D` becomes an average over windows of that size. A
     softmax or sigmoid at the end is left out. What else may stand in the head (dropout,
-    activations, batch normalisation over channels) works on each place as it is.
+    activations, 1x1 convolutions, batch normalisation over channels) works on each place as it is.
 
     On an image of the classifier's own size the result is one cell, equal to the classifier's
     logits; on a larger one, a cell for every position of the window on the last feature map.
@@ -87,7 +87,7 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
     window = (height, width)
     for layer in head:
         probability = layer is head[-1] and _gives_probabilities(layer)
-        if isinstance(layer, layers.Flatten) or (
+        if isinstance(layer, layers.Flatten | layers.Reshape) or (
             probability and isinstance(layer, layers.Softmax | layers.Activation)
         ):
             continue
@@ -107,6 +107,11 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
             kernel, *bias = layer.get_weights()
             conv.set_weights([dense_to_conv(kernel, *window), *bias])
             window = (1, 1)
+        elif probability:  # a convolution
+            raise ValueError(
+                f"`classifier` must end in Dense layers, or have its {layer.activation.__name__} "
+                f"in a layer of its own. Received: {classifier.name}, ending in {layer.name}."
+            )
         elif isinstance(layer, layers.BatchNormalization):
             # Its axis is counted on vectors; on maps the channels come last.
             norm = layers.BatchNormalization.from_config({**layer.get_config(), "axis": -1})
@@ -118,17 +123,29 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
 
 
 def _head_of(classifier):
-    """The chain of layers from the last Flatten or GlobalAveragePooling2D to the output."""
-    for start, layer in reversed(list(enumerate(classifier.layers))):
-        if isinstance(layer, layers.Flatten | layers.GlobalAveragePooling2D):
-            head = classifier.layers[start:]
-            if any(isinstance(layer, layers.Dense) for layer in head):
-                return head
+    """The chain of layers from the last map to the output."""
+    for start, layer in enumerate(classifier.layers):
+        head = classifier.layers[start:]
+        if (
+            isinstance(layer, layers.Flatten | layers.GlobalAveragePooling2D)
+            and any(isinstance(layer, layers.Dense | layers.Conv2D) for layer in head)
+            # A gate for channels is no head: its result is joined with the map that it was made of.
+            and not any(isinstance(layer.input, list) for layer in head)
+            and all(_is_of_vectors(layer) for layer in head)
+        ):
+            return head
     raise ValueError(
-        "`classifier` must end in Flatten or GlobalAveragePooling2D and Dense layers "
-        "(build it with `include_top=True`). "
+        "`classifier` must end in Flatten or GlobalAveragePooling2D and Dense layers or 1x1 "
+        "convolutions (build it with `include_top=True`). "
         f"Received: {classifier.name}, ending in {type(classifier.layers[-1]).__name__}."
     )
+
+
+def _is_of_vectors(layer):
+    """Whether a layer makes numbers about one place, and would do so at each of several."""
+    if isinstance(layer, layers.Conv2D) and layer.kernel_size != (1, 1):
+        return False
+    return all(side == 1 for side in layer.output.shape[1:-1])
 
 
 def _gives_probabilities(layer):

@@ -6,6 +6,7 @@ import numpy as np
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import load_network
+from fcn_keras.models.backbone import same_preprocessing
 from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.fcn import build
 from fcn_keras.models.head import is_of_head
@@ -106,15 +107,29 @@ def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras
         for layer in source.layers
     }
     others = copy_matching(layers, network)
-    trunk = {layer.name for layer in network.layers if layer.weights and not is_of_head(layer)}
-    if trunk <= {*others}:
-        raise UserError(
-            f"`init_from` must be networks on the same backbone. Received: {settings.init_from}, "
-            f"of whose layers none fits {settings.backbone}. Give the `backbone` of that network."
-        )
+    _check_backbone(settings, network, others, sources[0])
     copied = f"every layer but {', '.join(others)}" if others else "all layers"
     print(f"from {settings.init_from}: {copied}")
     return network
+
+
+def _check_backbone(settings, network, others, source):
+    """Refuses the weights of a network on another classifier than a new one is on."""
+    trunk = {layer.name for layer in network.layers if layer.weights and not is_of_head(layer)}
+    missing = trunk & {*others}
+    # VGG16 takes what fits. Others have relatives with layers of the same names and shapes.
+    if missing == trunk or (missing and settings.backbone != VGG16):
+        fits = f"{len(trunk) - len(missing)} of the {len(trunk)} layers"
+        raise UserError(
+            f"`init_from` must be networks on the same backbone. Received: {settings.init_from}, "
+            f"which has {fits} that {settings.backbone} of width {settings.width:g} is made of. "
+            "Give the `backbone` and the `width` of that network."
+        )
+    if settings.backbone != VGG16 and not same_preprocessing(network, source):
+        raise UserError(
+            "`init_from` must be networks with the same preprocessing. Received: "
+            f"{settings.init_from}, which expects another one than {settings.backbone} has."
+        )
 
 
 def _preprocessing(settings, sources):

@@ -1,6 +1,7 @@
 """Published weights through `convert`, as a user calls it."""
 
 import functools
+import json
 import re
 
 import keras
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from helpers.caffe_files import write_caffemodel
 from helpers.caffe_nets import NETS, random_blobs
-from helpers.networks import photo, photo_for, small
+from helpers.classifiers import scatter, tiny
+from helpers.networks import photo, photo_for, scatter_scores, small
 
-from fcn_keras import build
+from fcn_keras import UserError, build
 from fcn_keras.models.layers import preprocessing_of
 
 CLASSES, SEED = 5, 3
@@ -153,6 +155,32 @@ def test_networks_of_other_data_sets(convert, tmp_path, variant, classes):
     np.testing.assert_allclose(
         mean[-3:], hha if "hha" in variant else (104.00699, 116.66877, 122.67892)
     )
+
+
+def test_networks_on_other_classifiers(convert, tmp_path):
+    """From a network to weights alone, and back; what they are of must be said."""
+    options = dict(backbone=scatter(tiny()), preprocessing="torch")
+    model = scatter_scores(build("fcn8s", 4, **options))
+    model.save(tmp_path / "net.keras")
+    code, out, err = convert(tmp_path / "net.keras", tmp_path / "net.weights.h5")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{model.count_params():,} parameters of fcn8s")
+    image = photo(40, 53)
+    options["backbone"] = tiny(alpha=1)
+    for name in ("net.keras", "net.weights.h5"):
+        again = build("fcn8s", 4, weights=tmp_path / name, **options)
+        np.testing.assert_array_equal(again(image), model(image))
+        assert preprocessing_of(again) == preprocessing_of(model)
+    for changed in ({"preprocessing": "tf"}, {"backbone": tiny(alpha=2)}):
+        with pytest.raises(UserError, match=r"net.weights.h5: (holds|its weights expect another)"):
+            build("fcn8s", 4, weights=tmp_path / "net.weights.h5", **(options | changed))
+    code, out, err = convert(tmp_path / "net.keras", "--list", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["depthwise0"] == [[3, 3, 4, 1], [4]]
+    # Networks on other classifiers are nobody's but this package's.
+    source = published(tmp_path, "fcn32s")
+    with pytest.raises(UserError, match="`weights` on tiny must be"):
+        build("fcn32s", CLASSES, weights=source, **options)
 
 
 # Mistakes

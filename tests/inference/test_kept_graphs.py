@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.classifiers import scatter, tiny
 from keras import layers
 from PIL import Image
 
@@ -124,6 +125,14 @@ def test_exact_scores(tmp_path, shape):
 )
 def test_fcn(tmp_path, options):
     network = fcn(**options)
+    found = KeptGraph(kept(network, tmp_path / "net.keras"))
+    for shape in ((1, 64, 80, 3), (2, 40, 53, 3)):
+        assert_labels_are_those_of(network, found.segment(images(shape)), images(shape), 1e-5)
+
+
+def test_fcn_on_another_classifier(tmp_path):
+    network = scatter(build("fcn8s", 5, backbone=tiny(), preprocessing="tf"))
+    balanced(network, network.get_layer("score_pool3"))
     found = KeptGraph(kept(network, tmp_path / "net.keras"))
     for shape in ((1, 64, 80, 3), (2, 40, 53, 3)):
         assert_labels_are_those_of(network, found.segment(images(shape)), images(shape), 1e-5)

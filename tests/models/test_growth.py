@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+from helpers.classifiers import scatter, tiny
 from helpers.networks import photo_for, scatter_scores, small
 
-from fcn_keras import UserError, expand_classes
+from fcn_keras import UserError, build, expand_classes
 from fcn_keras.models.bilinear import bilinear_kernel
 from fcn_keras.models.variants import VARIANTS
 
@@ -96,6 +97,27 @@ def test_a_dilated_network():
     logits = np.asarray(expand_classes(model, 4)(image))
     np.testing.assert_allclose(logits[..., :3], model(image), atol=1e-5)
     assert not logits[..., 3].any()
+
+
+def test_a_network_on_another_classifier(tmp_path):
+    model = build("fcn8s", 3, backbone=tiny(), preprocessing="tf")
+    scatter(model)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    image = photo_for(model, 41, 60)
+    grown = expand_classes(model, 5)
+    logits, old = np.asarray(grown(image)), np.asarray(model(image))
+    assert np.ptp(old) > 0.1
+    np.testing.assert_allclose(logits[..., :3], old, rtol=0, atol=2e-6 * np.abs(old).max())
+    assert not logits[..., 3:].any()
+    # A kernel with a middle, as the maps lie here.
+    (kernel,) = grown.get_layer("upscore8").get_weights()
+    np.testing.assert_array_equal(kernel[:, :, 4, 4], bilinear_kernel(15))
+    assert len(grown.trainable_weights) == len(model.trainable_weights)
+    grown.save(tmp_path / "grown.keras")
+    loaded = keras.models.load_model(tmp_path / "grown.keras", safe_mode=True)
+    np.testing.assert_allclose(loaded(image), logits, atol=1e-6)
 
 
 def test_fewer_classes():

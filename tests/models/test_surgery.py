@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers.classifiers import tiny
 from keras import layers
 
 from fcn_keras import convolutionalize
@@ -167,11 +168,8 @@ def test_mobilenet():
     heatmap = convolutionalize(classifier)
     assert_close(heatmap(image)[:, 0, 0], classifier(image))
     larger = images(160, 128, count=1, seed=1) / 127.5 - 1
-    expected = slide(
-        classifier,
-        "global_average_pooling2d",
-        map_into(heatmap, "global_average_pooling2d", larger),
-    )
+    pooling = classifier.layers[-2].name  # numbered by what was built before
+    expected = slide(classifier, pooling, map_into(heatmap, pooling, larger))
     assert expected.shape == (3, 2, 1000)
     assert_close(heatmap(larger)[0], expected)
 
@@ -232,6 +230,45 @@ def test_heatmap_network_can_be_saved(tmp_path):
     again = keras.models.load_model(tmp_path / "heatmap.keras")
     image = images(32, 40)
     assert_close(again(image), heatmap(image), rel=1e-6)
+
+
+def pooled_to_a_map():
+    """As the heads of MobileNet and MobileNetV3: a mean that keeps its place, and convolutions."""
+    x = image = keras.Input((48, 48, 3))
+    x = layers.Conv2D(6, 3, 2, activation="relu")(x)
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = layers.Multiply()([x, layers.Conv2D(6, 1, activation="sigmoid")(gate)])
+    x = layers.GlobalAveragePooling2D(keepdims=True)(layers.Conv2D(8, 3, 2)(x))
+    x = layers.Conv2D(7, 1, activation="relu", name="hidden")(x)
+    x = layers.Conv2D(5, 1, name="logits")(layers.Dropout(0.1)(x))
+    return keras.Model(image, layers.Softmax()(layers.Reshape((5,))(x)))
+
+
+@pytest.mark.parametrize("make", [tiny, pooled_to_a_map])
+def test_heads_of_light_classifiers(make):
+    classifier = make()
+    scatter_weights(classifier)
+    side = classifier.input_shape[1]
+    heatmap = convolutionalize(classifier)
+    image = images(side, side) / 255
+    found = heatmap(image)
+    assert found.shape[:3] == (2, 1, 1)
+    # A softmax tells logits apart but for what is added to all of them.
+    probabilities = np.asarray(classifier(image))
+    assert np.ptp(probabilities) > 0.01
+    assert_close(keras.ops.softmax(found[:, 0, 0]), probabilities)
+    assert min(heatmap(images(side + 32, side + 64)).shape[1:3]) > 1
+
+
+def softmax_within():
+    image = keras.Input((16, 16, 3))
+    x = layers.GlobalAveragePooling2D(keepdims=True)(layers.Conv2D(4, 3)(image))
+    return keras.Model(image, layers.Conv2D(2, 1, activation="softmax", name="last")(x))
+
+
+def test_a_softmax_that_cannot_be_left_out():
+    with pytest.raises(ValueError, match="its softmax in a layer of its own.*ending in last"):
+        convolutionalize(softmax_within())
 
 
 def headless():

@@ -61,21 +61,27 @@ class ClassifierTrunk:
         self._trace, self._tensors = trace, [step.tensor for step in steps.values()]
         self._dilations = _dilations(trace, steps["fc7"], output_stride)
         places = [trace.map_at(tensor) for tensor in self._tensors]
+        self._lay(trace, dict(zip(steps, places, strict=True)), classifier.name, variant)
         if self._dilations:
             image = keras.Input(batch_shape=trace.image.shape)
             trace = Trace(keras.Model(image, self._copied(image)))
             places = [trace.map_at(tensor) for tensor in keras.tree.flatten(trace.output)]
-        self.maps = dict(zip(steps, places, strict=True))
-        _check_square(self.maps, classifier.name)
-        side = trace.image.shape[1]
-        faults = []
-        for remainder in _remainders(trace, classifier.name, side and side % STRIDE):
+            # So that its cells look where those do of what is not dilated, and between them.
+            phase = self.padding[0], output_stride
+            maps = dict(zip(steps, places, strict=True))
+            self._lay(trace, maps, classifier.name, variant, phase)
+
+    def _lay(self, trace, maps, name, variant, phase=(0, 1)):
+        """Finds where maps lie on an image that is padded as they need it."""
+        _check_square(maps, name)
+        side, faults = trace.image.shape[1], []
+        for remainder in _remainders(trace, name, side and side % STRIDE):
             try:
-                self.padding = least_padding(self.maps, variant, remainder, classifier.name)
+                self.padding = least_padding(maps, variant, remainder, name, phase)
             except UserError as error:
                 faults.append(error)
             else:
-                self.remainder = remainder
+                self.maps, self.remainder = maps, remainder
                 return
         raise faults[0]
 

@@ -45,7 +45,11 @@ class _Sizes:
 
 
 def least_padding(
-    maps: Mapping[str, Place], variant: str, remainder: int, name: str
+    maps: Mapping[str, Place],
+    variant: str,
+    remainder: int,
+    name: str,
+    phase: tuple[int, int] = (0, 1),
 ) -> tuple[int, int]:
     """Returns the fewest zeros before and behind an image with which scores cover all of it.
 
@@ -56,6 +60,8 @@ def least_padding(
         variant: which network.
         remainder: which remainder by `STRIDE` the size of a padded image has.
         name: of the classifier, for errors.
+        phase: a number of zeros before an image, from which theirs is to be a multiple away, and
+            of what.
 
     Returns:
         What is added before a side, and what is added to it before it is rounded up to a multiple
@@ -92,6 +98,7 @@ def least_padding(
         uncovered = -scores(variant, found, _Sizes()).grid.offset_over(IMAGE)
         unseen = min(_sees(x.grid, 0)[0] for x in found.values())
         before = max(0, uncovered, math.ceil(max(0, unseen)))
+        before += (phase[0] - before) % phase[1]
         for more in range(before - remainder, before - remainder + 8 * STRIDE):
             if covers(before, more):
                 return before, more

@@ -16,6 +16,7 @@ from helpers.exported import (
     CLASSES,
     COLORS,
     encoded,
+    network_on,
     network_to_export,
     photo,
     tiny_network,
@@ -32,6 +33,8 @@ from fcn_keras.data.files.images import read_image
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.predict import predict
+
+SLOW_BACKBONES = ("mobilenet_v2", "resnet50")
 
 # What clients rely on.
 SIGNATURES = {
@@ -297,6 +300,31 @@ def test_c_api(exported, served, files, predicted):
     assert_answers(answers[6], [None] * len(bad) + predicted[:1])
     assert_answers(answers[7], [])
     assert memory < 1500  # it would take 1200 MB more to see the bomb's pixels
+
+
+@needs_c_library
+@pytest.mark.parametrize(
+    "backbone", ["tiny", *(pytest.param(b, marks=pytest.mark.slow) for b in SLOW_BACKBONES)]
+)
+def test_networks_on_classifiers(tmp_path, backbone):
+    model = network_on(backbone)
+    exported = export(model, tmp_path / "served", CLASSES, COLORS)
+    pictures = [photo(*size, seed) for seed, size in enumerate([(1, 1), (1, 40), (33, 63)])]
+    images = np.stack([photo(64, 31), photo(64, 31, 1)])
+    requests = [
+        ("serving_default", {"image_bytes": [encoded(image, "PNG") for image in pictures]}),
+        ("serving_default", {"image_bytes": []}),
+        ("probabilities", {"image": images}),
+        ("probabilities", {"image": images[:0]}),
+    ]
+    answers, _ = c_api.call(exported, requests)
+    label_maps = [np.argmax(model(image[None]), axis=-1)[0] for image in pictures]
+    assert len({*label_maps[-1].ravel().tolist()}) > 1
+    assert_answers(answers[0], label_maps)
+    assert_answers(answers[1], [])
+    expected = np.asarray(keras.ops.softmax(model(images)))
+    np.testing.assert_allclose(answers[2]["probabilities"], expected, atol=1e-4)
+    assert answers[3]["probabilities"].shape == (0, 64, 31, 5)
 
 
 def test_session(exported, files, predicted):

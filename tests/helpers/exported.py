@@ -5,6 +5,7 @@ import io
 import keras
 import numpy as np
 import tensorflow as tf
+from helpers.classifiers import tiny
 from PIL import Image
 
 import fcn_keras
@@ -42,6 +43,23 @@ def network_to_export():
     kernel, bias = layer.get_weights()
     typical = np.median(model(photo(96, 96)[None]), axis=(0, 1, 2))
     layer.set_weights([kernel, bias - typical])
+    return model
+
+
+def network_on(backbone):
+    """A network on a classifier, `"tiny"` or one of Keras', whose statistics and scores differ."""
+    keras.utils.set_random_seed(1)
+    if backbone == "tiny":
+        model = fcn_keras.build("fcn8s", 5, backbone=tiny(), preprocessing="tf")
+    else:
+        width = 0.35 if backbone == "mobilenet_v2" else 1.0
+        model = fcn_keras.build("fcn8s", 5, backbone=backbone, weights=None, width=width)
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.weights])
+        elif layer.name.startswith("score") and layer.weights:
+            layer.set_weights([0.1 * rng.normal(size=w.shape) for w in layer.weights])
     return model
 
 

@@ -1,6 +1,6 @@
 """Anyone's own images, on any machine: MobileNetV2 from ImageNet weights.
 
-    python train.py --variant fcn8s --dataset DIR
+    python train.py --dataset DIR
 """
 
 SETTINGS = dict(

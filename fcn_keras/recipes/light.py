@@ -1,6 +1,8 @@
 """Anyone's own images, on any machine: MobileNetV2 from ImageNet weights.
 
     python train.py --dataset DIR
+
+Batch normalisation stays as it was pre-trained: batches of a few crops would spoil its statistics.
 """
 
 SETTINGS = dict(

@@ -149,16 +149,14 @@ def assert_parts_make_the_whole(model, tiling, image):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone",
-    [
-        *("mobilenet_v2", "resnet50", "resnet50_v2", "densenet121", "inception_v3", "vgg19"),
-        "convnext_tiny",
-    ],
+    ["mobilenet_v2", "resnet50", "densenet121", "inception_v3", "vgg19"],
 )
 def test_parts_on_classifiers_of_keras(backbone):
     keras.utils.set_random_seed(1)
     model = scatter_scores(build("fcn8s", 3, backbone=backbone, weights=None))
-    for height, width, tile in ((61, 933, 97), (640, 333, 150)):
-        assert_parts_make_the_whole(model, Tiling(model, tile), photo(height, width))
+    # Of the others a part is nearly all of an image of a size that a test can have.
+    tile = 97 if backbone in ("mobilenet_v2", "resnet50", "vgg19") else 311
+    assert_parts_make_the_whole(model, Tiling(model, tile), photo(35, 933))
 
 
 def test_reach_is_what_a_pixel_sees():

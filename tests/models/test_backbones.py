@@ -571,10 +571,10 @@ def test_without_network(monkeypatch, tmp_path):
 def test_the_file_in_keras_home_is_used(monkeypatch, tmp_path):
     """And without it the file that Keras asks for is named; Keras reads the folder at its start."""
     code = (
-        "import keras, numpy as np, sys\n"
+        "import keras, numpy as np, sys, urllib.error\n"
         "from fcn_keras import build, UserError\n"
         "from keras.src.utils import file_utils\n"
-        "def offline(*_): raise OSError('no route')\n"
+        "def offline(*_): raise urllib.error.URLError('no route')\n"
         "file_utils.urlretrieve = offline\n"
         "try:\n"
         "    build('fcn32s', 2, backbone='mobilenet', width=0.25)\n"

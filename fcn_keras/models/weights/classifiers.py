@@ -119,14 +119,14 @@ def _fetched(backbone, width):
     try:
         return _built(backbone, width, "imagenet")
     except (OSError, ValueError) as error:
-        if width != 1:  # that has none
+        if isinstance(error, ValueError) and width != 1:  # that has none
             raise UserError(
                 f"`weights='imagenet'` of {backbone}: {first_line(error)} Give another `width`, or "
                 "`weights=None`."
             ) from error
         raise UserError(
-            f"The ImageNet weights of {backbone} in {_home()} cannot be read "
-            f"({first_line(error)}). Delete the file, to have it fetched again."
+            f"The ImageNet weights of {backbone} could not be fetched, or not be read in {_home()} "
+            f"({first_line(error)}). Delete the file there, if any, to have it fetched again."
         ) from error
     # get_file wraps every failure of the network in a bare Exception.
     except Exception as error:

@@ -177,3 +177,13 @@ def test_first_loss_of_the_reference():
     assert round(math.log(21) * 500 * 375) == 570_848
     assert round(math.log(60) * 500 * 375) == 767_690
     assert round(math.log(33) * 256 * 256) + round(math.log(3) * 256 * 256) == 229_147 + 71_999
+
+
+def test_another_backbone_does_not_get_what_is_meant_for_the_recipe_s_own():
+    assert (resolve("shapes").geometry, resolve("shapes").width) == ("same", 0.25)
+    for recipe in ("shapes", "small"):
+        settings = resolve(recipe, backbone="resnet50")
+        assert (settings.geometry, settings.width) == ("paper", 1.0)
+        assert settings.weights == "none" and settings.learning_rate == 1e-3
+    assert resolve("small", backbone="mobilenet_v2", width=0.35).width == 0.35
+    assert resolve("small", backbone="vgg16").geometry == "same"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fcn_keras.data.catalog import is_path
 from fcn_keras.errors import UserError
+from fcn_keras.models.backbones import VGG16
 from fcn_keras.training.settings import Settings
 
 # Before the experiments: a first run, anyone's own images, and those without a GPU.
@@ -18,6 +19,9 @@ RECIPES = tuple(
         key=lambda recipe: ([recipe != first for first in _FIRST], recipe),
     )
 )
+
+# What a recipe says of these is meant for its own backbone.
+_OF_THE_BACKBONE = ("geometry", "width", "input_mean")
 
 
 def _recipe_of(dataset):
@@ -50,4 +54,7 @@ def resolve(recipe: str | None = None, **overrides) -> Settings:
     if recipe not in RECIPES:
         raise UserError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {recipe!r}.")
     values = import_module(f"fcn_keras.recipes.{recipe.replace('-', '_')}").SETTINGS
+    own = values.get("backbone", VGG16)
+    if overrides.get("backbone", own) != own:
+        values = {name: value for name, value in values.items() if name not in _OF_THE_BACKBONE}
     return Settings(**{**values, **overrides, "recipe": recipe})

@@ -34,7 +34,7 @@ def main():
         layer.build(scores.shape)
         compiled = [
             tf.function(layer),
-            tf.function(lambda x, stride=stride: interpolate(x, stride)),
+            tf.function(lambda x, stride=stride: interpolate(x, stride, 2 * stride)),
         ]
         functions = [lambda f=function, x=scores: f(x).numpy() for function in compiled]
         (one, _), (other, ratio) = in_turns(functions, ROUNDS)

@@ -58,9 +58,11 @@ class PaperTrunk:
         # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
         self.initializer = "he_normal" if weights is None else "zeros"
         self.mean = self.start.mean if input_mean is None else tuple(map(float, input_mean))
-        if input_std is not None and not 0 < input_std < math.inf:
-            raise UserError(f"`input_std` must be above 0, and finite. Received: {input_std}.")
-        self.std = self.start.std if input_std is None else float(input_std)
+        if input_std is not None:
+            input_std = float(input_std)
+            if not 0 < input_std < math.inf:
+                raise UserError(f"`input_std` must be above 0, and finite. Received: {input_std}.")
+        self.std = self.start.std if input_std is None else input_std
         if len(self.mean) != self.channels:
             raise UserError(
                 f"`input_mean` must be {self.channels} numbers. Received: {self.mean}."

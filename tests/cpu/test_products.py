@@ -456,18 +456,13 @@ def test_exports_interpolate_channel_by_channel():
     assert transposed(with_products(network("fcn8s"))) == 3  # whose kernels may change
 
 
-@pytest.mark.parametrize("size", [3, 4])
-def test_exports_interpolate_with_biases_and_activations(size):
-    layer = keras.layers.Conv2DTranspose(3, size, strides=2, activation="relu")
+@pytest.mark.parametrize("options", [{"use_bias": True}, {"activation": "relu"}])
+def test_transposed_convolutions_that_do_more_stay(options):
+    layer = keras.layers.Conv2DTranspose(3, 4, strides=2, **({"use_bias": False} | options))
     image = keras.Input((None, None, 3))
     model = keras.Model(image, layer(image))
-    layer.set_weights([Bilinear()(layer.kernel.shape), np.array([-1.0, 0.5, 0.0])])
-    own = with_own_products(model)
-    assert own is not model
-    images = np.random.default_rng(3).normal(size=(2, 5, 7, 3)).astype("float32")
-    expected = np.asarray(model(images))
-    assert (expected == 0).any() and (expected[..., 1] > 0.5).any()
-    np.testing.assert_allclose(own(images), expected, rtol=0, atol=1e-5)
+    layer.kernel.assign(Bilinear()(layer.kernel.shape))
+    assert with_own_products(model) is model
 
 
 @pytest.mark.parametrize("filters, size", [(5, 4), (3, 6), (3, 2)])

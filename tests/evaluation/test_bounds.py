@@ -176,7 +176,7 @@ def test_against_pooling_and_a_head(stride):
     label[rng.random(label.shape) < 0.2] = 2
     pool = keras.layers.AveragePooling2D(stride)
     # All numbers are multiples of a power of two, with which float32 is exact.
-    scores = interpolate(pool(np.eye(5, dtype="float32")[label][None]), stride)
+    scores = interpolate(pool(np.eye(5, dtype="float32")[label][None]), stride, 2 * stride)
     cells = Grid(Fraction(stride), Fraction(stride - 1, 2))
     offset = Deconv(kernel=2 * stride, stride=stride).grid(cells).offset_over(IMAGE)
     height, width = label.shape

@@ -1,5 +1,6 @@
 """Networks on classifiers of Keras': geometry, preprocessing, what is kept, files, and mistakes."""
 
+import csv
 import json
 import os
 import subprocess
@@ -97,7 +98,8 @@ def test_grids_are_those_that_probing_finds(named):
     for key, (tensor, grid) in maps.items():
         model = make_positive(keras.Model(image, tensor))
         field = grid.field if np.isfinite(float(grid.field)) else 1400
-        size = (int(field) + 101, 107)
+        # InceptionV3 needs 75 pixels.
+        size = (int(field) + 101, 107 if "inception" in name else 43)
         cell = round((size[0] / 2 - float(grid.shift)) / float(grid.stride))
         first, last = seen(model, (low, low * 1.01, size, "float64"), cell)
         assert 0 < first and last < size[0] - 1
@@ -224,14 +226,15 @@ def test_what_cannot_be_dilated(name):
 def test_random_weights_train(name, run_command, tmp_path):
     code, _, errors = run_command(
         *("train", "--dataset", "shapes", "--backbone", name, "--weights", "none"),
-        *("--run-dir", tmp_path / "run", "--epochs", 2, "--crop-size", 64, "--batch-size", 8),
+        *("--run-dir", tmp_path / "run", "--steps", 60, "--crop-size", 64, "--batch-size", 4),
         *("--optimizer", "adam", "--learning-rate", 1e-3),
     )
     assert code == 0, errors
-    rows = (tmp_path / "run/log.csv").read_text().splitlines()
-    columns = rows[0].split(",")
-    losses = [float(row.split(",")[columns.index("loss")]) for row in rows[1:]]
-    assert losses[-1] < losses[0] and losses[0] < 10
+    with open(tmp_path / "run/log.csv") as file:
+        [row] = csv.DictReader(file)
+    classes = len(json.loads((tmp_path / "run/metrics.json").read_text())["per_class_iu"])
+    # Scores start at zero: the first loss is the logarithm of how many classes there are.
+    assert 0 < float(row["loss"]) < 0.85 * np.log(classes)
 
 
 @pytest.mark.slow

@@ -228,7 +228,7 @@ NAMES = {"sem": ["ground", "red", "green", "blue"], "geo": ["up", "down"]}
 
 
 def fake(monkeypatch, dataset):
-    monkeypatch.setattr("fcn_keras.data.source.load_dataset", lambda name: dataset)
+    monkeypatch.setattr("fcn_keras.data.source.load_dataset", lambda name, *places: dataset)
     return dataset
 
 

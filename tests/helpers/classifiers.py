@@ -53,9 +53,11 @@ def make_positive(model, seed=0):
     """Gives a classifier weights with which no cell that sees a pixel is blind to it.
 
     Kernels are positive and pass on the mean of what they see; what looks at the whole image
-    (squeeze and excitation) is cut off.
+    (squeeze and excitation) is cut off. Where a layer subtracts the mean over the channels, of
+    which little but zero would be left, kernels have both signs.
     """
     rng = np.random.default_rng(seed)
+    signed = any(isinstance(layer, layers.LayerNormalization) for layer in model.layers)
     for weight in model.weights:
         path, shape = weight.path, weight.shape
         if "kernel" in path:
@@ -63,10 +65,12 @@ def make_positive(model, seed=0):
             depthwise = "depthwise" in path.split("/")[-1] or shape[-1] == 1
             axes = tuple(range(2 if depthwise and len(shape) == 4 else len(shape) - 1))
             kernel /= kernel.sum(axes, keepdims=True)
+            if signed:
+                kernel = rng.normal(0, np.prod([shape[axis] for axis in axes]) ** -0.5, shape)
             weight.assign(kernel * (not is_squeezing(path)))
         elif path.endswith(("bias", "beta", "moving_mean")):
             weight.assign(np.zeros(shape))
-        elif path.endswith(("gamma", "moving_variance")):
+        elif path.endswith(("gamma", "moving_variance")) or "layer_scale" in path:
             weight.assign(np.ones(shape))
     return model
 

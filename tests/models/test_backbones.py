@@ -273,7 +273,8 @@ def test_efficientnet_normalises_as_keras_does(tmp_path, monkeypatch):
 # Small ones
 
 
-@pytest.mark.parametrize("source", ["path", pytest.param("model", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["path", "model"])
 def test_the_classifier_s_own_map_is_kept(source):
     if not IMAGENET_FILE.is_file():
         pytest.skip("needs the files of ../shared/data/imagenet")
@@ -299,7 +300,7 @@ def test_the_classifier_stays_as_it_is():
         classifier.get_weights(),
         np.asarray(classifier(image)),
     )
-    models = [build(variant, 2, backbone=classifier) for variant in ("fcn8s", "fcn8s", "fcn16s")]
+    models = [build(variant, 2, backbone=classifier) for variant in ("fcn32s", "fcn32s")]
     for weight in models[0].weights:
         weight.assign(weight + 1)
     assert json.dumps(classifier.get_config(), default=str) == config
@@ -343,11 +344,12 @@ def test_names_are_told_apart():
     np.testing.assert_allclose(outputs_of(model, image, "drop7")["drop7"], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("stride", [16, 8])
+@pytest.mark.parametrize("stride", [pytest.param(16, marks=pytest.mark.slow), 8])
 def test_the_same_where_both_look(stride):
     check_dilated(scatter(tiny()), stride, (70, 97))
 
 
+@pytest.mark.slow
 def test_strides_are_taken_out_of_the_last_layer_and_of_four_at_once():
     for classifier in (
         classifier_of(64, *halving(4), conv(2, 2, "valid")),
@@ -471,15 +473,21 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize("include_top", [True, False])
+@pytest.mark.parametrize(
+    "include_top, name",
+    [
+        (True, "w.weights.h5"),
+        (False, "old.h5"),
+        pytest.param(True, "whole.h5", marks=pytest.mark.slow),
+    ],
+)
 def test_files_of_a_classifier_s_weights(name, include_top, stand_in, tmp_path):
     classifier = scatter(tiny(include_top=include_top, alpha=0.5))
     if include_top:
         classifier.compile("adam", "mse")
         classifier.optimizer.build(classifier.trainable_variables)
     WRITERS[name](classifier, tmp_path / name)
-    model = build("fcn8s", 2, backbone="mobilenet_v2", weights=tmp_path / name, width=0.5)
+    model = build("fcn32s", 2, backbone="mobilenet_v2", weights=tmp_path / name, width=0.5)
     found = {layer.name: layer.get_weights() for layer in model.layers}
     for layer in classifier.layers:
         for old, new in zip(layer.get_weights(), found.get(layer.name, []), strict=False):
@@ -532,24 +540,24 @@ def save_renamed(path):
 def test_files_that_do_not_fit(name, write, message, stand_in, tmp_path):
     write(tmp_path / name)
     with pytest.raises(UserError, match=message) as caught:
-        build("fcn8s", 3, backbone="mobilenet_v2", weights=tmp_path / name)
+        build("fcn32s", 3, backbone="mobilenet_v2", weights=tmp_path / name)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
 def test_files_of_a_network(ending, stand_in, tmp_path):
-    model = scatter(build("fcn16s", 2, backbone="mobilenet_v2", weights=None))
+    model = scatter(build("fcn32s", 2, backbone="mobilenet_v2", weights=None))
     path = tmp_path / f"net{ending}"
     model.save(path) if ending == ".keras" else model.save_weights(path)
     image = photo(45, 70)
-    again = build("fcn16s", 2, backbone="mobilenet_v2", weights=path)
+    again = build("fcn32s", 2, backbone="mobilenet_v2", weights=path)
     np.testing.assert_array_equal(again(image), model(image))
     if ending == ".keras":
         classifier = tiny(input_shape=(224, 224, 3))
-        again = build("fcn16s", 2, backbone=classifier, preprocessing="tf", weights=path)
+        again = build("fcn32s", 2, backbone=classifier, preprocessing="tf", weights=path)
         np.testing.assert_array_equal(again(image), model(image))
         with pytest.raises(UserError, match="weights expect another preprocessing than 'torch'"):
-            build("fcn16s", 2, backbone=classifier, preprocessing="torch", weights=path)
+            build("fcn32s", 2, backbone=classifier, preprocessing="torch", weights=path)
 
 
 OFFLINE = "URL fetch failure on https://example.org/mobilenet_v2/file_no_top.h5: None -- no route"
@@ -564,7 +572,7 @@ def test_without_network(monkeypatch, tmp_path):
     monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(UserError) as caught:
-        build("fcn8s", 2, backbone="mobilenet_v2")
+        build("fcn32s", 2, backbone="mobilenet_v2")
     for part in (
         "https://example.org/mobilenet_v2/file_no_top.h5 on a machine with network",
         f"put it at {tmp_path / 'models' / 'file_no_top.h5'}",
@@ -611,9 +619,8 @@ def test_the_file_in_keras_home_is_used(monkeypatch, tmp_path):
 
 
 def test_width(stand_in):
-    for width, channels in ((0.5, 10), (2.0, 40)):
-        model = build("fcn8s", 2, backbone="mobilenet_v2", weights=None, width=width)
-        assert model.get_layer("stem4").filters == channels
+    model = build("fcn32s", 2, backbone="mobilenet_v2", weights=None, width=0.5)
+    assert [model.get_layer(f"stem{i}").filters for i in range(5)] == [2, 4, 6, 8, 10]
 
 
 # Mistakes

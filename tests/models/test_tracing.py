@@ -79,7 +79,7 @@ CLASSIFIERS = {
 }
 
 
-QUICK = ("asymmetrical padding", "joined branches", "models within")
+QUICK = ("joined branches", "models within")
 
 
 @pytest.fixture(
@@ -126,7 +126,9 @@ def test_squeeze_and_excitation_sees_all_of_the_image():
     )
 
 
-@pytest.mark.parametrize("variant", HEADS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param("fcn32s", marks=pytest.mark.slow), "fcn16s", "fcn8s"]
+)
 def test_coordinates_come_out_as_they_went_in(classifier, variant):
     model = build(variant, 2, backbone=classifier, preprocessing="none")
     trunk = ClassifierTrunk(classifier, variant)
@@ -151,7 +153,7 @@ def test_every_pixel_counts_at_every_size(classifier):
         if isinstance(layer, layers.Dense):
             layer.kernel.assign(0 * layer.kernel)
     run = tf.function(model, input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32)])
-    for height in (1, 2, 15, 31, 32, 33, 46, 64, 65):
+    for height in (1, 31, 46, 64):
         width = (height * 7) % 33 + 1
         rng = np.random.default_rng(height)
         image = tf.constant(rng.uniform(0.01, 0.02, (1, height, width, 3)), tf.float32)

@@ -79,7 +79,7 @@ CLASSIFIERS = {
 }
 
 
-QUICK = ("joined branches", "models within")
+QUICK = ("joined branches",)
 
 
 @pytest.fixture(

@@ -19,6 +19,7 @@ from fcn_keras.exporters.runtimes import export_to_runtime
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.inference.classes import numbered_classes
 from fcn_keras.models.fcn import build
+from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.telemetry import keep_openvino_quiet
 
@@ -53,15 +54,13 @@ def write_network(file: Path, forward: Forward):
         layer.kernel.assign(layer.kernel / std)
         layer.bias.assign(-mean / std)
     model.save(file)
-    normalize = model.get_layer("normalize")
     weights = {
         f"{layer.name}.{variable.name}": keras.ops.convert_to_numpy(variable)
         for layer in model.layers
         for variable in layer.weights
-        if layer is not normalize
     }
-    weights["mean"] = np.ravel(normalize.mean)
-    weights["std"] = np.sqrt(np.ravel(normalize.variance)[0])
+    mean, std = preprocessing_of(model)
+    weights |= {"mean": np.array(mean, "float32"), "std": np.array(std, "float32")}
     np.savez(file.parent / "weights.npz", **weights)
 
 

@@ -116,17 +116,16 @@ def place_in(network, names):
     return keras.Model([network.input, *maps], network.output), keras.Model(network.input, maps)
 
 
-def coordinates_behind(network, grids, size):
+def coordinates_behind(network, grids):
     """What heads make of maps that hold the place which each of their cells looks at.
 
     Args:
         network: of two classes.
         grids: stride and shift of each map, by the name of the layer that scores it.
-        size: of the image.
 
     Returns:
-        The scores `(H, W, 2)`, divided by the number of maps; and the part of rows and of columns
-        that lie between cells of every map.
+        A function of an image's size. It returns the scores `(H, W, 2)`, divided by the number of
+        maps; and the part of rows and of columns that lie between cells of every map.
     """
     for name in grids:
         layer = network.get_layer(name)
@@ -134,22 +133,33 @@ def coordinates_behind(network, grids, size):
         kernel[0, 0, 0, 0] = kernel[0, 0, 1, 1] = 1
         layer.set_weights([kernel, bias])
     heads, trunk = place_in(network, list(grids))
-    image = np.zeros((1, *size, 3), "float32")
-    maps, first, last = [], [0, 0], [size[0] - 1, size[1] - 1]
+    # In one graph, which does not have to be traced for each size.
+    image = tf.TensorSpec((1, None, None, 3), tf.float32)
+    sizes_of = tf.function(
+        lambda x: [tf.shape(made) for made in keras.tree.flatten(trunk(x))], input_signature=[image]
+    )
+
+    def scores_of(size):
+        image = np.zeros((1, *size, 3), "float32")
+        sizes = [found.numpy() for found in sizes_of(image)]
+        return _scores_of_places(heads, list(grids.values()), image, sizes)
+
+    return scores_of
+
+
+def _scores_of_places(heads, grids, image, sizes):
+    maps, first, last = [], [0, 0], [image.shape[1] - 1, image.shape[2] - 1]
     # Where cells lie between those that they are made of, there is one step more before all that a
     # pixel is made of lies within the maps.
-    fine = list(grids.values())
     margin = sum(
         stride // 2
-        for (stride, shift), (_, coarse) in zip(fine[1:], fine[:-1], strict=True)
+        for (stride, shift), (_, coarse) in zip(grids[1:], grids[:-1], strict=True)
         if (shift - coarse) % stride
     )
-    for (stride, shift), found in zip(
-        grids.values(), keras.tree.flatten(trunk(image)), strict=True
-    ):
-        place = np.zeros(found.shape, "float32")
+    for (stride, shift), size in zip(grids, sizes, strict=True):
+        place = np.zeros(size, "float32")
         for axis in (0, 1):
-            cells = stride * np.arange(place.shape[1 + axis]) + shift
+            cells = stride * np.arange(size[1 + axis]) + shift
             place[0, ..., axis] = cells[:, None] if axis == 0 else cells
             first[axis] = max(first[axis], int(np.ceil(float(cells[0] + margin))))
             last[axis] = min(last[axis], int(cells[-1] - margin))

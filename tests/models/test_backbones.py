@@ -74,8 +74,9 @@ def test_coordinates_come_out_as_they_went_in(named, variant):
         head: (stride, shifts[head] - before)
         for head, stride in list(zip(HEADS, (32, 16, 8), strict=True))[: VARIANTS[variant]]
     }
+    scores_of = coordinates_behind(model, grids)
     for size in [(1, 1), (2, 3), (31, 33), (32, 32), (37, 53), (64, 97), (130, 129)]:
-        scores, inside = coordinates_behind(model, grids, size)
+        scores, inside = scores_of(size)
         assert scores.shape == (*size, 2)
         expected = np.moveaxis(np.mgrid[: size[0], : size[1]], 0, -1)
         assert np.abs(scores[inside] - expected[inside]).max(initial=0) < 1e-4

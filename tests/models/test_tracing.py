@@ -137,8 +137,9 @@ def test_coordinates_come_out_as_they_went_in(classifier, variant):
         for head in HEADS[variant]
     }
     grids = {head: (stride, shift - trunk.padding[0]) for head, (stride, shift) in grids.items()}
+    scores_of = coordinates_behind(model, grids)
     for size in [(1, 1), (2, 3), (31, 33), (37, 53), (64, 97), (130, 96)]:
-        scores, inside = coordinates_behind(model, grids, size)
+        scores, inside = scores_of(size)
         assert scores.shape == (*size, 2)
         expected = np.moveaxis(np.mgrid[: size[0], : size[1]], 0, -1)
         assert np.abs(scores[inside] - expected[inside]).max(initial=0) < 1e-4

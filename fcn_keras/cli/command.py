@@ -41,6 +41,8 @@ class Command(NamedTuple):
         section: further ones, under a title.
         stopped: what is printed after Ctrl-C.
         tensorflow: whether to import TensorFlow before it runs.
+        keeps_memory: whether to keep memory that is freed, see
+            `fcn_keras.system.memory.keep_freed_memory`.
     """
 
     run: Callable[[Namespace], int | None]
@@ -48,6 +50,7 @@ class Command(NamedTuple):
     section: Section | None = None
     stopped: str = "stopped"
     tensorflow: bool = True
+    keeps_memory: bool = False
 
     def fill(self, parser: ArgumentParser) -> None:
         """Adds the arguments to a parser, whose result tells the command as `command`."""

@@ -92,4 +92,4 @@ def _label_maps(args):
     return compare_label_maps(args.predictions, truth, colors), classes, args.predictions
 
 
-COMMAND = Command(run, ARGUMENTS)
+COMMAND = Command(run, ARGUMENTS, keeps_memory=True)

@@ -41,4 +41,9 @@ def run(args: Namespace) -> None:
     train(settings, args.run_dir, args.devices, args.fresh, args.cluster, args.backup_steps)
 
 
-COMMAND = Command(run, ARGUMENTS, stopped="stopped; the same command goes on from the last backup")
+COMMAND = Command(
+    run,
+    ARGUMENTS,
+    stopped="stopped; the same command goes on from the last backup",
+    keeps_memory=True,
+)

@@ -1,11 +1,15 @@
-"""Layers that compute what a convolution does, as products of matrices."""
+"""Layers that compute what a convolution does, and batch normalisation behind it.
+
+Normalisation that does not learn multiplies each channel by a number and adds one. The kernel is
+multiplied instead, which is far smaller than a map: gradients go through that to the kernel.
+"""
 
 import math
 
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
-from fcn_keras.cpu import kernel_gradients, winograd
+from fcn_keras.cpu import kernel_gradients, pointwise, winograd
 from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import interpolate
@@ -22,39 +26,78 @@ BAD_COLUMNS = 4096  # of windows' weights
 ROWS = 288
 
 
-class _Product(layers.Layer):
+class Convolution(layers.Layer):
     """Computes what a convolution does.
 
     Args:
-        conv: the convolution.
-        more_columns: of zeros, in a copy of the kernel; what they make is left out. With 0 the
+        conv: the convolution, which may be depthwise.
+        norm: the batch normalisation behind it, where there is any. While that learns, both
+            compute as they are.
+        more_columns: of zeros, in a copy of the kernel; what they make is left out. None if the
             kernel is the convolution's own.
     """
 
-    def __init__(self, conv, more_columns=0):
-        super().__init__(name=conv.name, dtype=conv.dtype_policy)
-        self.conv = conv
-        self.own_kernel = None
-        if more_columns:
+    def __init__(self, conv, norm=None, more_columns=None):
+        name = conv.name if norm is None else f"{conv.name}_{norm.name}"
+        super().__init__(name=name, dtype=conv.dtype_policy)
+        self.conv, self.norm = conv, norm
+        self.own_kernel = self.own_bias = None
+        if more_columns is not None:
             wider = tf.pad(self.kernel, [(0, 0)] * 3 + [(0, more_columns)])
-            self.own_kernel = tf.Variable(wider, trainable=False)
+            bias = None if norm is None else tf.Variable(self.bias, trainable=False)
+            self.own_kernel, self.own_bias = tf.Variable(wider, trainable=False), bias
         self.built = True
 
     # Gradients written by hand are for training alone: a SavedModel would hold them too, and cannot
     # where weights are constants.
     def call(self, x, training=None):
+        if training and self.norm is not None and self.norm.trainable:
+            return self.as_given(x, training)
         y = self.convolve(x, training)
         if self.own_kernel is not None:
-            y = y[..., : self.conv.filters]
-        if self.conv.use_bias:
-            y = tf.nn.bias_add(y, self.conv.bias)
+            y = y[..., : self.compute_output_shape(x.shape)[-1]]
+        if self.bias is not None:
+            y = tf.nn.bias_add(y, self.bias)
         return self.conv.activation(y)
+
+    def convolve(self, x, training):
+        """Convolves images `(N, H, W, C)`, and leaves the bias out."""
+        conv = self.conv
+        convolve = ops.depthwise_conv if is_depthwise(conv) else ops.conv
+        return convolve(
+            x, self.kernel, conv.strides, conv.padding, dilation_rate=conv.dilation_rate
+        )
+
+    def as_given(self, x, training=False):
+        """What the layers themselves compute."""
+        y = self.conv(x)
+        return y if self.norm is None else self.norm(y, training=training)
 
     @property
     def kernel(self):
-        if self.own_kernel is None:
-            return tf.convert_to_tensor(self.conv.kernel)
-        return tf.cast(self.own_kernel, self.compute_dtype)
+        if self.own_kernel is not None:
+            return tf.cast(self.own_kernel, self.compute_dtype)
+        kernel = tf.convert_to_tensor(self.conv.kernel)
+        if self.norm is None:
+            return kernel
+        shape = kernel.shape[2:] if is_depthwise(self.conv) else (-1,)
+        return kernel * tf.reshape(self._scale(), shape)
+
+    @property
+    def bias(self):
+        if self.own_bias is not None:
+            return tf.convert_to_tensor(self.own_bias)
+        bias = tf.convert_to_tensor(self.conv.bias) if self.conv.use_bias else None
+        if self.norm is None:
+            return bias
+        offset = -tf.convert_to_tensor(self.norm.moving_mean)
+        offset = (offset if bias is None else offset + bias) * self._scale()
+        return offset + self.norm.beta if self.norm.center else offset
+
+    def _scale(self):
+        variance = tf.convert_to_tensor(self.norm.moving_variance)
+        scale = tf.math.rsqrt(variance + self.norm.epsilon)
+        return scale * self.norm.gamma if self.norm.scale else scale
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(input_shape)
@@ -66,7 +109,16 @@ class _Product(layers.Layer):
         )
 
 
-class Windows(_Product):
+class Pointwise(Convolution):
+    """A convolution of 1x1, whose gradients are products of matrices."""
+
+    def call(self, x, training=None):
+        if not training or self.norm.trainable:
+            return super().call(x, training)
+        return self.conv.activation(pointwise.trainable_convolution(x, self.kernel, self.bias))
+
+
+class Windows(Convolution):
     """Multiplies each window of the images by the kernel, written as a matrix."""
 
     def convolve(self, x, training):
@@ -128,6 +180,8 @@ class Windows(_Product):
                             again, tf.reshape(of_them, (-1, matrix.shape[-1])), transpose_a=True
                         )
 
+                if self.norm is not None:
+                    return of_windows, of_matrix()
                 return of_windows, LastGradients.leave(self.conv.kernel, of_matrix)
 
             return tf.matmul(windows, matrix), gradients
@@ -135,13 +189,13 @@ class Windows(_Product):
         return multiply
 
 
-class Winograd(_Product):
+class Winograd(Convolution):
     """Convolves by Winograd's method, see `fcn_keras.cpu.winograd`."""
 
     def call(self, x, training=None):
         tiles = [-(-size // winograd.TILE) if size else math.inf for size in x.shape[1:3]]
         if (x.shape[0] or math.inf) * math.prod(tiles) < TILES:
-            return self.conv(x)
+            return self.as_given(x, training)
         return super().call(x, training)
 
     def convolve(self, x, training):
@@ -151,18 +205,21 @@ class Winograd(_Product):
         return winograd.convolve(x, self.kernel, pad)
 
 
-class Interpolation(_Product):
+class Interpolation(Convolution):
     """What a transposed convolution does whose kernel is bilinear."""
 
     def convolve(self, x, training):
         return interpolate(x, self.conv.strides[0], self.conv.kernel_size[0])
 
 
-class KernelGradients(_Product):
+class KernelGradients(Convolution):
     """The convolution itself, whose kernel has its gradient found by products."""
 
-    def call(self, x, training=None):
-        return super().call(x, training) if training else self.conv(x)
-
     def convolve(self, x, training):
+        if not training:
+            return super().convolve(x, training)
         return kernel_gradients.trainable_convolution(self.conv.padding)(x, self.kernel)
+
+
+def is_depthwise(conv):
+    return isinstance(conv, layers.DepthwiseConv2D)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from fcn_keras.cpu import layers as faster, winograd
+from fcn_keras.cpu.rebuilding import rebuilt
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import Bilinear
 from fcn_keras.system import processor
@@ -31,6 +32,9 @@ def with_products(network: keras.Model) -> keras.Model:
       memory in all, and in narrow networks gain little.
     - With AVX2 alone those of 3x3 from 64 channels to 64 have the gradient of their kernel found
       by products, see `fcn_keras.cpu.kernel_gradients`.
+    - Batch normalisation that does not learn, behind a convolution in float32, is folded into its
+      kernel. While it learns, it is computed as it is.
+    - Scores are cropped by slices, whose gradient is no sum over indices.
 
     Args:
         network: a network of this package, or any other functional one; layers of models within
@@ -57,15 +61,16 @@ def with_products(network: keras.Model) -> keras.Model:
             "`with_products` needs Keras' TensorFlow backend. "
             f"Received: {keras.backend.backend()!r}."
         )
-    return _cloned(network, _kind)
+    return rebuilt(network, _kind)
 
 
 def with_own_products(network: keras.Model) -> keras.Model:
     """Returns what `with_products` does, for a network that is only to be exported.
 
-    Its largest layers get weights of their own there, a copy, with some columns of zeros if that
-    makes their products faster on processors with AVX2 alone; others lose nothing by it. Layers
-    whose kernel interpolates bilinearly do so channel by channel, see `bilinear.interpolate`.
+    Layers that batch normalisation is folded into, and the largest ones, get weights of their own
+    there, a copy; these with some columns of zeros, if that makes their products faster on
+    processors with AVX2 alone; others lose nothing by it. Layers whose kernel interpolates
+    bilinearly do so channel by channel, see `bilinear.interpolate`.
 
     Example:
 
@@ -73,29 +78,16 @@ def with_own_products(network: keras.Model) -> keras.Model:
     True
     """
 
-    def kind(layer):
+    def kind(layer, norm):
         if _is_bilinear(layer):
             return faster.Interpolation
-        usual = _kind(layer)
+        usual = _kind(layer, norm)
         bad = {faster.Windows: faster.BAD_COLUMNS, faster.Winograd: winograd.BAD_FILTERS}
         if usual in bad and layer.filters % bad[usual] == 0:
             return partial(usual, more_columns=winograd.MORE_COLUMNS)
-        return usual
+        return usual if norm is None else partial(usual, more_columns=0)
 
-    return _cloned(network, kind)
-
-
-def _cloned(network, kind):
-    """Copies a network that shares its weights, with layers of the class that `kind` gives each."""
-    is_graph = isinstance(network, keras.Sequential) or hasattr(network, "operations")
-    if not is_graph or not any(map(kind, network.layers)):
-        return network
-
-    def clone(layer):
-        replacement = kind(layer)
-        return replacement(layer) if replacement else layer
-
-    return keras.models.clone_model(network, clone_function=clone)
+    return rebuilt(network, kind)
 
 
 def on_this_machine(network: keras.Model) -> keras.Model:
@@ -111,8 +103,24 @@ def on_this_machine(network: keras.Model) -> keras.Model:
     return network if tf.config.list_logical_devices("GPU") else with_products(network)
 
 
-def _kind(layer):
-    """Returns the class that computes a layer faster, or None."""
+def _kind(layer, norm=None):
+    """Returns the class that computes a layer faster, with normalisation behind it, or None."""
+    return _product(layer) or (norm is not None and _folded(layer)) or None
+
+
+def _folded(layer):
+    is_pointwise = (
+        type(layer) is layers.Conv2D
+        and layer.kernel_size == layer.strides == (1, 1)
+        and layer.groups == 1
+    )
+    if is_pointwise and processor.has_only_avx2():
+        return faster.Pointwise
+    return faster.Convolution
+
+
+def _product(layer):
+    """Returns the class that computes a convolution as products, or None."""
     # A class of someone else's may compute something else. A dilated fc6 has many windows that
     # overlap, which would be stored many times over.
     if not (

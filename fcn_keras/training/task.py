@@ -85,7 +85,7 @@ class SegmentationTask(SegmentationScoring):
         self.learns_statistics = learns_statistics(network)
         self.recomputed = Recomputed(on_this_machine(network)) if remat else None
         self.forward_to_train = (
-            with_whole_statistics(on_this_machine(network)).__call__
+            on_this_machine(with_whole_statistics(network)).__call__
             if self.learns_statistics
             else self.forward
         )

@@ -82,7 +82,7 @@ def test_networks_share_all_but_what_they_compute_with():
     twice = keras.Model(image, norm(layers.ReLU()(norm(image))))
     for whole in (model, outer, twice):
         before = whole.get_config()
-        twin = with_whole_statistics(with_products(whole))
+        twin = with_products(with_whole_statistics(whole))
         assert {id(w) for w in twin.trainable_weights} == {id(w) for w in whole.trainable_weights}
         assert whole.get_config() == before
         x = np.random.default_rng(0).uniform(0, 255, (2, 9, 8, 3)).astype("float32")

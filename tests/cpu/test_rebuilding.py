@@ -1,0 +1,171 @@
+"""Batch normalisation folded into convolutions, and crops that are slices."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.classifiers import scatter, tiny
+from helpers.networks import photo, scatter_scores
+from keras import layers
+
+from fcn_keras import build
+from fcn_keras.cpu.products import with_own_products, with_products
+from fcn_keras.system import processor
+
+CONVOLUTIONS = [
+    (layers.Conv2D, dict(filters=5, kernel_size=1)),
+    (layers.Conv2D, dict(filters=5, kernel_size=1, use_bias=False)),
+    (layers.Conv2D, dict(filters=80, kernel_size=1)),
+    (layers.Conv2D, dict(filters=5, kernel_size=1, strides=2)),
+    (layers.Conv2D, dict(filters=6, kernel_size=1, groups=2)),
+    (layers.Conv2D, dict(filters=5, kernel_size=3, strides=2, padding="same")),
+    (layers.Conv2D, dict(filters=5, kernel_size=(3, 2), dilation_rate=2)),
+    (layers.Conv2D, dict(filters=64, kernel_size=3, padding="same")),
+    (layers.Conv2D, dict(filters=128, kernel_size=3, padding="same", use_bias=False)),
+    (layers.Conv2D, dict(filters=6, kernel_size=3, name="fc6")),
+    (layers.DepthwiseConv2D, dict(kernel_size=3, padding="same", use_bias=False)),
+    (layers.DepthwiseConv2D, dict(kernel_size=3, strides=2, depth_multiplier=2)),
+    (layers.DepthwiseConv2D, dict(kernel_size=3, dilation_rate=2)),
+]
+
+
+@pytest.fixture(params=[True, False], ids=["avx2", "more"])
+def processors(request, monkeypatch):
+    monkeypatch.setattr(processor, "has_only_avx2", lambda: request.param)
+
+
+def behind(make, options, **norm):
+    """A network of a convolution and batch normalisation, of random numbers."""
+    image = keras.Input((None, None, 64))
+    x = layers.BatchNormalization(**norm)(make(**options)(image))
+    return scatter_all(keras.Model(image, layers.ReLU(6.0)(x)))
+
+
+def scatter_all(model):
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        low = 0.5 if weight.path.endswith(("variance", "gamma")) else -1
+        fan_in = np.prod(weight.shape[:-1]) if "kernel" in weight.path else 1
+        weight.assign(rng.uniform(low, 1.5, weight.shape) / fan_in**0.5)
+    return model
+
+
+def kinds_in(network):
+    return [type(layer).__name__ for layer in network.layers]
+
+
+def numbers(network, images, training):
+    """What a network makes of images, and all gradients."""
+    images = tf.constant(images)
+    variables = [variable.value for variable in network.trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        made = network(images, training=training)
+        loss = tf.reduce_sum(made * np.random.default_rng(2).normal(size=made.shape))
+    return [made, *tape.gradient(loss, [images, *variables])]
+
+
+@pytest.mark.parametrize(("make", "options"), CONVOLUTIONS)
+def test_numbers_and_gradients_are_kept(make, options, processors):
+    model = behind(make, options)
+    model.layers[2].trainable = False
+    computed = with_products(model)
+    assert "BatchNormalization" not in kinds_in(computed)
+    images = np.random.default_rng(0).normal(size=(2, 13, 12, 64)).astype("float32")
+    for training in (False, True):
+        # Of what is not trained there is no gradient: the convolution's own are left.
+        pairs = zip(
+            numbers(model, images, training), numbers(computed, images, training), strict=True
+        )
+        for expected, found in pairs:
+            np.testing.assert_allclose(
+                found, expected, rtol=0, atol=2e-5 * np.abs(expected).max() + 1e-30
+            )
+        assert np.abs(expected).max() > 0
+
+
+@pytest.mark.parametrize("norm", [dict(center=False), dict(scale=False), dict(epsilon=0.1)])
+def test_kinds_of_normalisation(norm, processors):
+    model = behind(layers.Conv2D, dict(filters=5, kernel_size=1), **norm)
+    images = np.random.default_rng(0).normal(size=(2, 5, 4, 64)).astype("float32")
+    np.testing.assert_allclose(with_products(model)(images), model(images), atol=1e-4)
+
+
+@pytest.mark.parametrize(("make", "options"), CONVOLUTIONS[::3])
+def test_what_learns_is_computed_as_it_is(make, options, processors):
+    model, same = (behind(make, options) for _ in range(2))
+    computed = with_products(model)
+    images = np.random.default_rng(0).normal(size=(2, 13, 12, 64)).astype("float32")
+    expected, found = same(images, training=True), computed(images, training=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    for one, other in zip(same.weights, model.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    # Folded are the statistics of the moment.
+    np.testing.assert_allclose(computed(images), model(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("behind", "left"),
+    [
+        (lambda x, norm: norm(layers.Conv2D(2, 1, activation="relu")(x)), 1),
+        (lambda x, norm: norm(layers.ReLU()(layers.Conv2D(2, 1)(x))), 1),
+        (lambda x, norm: layers.BatchNormalization(axis=1)(layers.Conv2D(2, 1)(x)), 1),
+        # What is needed without normalisation too is computed both ways.
+        (lambda x, norm: layers.Add()([y := layers.Conv2D(2, 1)(x), norm(y)]), 0),
+    ],
+)
+def test_what_cannot_be_folded(behind, left):
+    image = keras.Input((4, 4, 3))
+    model = scatter_all(keras.Model(image, behind(image, layers.BatchNormalization())))
+    found = with_products(model)
+    assert kinds_in(found).count("BatchNormalization") == left
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
+    np.testing.assert_allclose(found(images), model(images), rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_that_is_called_twice_stays_one():
+    image = keras.Input((None, None, 3))
+    conv, norm = layers.Conv2D(3, 3), layers.BatchNormalization()
+    model = scatter_all(keras.Model(image, norm(conv(norm(conv(image))))))
+    computed = with_products(model)
+    assert kinds_in(computed) == ["InputLayer", "Convolution"]
+    images = np.random.default_rng(0).normal(size=(2, 9, 8, 3)).astype("float32")
+    np.testing.assert_allclose(computed(images), model(images), rtol=1e-4, atol=1e-4)
+
+
+def test_networks_on_classifiers(tmp_path):
+    """Crops too; and again of a network that was rebuilt before, in a sequence, or loaded."""
+    model = scatter_scores(
+        build("fcn8s", 3, backbone=scatter(tiny()), preprocessing="tf", dropout=0.0)
+    )
+    model.save(tmp_path / "net.keras")
+    images = photo(45, 70, count=2).astype("float32")
+    expected = np.asarray(model(images))
+    again = keras.models.load_model(tmp_path / "net.keras")
+    for network in (model, model, again, keras.Sequential([keras.Input((None, None, 3)), model])):
+        for rebuilt in (with_products(network), with_own_products(network)):
+            found = np.asarray(rebuilt(images))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    computed = with_products(model)
+    kinds = kinds_in(computed)
+    assert "BatchNormalization" not in kinds and kinds.count("_Crop") == 2 * 3
+    # No sum over the indices of rows.
+
+    @tf.function
+    def gradients():
+        made = computed(images, training=True)
+        return tf.gradients(made, [v.value for v in model.trainable_variables])
+
+    names = {op.type for op in gradients.get_concrete_function().graph.get_operations()}
+    assert "UnsortedSegmentSum" not in names and "Slice" in names
+
+
+def test_copies_for_exports_hold_their_own_weights():
+    model = behind(layers.Conv2D, dict(filters=5, kernel_size=1))
+    computed = with_own_products(model)
+    images = np.random.default_rng(0).normal(size=(2, 5, 4, 64)).astype("float32")
+    expected = np.asarray(computed(images))
+    np.testing.assert_allclose(expected, model(images), rtol=1e-4, atol=1e-4)
+    for weight in model.weights:
+        weight.assign(0 * weight)
+    np.testing.assert_array_equal(computed(images), expected)

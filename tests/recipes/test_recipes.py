@@ -187,3 +187,11 @@ def test_another_backbone_does_not_get_what_is_meant_for_the_recipe_s_own():
         assert settings.weights == "none" and settings.learning_rate == 1e-3
     assert resolve("small", backbone="mobilenet_v2", width=0.35).width == 0.35
     assert resolve("small", backbone="vgg16").geometry == "same"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_epochs_that_are_given_count(recipe):
+    """Also where a recipe says how many steps a training has."""
+    settings = resolve(recipe, epochs=3)
+    assert settings.length(16) == (3, math.ceil(16 / settings.images_per_step))
+    assert resolve(recipe, epochs=3, steps=5).steps == 5

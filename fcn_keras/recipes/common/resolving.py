@@ -57,4 +57,6 @@ def resolve(recipe: str | None = None, **overrides) -> Settings:
     own = values.get("backbone", VGG16)
     if overrides.get("backbone", own) != own:
         values = {name: value for name, value in values.items() if name not in _OF_THE_BACKBONE}
+    if "epochs" in overrides:  # which a recipe's number of steps would overrule
+        values = {name: value for name, value in values.items() if name != "steps"}
     return Settings(**{**values, **overrides, "recipe": recipe})

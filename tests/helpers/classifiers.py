@@ -82,18 +82,19 @@ def is_squeezing(path):
 def seen(compute, image, cell, axis=0):
     """The first and the last row (or column) of an image that decide what is in a cell of a map.
 
-    Of a maximum the larger number alone decides: so the image is to rise towards the end that is
-    asked for, and is looked at both ways.
+    Of a maximum the larger number alone decides: so where there is one the image is to rise towards
+    the end that is asked for, and is looked at both ways.
 
     Args:
-        compute: makes the map `(1, H', W', C)` of the image.
+        compute: the network that makes the map `(1, H', W', C)` of the image.
         image: the least and the largest number in the image, and its size.
         cell: which row of the map, or column.
         axis: 0 for rows, 1 for columns.
     """
     low, high, size, dtype = image
     ends = []
-    for rising in (False, True):
+    has_maximum = any(isinstance(layer, layers.MaxPooling2D) for layer in compute.layers)
+    for rising in (False, True) if has_maximum else (True,):
         ramp = np.linspace(low, high, size[axis])[:: 1 if rising else -1]
         ramp = ramp[:, None] if axis == 0 else ramp[None]
         x = tf.constant(np.broadcast_to(ramp[None, ..., None], (1, *size, 3)), dtype)
@@ -102,8 +103,8 @@ def seen(compute, image, cell, axis=0):
             cells = tf.gather(compute(x), cell, axis=1 + axis)
             middle = tf.reduce_sum(cells[:, cells.shape[1] // 2])
         gradient = np.abs(tape.gradient(middle, x)).max(axis=(0, 2 - axis, 3))
-        ends.append(np.flatnonzero(gradient)[-1 if rising else 0])
-    return tuple(int(end) for end in ends)
+        ends.append(np.flatnonzero(gradient)[[0, -1]])
+    return int(ends[0][0]), int(ends[-1][1])
 
 
 def place_in(network, names):

@@ -146,6 +146,7 @@ def test_networks_on_classifiers(tmp_path):
         for rebuilt in (with_products(network), with_own_products(network)):
             found = np.asarray(rebuilt(images))
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert kinds_in(with_products(again)) == kinds_in(with_products(model))
     computed = with_products(model)
     kinds = kinds_in(computed)
     assert "BatchNormalization" not in kinds and kinds.count("_Crop") == 2 * 3

@@ -35,7 +35,7 @@ NETWORKS = {
     "fcn-alexnet, plain": {"elide_padding": False},
     "fcn8s, mobilenet_v2": {"backbone": "mobilenet_v2", "width": 0.35},
     "fcn8s, mobilenet_v3_small": {"backbone": "mobilenet_v3_small", "width": 1.0},
-    "fcn8s, inception_v3": {"backbone": "inception_v3", "width": 1.0},
+    "fcn8s, mobilenet": {"backbone": "mobilenet", "width": 0.25},
 }
 USUAL = ("fcn-alexnet", "fcn32s, dilated")
 

@@ -34,7 +34,7 @@ from fcn_keras.exporters.saved_model import export
 from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.predict import predict
 
-SLOW_BACKBONES = ("mobilenet_v2", "resnet50")
+SLOW_BACKBONES = ("mobilenet_v2",)
 
 # What clients rely on.
 SIGNATURES = {

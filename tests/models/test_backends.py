@@ -123,9 +123,7 @@ def scattered(backbone):
 
 
 @pytest.mark.parametrize("backend", [*slow("tensorflow"), "jax", "torch"])
-@pytest.mark.parametrize(
-    "backbone", ["mobilenet_v2", *slow("resnet50", "mobilenet_v3_small", "convnext_tiny")]
-)
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", *slow("convnext_tiny")])
 def test_networks_on_classifiers_open_by_plain_keras(tmp_path, backbone, backend):
     need(backend)
     images, _ = backend_steps.batch()

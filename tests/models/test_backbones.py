@@ -68,7 +68,7 @@ PROBED = [name for name in (*SHIFTS, "mobilenet_v3_large") if name != "inception
     ("name", "variant"),
     [
         *((name, "fcn8s") for name in SHIFTS),
-        *itertools.product(("mobilenet_v2", "densenet121", "vgg19"), ("fcn32s", "fcn16s")),
+        *itertools.product(("mobilenet_v2", "vgg19"), ("fcn32s", "fcn16s")),
     ],
 )
 def test_coordinates_come_out_as_they_went_in(name, variant):
@@ -120,7 +120,7 @@ def test_grids_are_those_that_probing_finds(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50_v2", "inception_v3", "convnext_tiny"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50_v2"])
 def test_every_pixel_counts(name):
     model = make_positive(build("fcn32s", 1, backbone=name, weights=None))
     run = tf.function(model, input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32)])
@@ -157,7 +157,7 @@ def test_branches_that_lie_half_a_cell_apart_are_refused(name, joins):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["mobilenet_v2", "convnext_tiny", "mobilenet_v3_small", "efficientnet_b0"],
+    ["mobilenet_v2", "convnext_tiny", "mobilenet_v3_small"],
 )
 def test_saved_networks_need_no_package(name, tmp_path):
     model = scatter_scores(build("fcn8s", 2, backbone=name, weights=None))
@@ -231,10 +231,9 @@ def test_what_cannot_be_dilated(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v3_small"])
-def test_random_weights_train(name, run_command, tmp_path):
+def test_random_weights_train(run_command, tmp_path):
     code, _, errors = run_command(
-        *("train", "--dataset", "shapes", "--backbone", name, "--weights", "none"),
+        *("train", "--dataset", "shapes", "--backbone", "mobilenet_v3_small", "--weights", "none"),
         *("--run-dir", tmp_path / "run", "--steps", 60, "--crop-size", 64, "--batch-size", 4),
         *("--optimizer", "adam", "--learning-rate", 1e-3),
     )

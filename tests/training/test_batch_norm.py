@@ -269,8 +269,9 @@ def runs(data, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["frozen", "synced"])
-@pytest.mark.parametrize("devices", [4, "machines"])
+@pytest.mark.parametrize(
+    ("kind", "devices"), [("frozen", 4), ("synced", 4), ("synced", "machines")]
+)
 def test_replicas_and_machines_train_alike(kind, devices, runs):
     one, other = runs(kind, 1), runs(kind, devices)
     expected, found = weights(one), weights(other)

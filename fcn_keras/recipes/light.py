@@ -3,6 +3,10 @@
     python train.py --dataset DIR
 
 Batch normalisation stays as it was pre-trained: batches of a few crops would spoil its statistics.
+
+Cost: 9 training images a second on two cores of an AMD EPYC with AVX2 alone, where `--recipe small`
+does 6. On CamVid (367 images, 11 classes) that is half an hour, for a mean IU of 0.69 on the
+validation split. What lies between two cells of stride 8 is mostly lost there: poles have 0.08.
 """
 
 SETTINGS = dict(
@@ -10,12 +14,12 @@ SETTINGS = dict(
     weights="imagenet",
     batch_norm="frozen",
     dropout=0.0,
-    epochs=20,
+    epochs=44,
     batch_size=8,
     crop_size=(320, 320),
-    scale_min=0.75,
-    scale_max=1.33,
-    color=0.15,
+    scale_min=0.5,
+    scale_max=2.0,
+    color=0.2,
     class_weights="sqrt_median_frequency",
     optimizer="adam",
     learning_rate=5e-4,

@@ -42,6 +42,7 @@ class Convolution(layers.Layer):
         super().__init__(name=name, dtype=conv.dtype_policy)
         self.conv, self.norm = conv, norm
         self.own_kernel = self.own_bias = None
+        self.is_wider = bool(more_columns)
         if more_columns is not None:
             wider = tf.pad(self.kernel, [(0, 0)] * 3 + [(0, more_columns)])
             bias = None if norm is None else tf.Variable(self.bias, trainable=False)
@@ -54,10 +55,11 @@ class Convolution(layers.Layer):
         if training and self.norm is not None and self.norm.trainable:
             return self.as_given(x, training)
         y = self.convolve(x, training)
-        if self.own_kernel is not None:
-            y = y[..., : self.compute_output_shape(x.shape)[-1]]
-        if self.bias is not None:
-            y = tf.nn.bias_add(y, self.bias)
+        if self.is_wider:
+            y = y[..., : self.conv.filters]
+        bias = self.bias
+        if bias is not None:
+            y = tf.nn.bias_add(y, bias)
         return self.conv.activation(y)
 
     def convolve(self, x, training):

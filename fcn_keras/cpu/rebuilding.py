@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from fcn_keras.cpu.layers import Convolution, is_depthwise
+from fcn_keras.cpu.layers import Convolution
 from fcn_keras.models.tracing import is_graph
 
 
@@ -54,7 +54,7 @@ class _Rebuilding:
         return replacement(layer) if replacement else layer
 
     def call(self, operation, *args, **kwargs):
-        made = self._instead(operation, args) if args else None
+        made = self._instead(operation, args)
         if made is None:
             made = operation(*args, **kwargs)
             self._note(operation, args, made)
@@ -65,24 +65,31 @@ class _Rebuilding:
 
     def _instead(self, operation, args):
         """What is computed by another operation; None if nothing is."""
-        given = id(args[0])
-        if given in self._convolved and _can_be_folded(operation):
-            conv, image = self._convolved[given]
+        if args and id(args[0]) in self._convolved and _can_be_folded(operation):
+            conv, image = self._convolved[id(args[0])]
             key = conv, operation  # layers that are called twice are one layer
             if key not in self._folded:
                 self._folded[key] = self.kind(conv, operation)(conv, operation)
             return self._folded[key](image)
-        if type(operation).__name__ == "Take" and id(args[1]) in self._lines:
+        if (
+            type(operation).__name__ == "Take"
+            and operation.axis in (1, 2)
+            and len(args) > 1
+            and id(args[1]) in self._lines
+            and len(args[0].shape) == 4
+        ):
             return _Crop(self._lines[id(args[1])], operation.axis)(*args[:2])
         return None
 
     def _note(self, operation, args, made):
+        if not args:  # all by their names
+            return
         conv = operation.conv if isinstance(operation, Convolution) else operation
         if _can_fold(conv):
             self._convolved[id(made)] = conv, args[0]
         # A crop counts the rows of another map: 1, 1, .. summed up, and an offset added.
         kind = type(operation).__name__
-        if kind == "OnesLike":
+        if kind == "OnesLike" and len(made.shape) == 1:
             self._lines[id(made)] = None
         elif kind == "Cumsum" and self._lines.get(id(args[0]), 0) is None:
             self._lines[id(made)] = 1
@@ -111,7 +118,8 @@ class _Crop(layers.Layer):
 
 def _can_fold(layer):
     return (
-        (type(layer) is layers.Conv2D or is_depthwise(layer))
+        # A class of someone else's may compute something else.
+        type(layer) in (layers.Conv2D, layers.DepthwiseConv2D)
         and layer.built
         and layer.data_format == "channels_last"
         and layer.compute_dtype == "float32"

@@ -83,7 +83,7 @@ def _behind(call: Any, taken: Sequence[MapSight]) -> MapSight:
 
 def _windows(call: Any) -> Sequence[Layer] | None:
     """What each cell is made of along either axis; None if that is all there is, or not known."""
-    # What computes a layer faster has it, and a crop, as `conv`.
+    # A layer that computes a convolution faster has that as `conv`.
     layer, alone = getattr(call.operation, "conv", call.operation), (Conv(1), Conv(1))
     if type(layer) in WHOLE or any(len(x.shape) != 4 for x in call.output_tensors):
         return None

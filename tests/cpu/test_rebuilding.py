@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from helpers.classifiers import scatter, tiny
 from helpers.networks import photo, scatter_scores
-from keras import layers
+from keras import layers, ops
 
 from fcn_keras import build
 from fcn_keras.cpu.products import with_own_products, with_products
@@ -121,6 +121,35 @@ def test_what_cannot_be_folded(behind, left):
     assert kinds_in(found).count("BatchNormalization") == left
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
     np.testing.assert_allclose(found(images), model(images), rtol=1e-5, atol=1e-5)
+
+
+class Doubled(layers.DepthwiseConv2D):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+def take_a_triangle(x):
+    """Indices that count, but not one after the other."""
+    ones = ops.cast(ops.ones_like(x[0, :2, :2, 0]), "int32")
+    return ops.take(x, ops.cumsum(ones, axis=1) + 0, axis=1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: layers.BatchNormalization()(Doubled(3)(x)),
+        lambda x: layers.BatchNormalization()(layers.Conv2D(2, 1)(inputs=x)),
+        lambda x: layers.BatchNormalization()(inputs=layers.Conv2D(2, 1)(x)),
+        take_a_triangle,
+        lambda x: ops.take(x[..., 0], ops.cumsum(ops.ones_like(x[0, :2, 0, 0], "int32")), axis=1),
+    ],
+    ids=["subclass", "conv by name", "norm by name", "triangle", "without channels"],
+)
+def test_what_others_make_is_left_alone(make):
+    image = keras.Input((4, 4, 3))
+    model = scatter_all(keras.Model(image, make(image)))
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
+    np.testing.assert_allclose(with_products(model)(images), model(images), rtol=1e-5, atol=1e-5)
 
 
 def test_a_layer_that_is_called_twice_stays_one():

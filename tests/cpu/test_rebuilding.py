@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from fcn_keras import build
 from fcn_keras.cpu.products import with_own_products, with_products
+from fcn_keras.models.sights import calls_of, sights_of
 from fcn_keras.system import processor
 
 CONVOLUTIONS = [
@@ -130,8 +131,8 @@ class Doubled(layers.DepthwiseConv2D):
 
 def take_a_triangle(x):
     """Indices that count, but not one after the other."""
-    ones = ops.cast(ops.ones_like(x[0, :2, :2, 0]), "int32")
-    return ops.take(x, ops.cumsum(ones, axis=1) + 0, axis=1)
+    ones = ops.ones_like(x[0, :2, :2, 0], "int32")
+    return ops.take(x, ops.cumsum(ones, axis=1), axis=1)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +200,14 @@ def test_copies_for_exports_hold_their_own_weights():
     for weight in model.weights:
         weight.assign(0 * weight)
     np.testing.assert_array_equal(computed(images), expected)
+
+
+def test_maps_have_the_strides_that_they_had():
+    """Activations are recomputed from one stride to the next, of what computes too."""
+    model = build("fcn8s", 3, backbone=tiny(), preprocessing="tf")
+    strides = []
+    for network in (model, with_products(model)):
+        sights = sights_of(network)
+        maps = [x for call in calls_of(network) for x in call.output_tensors if id(x) in sights]
+        strides.append({x.shape[-1]: sights[id(x)].rows.stride for x in maps if len(x.shape) == 4})
+    assert strides[0] == strides[1] and strides[0][20] == 32

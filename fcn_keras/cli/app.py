@@ -45,9 +45,10 @@ def main(name: str | None = None) -> int:
     import traceback
 
     from fcn_keras.system.console import quiet
-    from fcn_keras.system.memory import keep_freed_memory
 
     if args.command.keeps_memory:
+        from fcn_keras.system.memory import keep_freed_memory
+
         keep_freed_memory()
     try:
         with quiet(args.debug, args.command.tensorflow):

@@ -108,7 +108,9 @@ class _Crop(layers.Layer):
         number = tf.size(places)
         begin, size = [0] * 4, [-1] * 4
         begin[self.axis], size[self.axis] = self.offset, number
-        return tf.slice(x, begin, size)
+        y = tf.slice(x, begin, size)
+        # A size that is computed hides from TensorFlow, on some devices, what the others are.
+        return tf.ensure_shape(y, [None if n == self.axis else x.shape[n] for n in range(4)])
 
     def compute_output_spec(self, x, places):
         shape = [*x.shape]

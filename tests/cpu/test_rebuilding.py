@@ -211,3 +211,12 @@ def test_maps_have_the_strides_that_they_had():
         maps = [x for call in calls_of(network) for x in call.output_tensors if id(x) in sights]
         strides.append({x.shape[-1]: sights[id(x)].rows.stride for x in maps if len(x.shape) == 4})
     assert strides[0] == strides[1] and strides[0][20] == 32
+
+
+@pytest.mark.parametrize("copies", [with_products, with_own_products])
+def test_what_is_known_of_a_shape_stays_known(copies):
+    """Without the number of classes, `loss` would refuse weights of classes."""
+    computed = copies(build("fcn8s", 3, weights=None, width=1 / 32))
+    assert "_Crop" in kinds_in(computed)
+    spec = tf.TensorSpec((2, None, None, 3), tf.uint8)
+    assert [*tf.function(computed).get_concrete_function(spec).output_shapes] == [2, None, None, 3]

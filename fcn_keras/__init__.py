@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     )
     from fcn_keras.recipes import resolve as resolve
     from fcn_keras.training.caffe_sgd import CaffeSGD as CaffeSGD
-    from fcn_keras.training.losses import PixelCrossEntropy as PixelCrossEntropy
+    from fcn_keras.training.losses.cross_entropy import PixelCrossEntropy as PixelCrossEntropy
+    from fcn_keras.training.losses.dice import DiceLoss as DiceLoss
+    from fcn_keras.training.losses.focal import FocalLoss as FocalLoss
+    from fcn_keras.training.losses.lovasz import LovaszSoftmax as LovaszSoftmax
+    from fcn_keras.training.losses.ohem import OHEMLoss as OHEMLoss
+    from fcn_keras.training.losses.sums import SumOfLosses as SumOfLosses
     from fcn_keras.training.train import train as train
 
 __version__ = "0.1.0"
@@ -62,7 +67,12 @@ _HOMES = {
     "expand_classes": "models.surgery",
     "CaffeSGD": "training.caffe_sgd",
     "Bilinear": "models.bilinear",
-    "PixelCrossEntropy": "training.losses",
+    "PixelCrossEntropy": "training.losses.cross_entropy",
+    "DiceLoss": "training.losses.dice",
+    "FocalLoss": "training.losses.focal",
+    "LovaszSoftmax": "training.losses.lovasz",
+    "OHEMLoss": "training.losses.ohem",
+    "SumOfLosses": "training.losses.sums",
     "SegmentationScores": "evaluation.metrics",
     "PixelAccuracy": "evaluation.metrics",
     "MeanAccuracy": "evaluation.metrics",

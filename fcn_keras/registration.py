@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 
 # Importing one of these registers its classes.
-MODULES = ("evaluation.metrics", "models.bilinear", "training.caffe_sgd", "training.losses")
+MODULES = ("evaluation.metrics", "models.bilinear", "training.caffe_sgd", "training.losses.sums")
 
 
 def register_with_keras():

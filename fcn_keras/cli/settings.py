@@ -36,6 +36,8 @@ HELP = {
     "scale_min": "lower end of the random zoom",
     "scale_max": "upper end of the random zoom",
     "color": "strength of random changes of colour",
+    "loss": "cross_entropy, dice, focal, lovasz, ohem, or several: cross_entropy+0.5*dice",
+    "label_smoothing": "share of each pixel that is spread over all classes, for cross_entropy",
     "class_weights": "weight rare classes more",
     "normalization": "what the summed loss is divided by",
     "optimizer": "update rule",

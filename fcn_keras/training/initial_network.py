@@ -16,6 +16,7 @@ from fcn_keras.models.variants import COLOR_HHA
 from fcn_keras.models.weights.copying import copy_matching
 from fcn_keras.system.spelling import split_paths
 from fcn_keras.training.batch_norm import settle
+from fcn_keras.training.losses.sums import make_loss
 from fcn_keras.training.optimizers import make_optimizer
 from fcn_keras.training.settings import Settings
 from fcn_keras.training.task import SegmentationTask
@@ -50,8 +51,12 @@ def make_task(
         settle(network, settings)
         task = SegmentationTask(
             network,
-            settings.normalization,
-            class_weights(settings.class_weights, counts[: dataset.num_classes]),
+            make_loss(
+                settings.loss,
+                settings.normalization,
+                class_weights(settings.class_weights, counts[: dataset.num_classes]),
+                settings.label_smoothing,
+            ),
             tuple(dataset.heads),
             settings.clip_norm,
             micro_batch,

@@ -9,6 +9,8 @@ from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES, scaled
 from fcn_keras.models.backbones import BACKBONES, VGG16
 from fcn_keras.models.upsampling import BILINEAR, UPSAMPLINGS, upsampling_of
 from fcn_keras.models.variants import VARIANTS
+from fcn_keras.training.losses.names import DICE, parse_loss
+from fcn_keras.training.setting_types import KINDS
 
 # How a training finds the other machines that take part.
 CLUSTERS = ("none", "tf_config", "slurm")
@@ -44,47 +46,11 @@ _BOUNDS = {
         lambda value: value >= 0,
         (
             *("steps", "color", "momentum", "weight_decay", "warmup"),
-            *("seed", "dropout", "clip_norm"),
+            *("seed", "dropout", "clip_norm", "label_smoothing"),
         ),
     ),
-    "below 1": (lambda value: value < 1, ("dropout", "momentum", "warmup")),
+    "below 1": (lambda value: value < 1, ("dropout", "momentum", "warmup", "label_smoothing")),
     "below 2**32": (lambda value: value < 2**32, ("seed",)),
-}
-
-
-def _is_whole(value):
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value):
-    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _are(kind, counts, value):
-    return value is None or (
-        isinstance(value, tuple) and len(value) in counts and all(map(kind, value))
-    )
-
-
-# The type of a setting -> whether a value is of it, and the type in words.
-_KINDS = {
-    str: (lambda value: isinstance(value, str), "a string"),
-    bool: (lambda value: isinstance(value, bool), "true or false"),
-    bool | None: (
-        lambda value: value is None or isinstance(value, bool),
-        "true or false, or left out",
-    ),
-    int: (_is_whole, "a whole number"),
-    float: (_is_number, "a finite number"),
-    float | None: (lambda value: value is None or _is_number(value), "a finite number, or none"),
-    tuple[int, int] | None: (
-        lambda value: _are(_is_whole, (2,), value),
-        "two whole numbers, height and width, or none",
-    ),
-    tuple[float, ...] | None: (
-        lambda value: _are(_is_number, (3, 6), value),
-        "three numbers (blue, green, red), or none",
-    ),
 }
 
 
@@ -113,6 +79,8 @@ class Settings:
         replacement: whether images are drawn anew each time, as the reference does, and not
             each once an epoch.
         flip, scale_min, scale_max, color: see `fcn_keras.data.augmentation.Augmentation`.
+        loss: losses that are added up, see `fcn_keras.training.losses.names.parse_loss`.
+        label_smoothing: see `fcn_keras.PixelCrossEntropy`; for cross-entropy alone.
         class_weights: "none", or "sqrt_median_frequency": pixels of a class weigh the square
             root of the median class frequency over its own.
         normalization: what the loss is divided by, see `fcn_keras.PixelCrossEntropy`.
@@ -161,6 +129,8 @@ class Settings:
     scale_min: float = 1.0
     scale_max: float = 1.0
     color: float = 0.0
+    loss: str = "cross_entropy"
+    label_smoothing: float = 0.0
     class_weights: str = "none"
     normalization: str = "valid_pixels"
     optimizer: str = "adam"
@@ -180,7 +150,7 @@ class Settings:
 
     def __post_init__(self):
         for field in fields(self):
-            is_one, words = _KINDS[field.type]
+            is_one, words = KINDS[field.type]
             self._check(field.name, is_one(getattr(self, field.name)), words)
         upsampling = upsampling_of(self.upsampling, self.learn_upsampling)
         object.__setattr__(self, "upsampling", upsampling)
@@ -192,6 +162,7 @@ class Settings:
         for words, (is_allowed, names) in _BOUNDS.items():
             for name in names:
                 self._check(name, is_allowed(getattr(self, name)), words)
+        losses = parse_loss(self.loss)
         crops, caffe = self.crop_size, self.optimizer == "caffe_sgd"
         unscaled = "1 where whole images are trained on (`crop_size` none)"
         for name, right, words in (
@@ -204,6 +175,16 @@ class Settings:
             ("batch_size", crops or self.batch_size == 1, unscaled),
             ("scale_min", crops or self.scale_min == 1, unscaled),
             ("scale_max", crops or self.scale_max == 1, unscaled),
+            (
+                "label_smoothing",
+                "cross_entropy" in losses or self.label_smoothing == 0,
+                "0 where `loss` has no cross_entropy",
+            ),
+            (
+                "accumulate",
+                DICE not in losses or self.accumulate == 1,
+                "1 with the loss 'dice', which is of all pixels of a batch together",
+            ),
             ("clip_norm", not caffe or self.clip_norm == 0, "0 for caffe_sgd"),
             (
                 "accumulate",

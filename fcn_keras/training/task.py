@@ -8,10 +8,12 @@ import tensorflow as tf
 
 from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.cpu.products import on_this_machine
-from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.evaluation.evaluate import SegmentationScoring
 from fcn_keras.training.batch_norm import learns_statistics, with_whole_statistics
-from fcn_keras.training.losses import normalizer, pixel_cross_entropy
+from fcn_keras.training.losses.cross_entropy import PixelCrossEntropy
+from fcn_keras.training.losses.dice import DiceLoss, dice_of, dice_sums
+from fcn_keras.training.losses.pixel_loss import PixelLoss
+from fcn_keras.training.losses.sums import SumOfLosses, terms_of
 from fcn_keras.training.recomputation import Recomputed
 
 
@@ -20,14 +22,14 @@ class MeanLoss(keras.metrics.Metric):
     """The loss of an epoch: all its pixels' losses over all that they are divided by.
 
     Unlike a mean of batch means it does not depend on how images fall into batches and
-    replicas. Several heads have each their own, and these are added.
+    replicas. Several parts, of heads and of losses, have each their own, and these are added.
     """
 
-    def __init__(self, heads: int = 1, name: str = "loss"):
+    def __init__(self, parts: int = 1, name: str = "loss"):
         super().__init__(name=name)
         # float64: the sum over an epoch's pixels would lose digits in float32.
-        self.total = self.add_variable((heads,), "zeros", dtype="float64", name="total")
-        self.count = self.add_variable((heads,), "zeros", dtype="float64", name="count")
+        self.total = self.add_variable((parts,), "zeros", dtype="float64", name="total")
+        self.count = self.add_variable((parts,), "zeros", dtype="float64", name="count")
 
     def update_state(self, total: Any, count: Any) -> None:
         self.total.assign_add(tf.cast(total, "float64"))
@@ -49,8 +51,7 @@ class SegmentationTask(SegmentationScoring):
     Args:
         network: maps images `(N, H, W, 3)` to logits `(N, H, W, num_classes)`, or to a
             dictionary of them.
-        normalization: see `fcn_keras.training.losses.PixelCrossEntropy`.
-        class_weights: see there.
+        loss: a loss of `fcn_keras.training.losses`; void is 255.
         heads: names of the network's outputs if there are several, in the order of the label
             maps in the channels of a label. Their losses are added; the scores that are logged
             are the first one's.
@@ -70,16 +71,14 @@ class SegmentationTask(SegmentationScoring):
     def __init__(
         self,
         network: keras.Model,
-        normalization: str = "valid_pixels",
-        class_weights: Sequence[float] | None = None,
+        loss: PixelLoss | SumOfLosses | None = None,
         heads: Sequence[str] = (),
         clip_norm: float = 0.0,
         micro_batch: int | None = None,
         remat: bool = False,
     ):
         super().__init__(network, heads)
-        self.normalization = normalization
-        self.class_weights = class_weights
+        self.terms = terms_of(loss or PixelCrossEntropy())
         self.clip_norm = clip_norm
         self.micro_batch = micro_batch
         self.learns_statistics = learns_statistics(network)
@@ -89,7 +88,7 @@ class SegmentationTask(SegmentationScoring):
             if self.learns_statistics
             else self.forward
         )
-        self.loss_metric = MeanLoss(max(1, len(heads)))
+        self.loss_metric = MeanLoss(len(self.score_metrics) * len(self.terms))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -112,32 +111,46 @@ class SegmentationTask(SegmentationScoring):
         return super().call(images, training)
 
     def _counts(self, labels):
-        """What the loss of each head is divided by, as far as these images go."""
-        # Images of nothing but void only fill a batch up: "sum" is reported per real image.
-        normalization = "image" if self.normalization == "sum" else self.normalization
+        """What each part of the loss is divided by, as far as these images go."""
         counts = []
         for number in range(len(self.score_metrics)):
-            valid = tf.not_equal(labels[..., number], IGNORE_LABEL)
-            counts.append(tf.where(tf.reduce_any(valid), normalizer(valid, normalization), 0.0))
+            for _, loss in self.terms:
+                # Each replica has a share of the batch's one loss.
+                whole = isinstance(loss, DiceLoss)
+                counts.append(self._share() if whole else loss.count(labels[..., number]))
         return tf.stack(counts)
 
+    def _whole(self, counts, replica):
+        """What each part of the loss is divided by; nothing where pixels are only added up."""
+        if not any(loss.is_divided for _, loss in self.terms):
+            return tf.ones_like(counts)
+        whole = tf.maximum(replica.all_reduce("sum", counts), 1.0)
+        divided = [loss.is_divided for _, loss in self.terms] * len(self.score_metrics)
+        return tf.where(divided, whole, 1.0)
+
     def _totals(self, outputs, labels):
-        """Adds up the losses of all pixels, head by head, and counts them for the scores."""
+        """Adds up the losses of all pixels, part by part, and counts them for the scores."""
         self.count_pixels(outputs, labels)
         totals = []
         for logits, label in self.by_head(outputs, labels):
-            losses, _ = pixel_cross_entropy(label, logits, class_weights=self.class_weights)
-            totals.append(tf.reduce_sum(losses))
+            for factor, loss in self.terms:
+                if isinstance(loss, DiceLoss):
+                    sums = dice_sums(label, logits)
+                    sums = tf.distribute.get_replica_context().all_reduce("sum", sums)
+                    total = dice_of(sums) * self._share()
+                else:
+                    total = tf.reduce_sum(loss.losses(label, logits)[0])
+                totals.append(factor * total)
         return tf.stack(totals)
+
+    def _share(self):
+        return tf.constant(1 / self.distribute_strategy.num_replicas_in_sync)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data
         replica = tf.distribute.get_replica_context()
         counts = self._counts(labels)
-        whole = tf.ones_like(counts)
-        if self.normalization != "sum":
-            whole = tf.maximum(replica.all_reduce("sum", counts), 1.0)
-        totals, gradients = self._gradients(images, labels, whole)
+        totals, gradients = self._gradients(images, labels, self._whole(counts, replica))
         self.loss_metric.update_state(totals, counts)
         scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
         if self.clip_norm or (scaled and replica.num_replicas_in_sync > 1):
@@ -145,7 +158,7 @@ class SegmentationTask(SegmentationScoring):
         self.optimizer.apply(gradients, self.network.trainable_variables)
 
     def _gradients(self, images, labels, whole):
-        """Returns the losses of the heads and the gradients of their sum, divided by `whole`."""
+        """Returns the parts of the loss and the gradients of their sum, divided by `whole`."""
         variables = self.network.trainable_variables
 
         def of(images, labels):

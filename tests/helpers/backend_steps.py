@@ -79,6 +79,7 @@ def logits_of_files(folder, images):
 def losses_and_scores(labels):
     """The loss and the scores of fixed logits, many of which tie."""
     from fcn_keras import PixelCrossEntropy, SegmentationScores
+    from fcn_keras.training.losses.sums import make_loss
 
     logits = np.random.default_rng(2).normal(size=(*labels.shape, CLASSES), scale=3)
     # 0.0 makes 0.0 of -0.0, which Keras takes for less on some backends and not on others.
@@ -92,6 +93,8 @@ def losses_and_scores(labels):
         loss = PixelCrossEntropy(normalization=normalization)
         for kind, weights in SAMPLE_WEIGHTS.items():
             found[f"loss/{normalization}_{kind}"] = loss(labels, logits, sample_weight=weights)
+    for name in ("dice", "focal", "lovasz", "ohem"):
+        found[f"loss/{name}"] = make_loss(name)(labels, logits)
 
     metric = SegmentationScores(CLASSES)
     for part in (slice(0, 3), slice(3, 4)):
@@ -113,11 +116,12 @@ def losses_and_scores(labels):
     return found
 
 
-def train(name, network, optimizer, batch_size, images, labels):
+def train(name, network, optimizer, batch_size, images, labels, loss="cross_entropy"):
     """Three epochs of `fit`: their losses and scores, and the weights before and after."""
-    from fcn_keras import PixelCrossEntropy, SegmentationScores
+    from fcn_keras import SegmentationScores
+    from fcn_keras.training.losses.sums import make_loss
 
-    network.compile(optimizer, PixelCrossEntropy(), metrics=[SegmentationScores(CLASSES)])
+    network.compile(optimizer, make_loss(loss), metrics=[SegmentationScores(CLASSES)])
     found = weights_of(network, f"{name}_before")
     options = dict(batch_size=batch_size, epochs=3, shuffle=False, verbose=0)
     history = network.fit(images, labels, **options).history
@@ -170,6 +174,9 @@ def main(out, saved=None):
     network = build_filled("fcn8s", saved, learn_upsampling=True)
     caffe = CaffeSGD(0.05, momentum=0.9, accumulate=2)
     found |= train("caffe", network, caffe, 2, images, labels)
+    network = build_filled("fcn8s", saved, learn_upsampling=True)
+    every = "cross_entropy+focal+ohem+0.5*dice+0.5*lovasz"
+    found |= train("every", network, keras.optimizers.SGD(0.02, 0.9), 4, images, labels, every)
     if BACKEND == "jax":
         keras.distribution.set_distribution(keras.distribution.DataParallel())
         network = build_filled("fcn8s", saved, learn_upsampling=True)

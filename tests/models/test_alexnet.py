@@ -8,11 +8,10 @@ import pytest
 import tensorflow as tf
 from helpers.networks import outputs_of, photo, scatter_scores, small
 
-from fcn_keras import FCNAlexNet, UserError, build
+from fcn_keras import FCNAlexNet, PixelCrossEntropy, UserError, build
 from fcn_keras.models.geometry import IMAGE, Pool
 from fcn_keras.models.layers import Feature, normalize_responses, pool
 from fcn_keras.training.caffe_sgd import CaffeSGD
-from fcn_keras.training.losses import PixelCrossEntropy
 from fcn_keras.training.task import SegmentationTask
 
 # Weights and biases of each layer at 21 classes, and the deconvolution's kernel.

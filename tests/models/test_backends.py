@@ -138,7 +138,7 @@ def test_networks_on_classifiers_open_by_plain_keras(tmp_path, backbone, backend
 
 def test_losses(runs):
     names = [name for name in runs.expected if name.startswith("loss/")]
-    assert len({float(runs.expected[name]) for name in names}) == 12
+    assert len({float(runs.expected[name]) for name in names}) == 12 + 4
     for name in names:
         assert_close(runs.found[name], runs.expected[name], name)
 
@@ -163,9 +163,9 @@ def test_no_scores_where_counts_overflow(runs):
     np.testing.assert_equal(runs.found["after_billions"], np.float32(expected))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "caffe"])
+@pytest.mark.parametrize("optimizer", ["sgd", "caffe", "every"])
 def test_three_steps(runs, optimizer):
-    """`fit` ends with the same weights, with Keras' optimizer and with Caffe's."""
+    """`fit` ends with the same weights, with Keras' optimizer, Caffe's, and all losses together."""
     names = [name for name in runs.expected if name.startswith(f"{optimizer}_after/")]
     assert len(names) == 2 * 18 + 3  # convolutions with their biases, and the upsampling
     for name in names:

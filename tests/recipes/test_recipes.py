@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from fcn_keras.recipes.common.resolving import RECIPES, resolve
 from fcn_keras.training.initial_network import make_network
+from fcn_keras.training.losses.sums import make_loss
 from fcn_keras.training.run import default_path
 from fcn_keras.training.task import SegmentationTask
 
@@ -152,7 +153,9 @@ def test_first_loss(recipe):
     heads = classes if isinstance(classes, dict) else {}
     settings = replace(resolve(recipe), weights="none", init_from="", width=1 / 64)
     network = make_network(settings, classes)
-    task = SegmentationTask(network, settings.normalization, heads=tuple(heads))
+    task = SegmentationTask(
+        network, make_loss(settings.loss, settings.normalization), heads=tuple(heads)
+    )
     task.compile(run_eagerly=True)
 
     rng = np.random.default_rng(0)

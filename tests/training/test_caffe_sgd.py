@@ -13,6 +13,7 @@ import tensorflow as tf
 from helpers.networks import small
 from keras import layers
 
+from fcn_keras import PixelCrossEntropy
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training.caffe_sgd import CaffeSGD
 from fcn_keras.training.optimizers import make_optimizer
@@ -50,7 +51,7 @@ def network():
 
 def trained(net, accumulate, schedule=None):
     """The weights and velocities after five steps, by name."""
-    task = SegmentationTask(network(), "sum")
+    task = SegmentationTask(network(), PixelCrossEntropy(normalization="sum"))
     optimizer = CaffeSGD(schedule or RATE, MOMENTUM, DECAY, PATTERNS[net], accumulate)
     task.compile(optimizer, jit_compile=False)
     data = tf.data.Dataset.from_tensor_slices(batches(accumulate))

@@ -10,7 +10,7 @@ import tensorflow as tf
 from helpers.networks import outputs_of, photo, scatter_scores, small
 from keras import layers, ops
 
-from fcn_keras import UserError, cli
+from fcn_keras import PixelCrossEntropy, UserError, cli
 from fcn_keras.data.dataset import Dataset, Example, count_labels
 from fcn_keras.evaluation.evaluate import evaluate
 from fcn_keras.inference.network import load_network
@@ -128,7 +128,8 @@ def losses_by_hand(logits, label):
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_loss_is_the_sum_and_counts_are_each_heads(normalization, batch_size):
     model, (images, labels) = two_headed(), labelled()
-    task = SegmentationTask(model, normalization, heads=tuple(HEADS))
+    loss = PixelCrossEntropy(normalization=normalization)
+    task = SegmentationTask(model, loss, heads=tuple(HEADS))
     task.compile(jit_compile=False)
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
     found = task.evaluate(data, verbose=0, return_dict=True)
@@ -163,7 +164,8 @@ def test_gradient_is_that_of_the_sum(normalization):
             part = tf.reduce_sum(tf.boolean_mask(losses, valid))
             total += part / (valid.sum() if normalization == "valid_pixels" else 1)
     expected = tape.gradient(total, [w.value for w in model.trainable_weights])
-    task = SegmentationTask(model, normalization, heads=tuple(HEADS))
+    loss = PixelCrossEntropy(normalization=normalization)
+    task = SegmentationTask(model, loss, heads=tuple(HEADS))
     task.compile(keras.optimizers.SGD(0.5), jit_compile=False)
     data = tf.data.Dataset.from_tensors((images, labels))
     task.fit(data, verbose=0, shuffle=False)

@@ -21,7 +21,7 @@ from fcn_keras import (
 )
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import SCORES
-from fcn_keras.training.losses import NORMALIZATIONS
+from fcn_keras.training.settings import NORMALIZATIONS
 
 VOID = 255
 THEIRS = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=VOID)

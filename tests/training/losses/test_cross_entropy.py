@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras import PixelCrossEntropy
-from fcn_keras.training.losses import NORMALIZATIONS, pixel_cross_entropy
+from fcn_keras.training.losses.cross_entropy import pixel_cross_entropy
+from fcn_keras.training.settings import NORMALIZATIONS
 
 CLASSES = 4
 VOID = 255

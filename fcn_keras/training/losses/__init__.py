@@ -1,0 +1,1 @@
+"""Losses over pixels, void ones left out; Keras alone."""

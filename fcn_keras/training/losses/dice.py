@@ -1,0 +1,85 @@
+"""Soft Dice: what shares two sets of pixels have in common (section 3 of arXiv 1606.04797)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from fcn_keras.evaluation.metrics import weights_of_pixels
+from fcn_keras.training.losses.pixel_loss import PixelLoss, without_void
+
+
+def dice_sums(labels: Any, logits: Any, ignore_label: int = 255, weights: Any = 1.0) -> Any:
+    """What the soft Dice coefficients of a batch are made of, for each class.
+
+    These may be added up over parts of a batch.
+
+    Args:
+        labels: integers `(N, H, W)` or `(N, H, W, 1)`: class ids, or `ignore_label`.
+        logits: `(N, H, W, C)`, any float type.
+        ignore_label: label of the pixels that do not count.
+        weights: how often each pixel counts, in a shape that `(N, H, W)` can be multiplied by.
+
+    Returns:
+        float32 `(3, C)`: the probabilities of the pixels of the class, those of all pixels, and the
+        pixels of the class, each added up.
+    """
+    labels, valid = without_void(labels, logits, ignore_label)
+    counts = (ops.cast(valid, "float32") * weights)[..., None]
+    truth = ops.one_hot(labels, logits.shape[-1], dtype="float32") * counts
+    probabilities = ops.softmax(ops.cast(logits, "float32"))
+    sums = (truth * probabilities, counts * probabilities, truth)
+    return ops.stack([ops.sum(each, axis=(0, 1, 2)) for each in sums])
+
+
+def dice_of(sums: Any) -> Any:
+    """One minus the mean soft Dice coefficient of the classes that there are, a float32 scalar.
+
+    Args:
+        sums: of all parts of a batch, see `dice_sums`.
+    """
+    both, predicted, truth = sums[0], sums[1], sums[2]
+    present = ops.cast(truth > 0, "float32")
+    # Where there is no pixel, 0 / 0 would make the gradient of everything no number.
+    dice = 2 * both / ops.where(truth > 0, predicted + truth, ops.ones_like(truth))
+    return ops.sum(present * (1 - dice)) / ops.maximum(ops.sum(present), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class DiceLoss(PixelLoss):
+    """One minus the mean soft Dice coefficient of the classes in a batch, in float32.
+
+    A coefficient is of all pixels of the batch together, so that a class counts as much as any
+    other, however few pixels it has; classes that are not in the labels do not count. Sample
+    weights say how often pixels count. In `compile` and `fit` each replica of a `tf.distribute`
+    strategy takes the coefficient of its own images; in `fcn_keras.train` it is of all.
+
+    Args:
+        ignore_label: label of the pixels that do not count; -1 for none.
+        name: name of the loss.
+
+    Example:
+
+    >>> model.compile("adam", DiceLoss())
+    """
+
+    def __init__(self, ignore_label: int = 255, name: str = "dice"):
+        super().__init__(ignore_label, name)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        mask = getattr(y_pred, "_keras_mask", None)
+        if mask is not None:
+            y_true, y_pred = self._masked(y_true, y_pred, mask)
+        weights = 1.0 if sample_weight is None else weights_of_pixels(sample_weight)
+        # What Keras does on replicas it does where it makes a loss of what `call` returns.
+        return keras.losses.Loss.__call__(self, (y_true, weights), y_pred)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of a batch, a float32 scalar.
+
+        Args:
+            y_true: a pair: labels `(N, H, W)` or `(N, H, W, 1)`, and the weights of pixels.
+            y_pred: logits `(N, H, W, C)`.
+        """
+        labels, weights = y_true
+        return dice_of(dice_sums(labels, y_pred, self.ignore_label, weights))

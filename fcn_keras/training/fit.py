@@ -51,6 +51,10 @@ def _fit(job, callbacks, first, end, step=0):
         settings.flip,
         (settings.scale_min, settings.scale_max),
         settings.color,
+        settings.class_crops,
+        settings.vertical_flip,
+        settings.rotation,
+        settings.blur,
     )
 
     def batches(shards):

@@ -45,11 +45,14 @@ _BOUNDS = {
     "at least 0": (
         lambda value: value >= 0,
         (
-            *("steps", "color", "momentum", "weight_decay", "warmup"),
+            *("steps", "color", "class_crops", "rotation", "blur"),
+            *("momentum", "weight_decay", "warmup"),
             *("seed", "dropout", "clip_norm", "label_smoothing"),
         ),
     ),
     "below 1": (lambda value: value < 1, ("dropout", "momentum", "warmup", "label_smoothing")),
+    "at most 1": (lambda value: value <= 1, ("class_crops",)),
+    "at most 180": (lambda value: value <= 180, ("rotation",)),
     "below 2**32": (lambda value: value < 2**32, ("seed",)),
 }
 
@@ -78,7 +81,8 @@ class Settings:
             as the paper has it.
         replacement: whether images are drawn anew each time, as the reference does, and not
             each once an epoch.
-        flip, scale_min, scale_max, color: see `fcn_keras.data.augmentation.Augmentation`.
+        flip, scale_min, scale_max, color, class_crops, vertical_flip, rotation, blur: see
+            `fcn_keras.data.augmentation.Augmentation`.
         loss: losses that are added up, see `fcn_keras.training.losses.names.parse_loss`.
         label_smoothing: see `fcn_keras.PixelCrossEntropy`; for cross-entropy alone.
         class_weights: "none", or "sqrt_median_frequency": pixels of a class weigh the square
@@ -129,6 +133,10 @@ class Settings:
     scale_min: float = 1.0
     scale_max: float = 1.0
     color: float = 0.0
+    class_crops: float = 0.0
+    vertical_flip: bool = False
+    rotation: float = 0.0
+    blur: float = 0.0
     loss: str = "cross_entropy"
     label_smoothing: float = 0.0
     class_weights: str = "none"
@@ -165,6 +173,7 @@ class Settings:
         losses = parse_loss(self.loss)
         crops, caffe = self.crop_size, self.optimizer == "caffe_sgd"
         unscaled = "1 where whole images are trained on (`crop_size` none)"
+        uncropped = "0 where whole images are trained on (`crop_size` none)"
         for name, right, words in (
             (
                 "val_share",
@@ -175,6 +184,8 @@ class Settings:
             ("batch_size", crops or self.batch_size == 1, unscaled),
             ("scale_min", crops or self.scale_min == 1, unscaled),
             ("scale_max", crops or self.scale_max == 1, unscaled),
+            ("class_crops", crops or self.class_crops == 0, uncropped),
+            ("rotation", crops or self.rotation == 0, uncropped),
             (
                 "label_smoothing",
                 "cross_entropy" in losses or self.label_smoothing == 0,

@@ -449,6 +449,86 @@ def test_replicas_score_every_image_once(replicas, batch_size):
     assert sorted(image.tobytes() for image in found) == sorted(i.tobytes() for i in images)
 
 
+# Rare classes, turned and blurred crops
+
+
+def test_crops_around_pixels_of_a_class():
+    """The middle is of the rare class as often as of the common one, where it can be."""
+    image, label = coordinates(40, 56, lambda y, x: np.where((y == 20) & (x == 30), 7, 2))
+    label[30:] = IGNORE_LABEL
+    split = only((image, label))
+    _, labels = take(split, Augmentation((9, 11), False, class_crops=1.0), 50)
+    rare = labels[:, 4, 5] == 7
+    assert 70 < rare.sum() < 130  # of 200; a standard deviation is 7
+    assert ((labels == 7).any(axis=(1, 2)) >= rare).all() and (labels != IGNORE_LABEL).any()
+    _, labels = take(split, Augmentation((9, 11), False), 50)
+    assert (labels[:, 4, 5] == 7).sum() < 5
+    _, half = take(split, Augmentation((9, 11), False, class_crops=0.5), 50)
+    assert 30 < (half[:, 4, 5] == 7).sum() < 70
+
+
+def test_crops_around_a_class_lie_inside():
+    split = only(coordinates(20, 24, lambda y, x: (y == 0) & (x == 23)))
+    images, labels = take(split, Augmentation((16, 20), False, class_crops=1.0), 20)
+    assert not is_padding(images).any()
+    assert (labels[:, 0, 19] == 1).sum() > 20  # in the corner
+
+
+def test_crops_of_nothing_but_void():
+    split = only(coordinates(20, 24, lambda y, x: np.full_like(y, IGNORE_LABEL)))
+    images, labels = take(split, Augmentation((8, 8), False, class_crops=1.0), 20)
+    assert (labels == IGNORE_LABEL).all() and len(np.unique(images[:, 0, 0], axis=0)) > 20
+
+
+def test_upside_down():
+    split = only(coordinates(16, 20, cell))
+    images, labels = take(split, Augmentation((16, 20), False, vertical_flip=True), 50)
+    turned = images[:, 0, 0, 0] == 15
+    assert 70 < turned.sum() < 130
+    for each in (images, labels):
+        upright = np.where(turned.reshape(-1, *[1] * (each.ndim - 1)), each[:, ::-1], each)
+        np.testing.assert_array_equal(upright, np.broadcast_to(upright[:1], each.shape))
+
+
+@pytest.mark.parametrize("zoom", [1.0, 2.0])
+def test_turned_crops(zoom):
+    """Rows and columns of the image are a rotation of those of the crop, about any middle."""
+    split = only(coordinates(200, 200, lambda y, x: 0 * x))
+    images, _ = take(split, Augmentation((48, 64), False, (zoom, zoom), rotation=30.0), 25)
+    y, x = np.mgrid[:48, :64]
+    places = np.stack([y.ravel() - 23.5, x.ravel() - 31.5, np.ones(y.size)], axis=1)
+    angles = []
+    for image in images:
+        if (image[..., 2] != MARK).any():
+            continue
+        found = image[..., :2].reshape(-1, 2)
+        matrix, *_ = np.linalg.lstsq(places, found, rcond=None)
+        assert np.abs(places @ matrix - found).max() < 1.1  # colours are whole numbers
+        turn = zoom * matrix[:2]
+        np.testing.assert_allclose(turn @ turn.T, np.eye(2), atol=0.1)  # windows are whole pixels
+        assert np.linalg.det(turn) > 0  # not mirrored
+        angles.append(np.degrees(np.arctan2(turn[0, 1], turn[0, 0])))
+    assert len(angles) > 60 and max(np.abs(angles)) < 31
+    assert min(angles) < -20 and max(angles) > 20
+
+
+def test_blurred_crops():
+    """An edge becomes a slope as wide as was drawn; half of the images stay as they are."""
+    image = np.zeros((9, 41, 3), "uint8")
+    image[:, 20:] = 250
+    split = only((image, image[..., 0]))
+    images, labels = take(split, Augmentation((9, 41), False, blur=3.0), 50)
+    assert (labels == image[..., 0]).all()
+    assert 70 < (images == image).all(axis=(1, 2, 3)).sum() < 130
+    assert (images == images[:, :1, :, :1]).all()  # columns and colours alike, also at the border
+    slopes = np.diff(images[:, 0, :, 0]) / 250
+    np.testing.assert_allclose(slopes.sum(axis=1), 1)
+    place = np.arange(40) - 19
+    np.testing.assert_allclose(slopes @ place, 0, atol=0.05)
+    widths = np.sqrt(slopes @ place**2)
+    assert widths.max() < 3.1 and (widths > 2).sum() > 20 and ((widths > 0.5) & (widths < 2)).any()
+
+
 # What holds whatever is asked for
 
 
@@ -468,9 +548,14 @@ zooms = st.sampled_from([(1.0, 1.0), (0.25, 4.0), (0.5, 0.5), (3.0, 3.0), (0.9, 
     flip=st.booleans(),
     zoom=zooms,
     color=st.sampled_from([0.0, 0.4]),
+    class_crops=st.sampled_from([0.0, 0.5, 1.0]),
+    vertical=st.booleans(),
+    rotation=st.sampled_from([0.0, 0.0, 10.0, 180.0]),
     seed=st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**40)),
 )
-def test_a_label_stays_on_its_pixel(size, crop, flip, zoom, color, seed):
+def test_a_label_stays_on_its_pixel(
+    size, crop, flip, zoom, color, class_crops, vertical, rotation, seed
+):
     """An image that is its own label: each pixel's row and column, in colours and in labels.
 
     A third map has no order at all, so that a label between two others would show.
@@ -480,7 +565,9 @@ def test_a_label_stays_on_its_pixel(size, crop, flip, zoom, color, seed):
     image = np.stack([y, x, np.full(size, MARK)], -1).astype("uint8")
     label = np.stack([y, x, scattered], -1).astype("uint8")
     start = [tf.constant(array) for array in (image, label)]
-    pair = augment(*start, Augmentation(crop, flip, zoom), tf.constant(seed, tf.int64))
+    ways = dict(class_crops=class_crops, vertical_flip=vertical, rotation=rotation)
+    augmentation = Augmentation(crop, flip, zoom, **ways)
+    pair = augment(*start, augmentation, tf.constant(seed, tf.int64))
     image, label = (array.numpy().astype(int) for array in pair)
     assert image.shape == label.shape == (*(crop or size), 3)
 
@@ -493,7 +580,11 @@ def test_a_label_stays_on_its_pixel(size, crop, flip, zoom, color, seed):
     assert (label[~inside] == IGNORE_LABEL).all()
     pure = image[..., 2] == MARK  # along its border an image is blended with the padding
     assert inside[pure].all() and not inside[is_padding(image)].any()
-    if zoom == (1, 1) or not crop:
+    if crop and rotation:
+        # Beside, the label is that of the nearest of the crop's pixels before it was turned.
+        far = np.abs(image[pure][:, :2] - label[pure][:, :2]).max(initial=0)
+        assert far <= 1.5 + 0.5 / zoom[0]
+    elif zoom == (1, 1) or not crop:
         np.testing.assert_array_equal(pure, inside)
         np.testing.assert_array_equal(is_padding(image), ~inside)
         np.testing.assert_array_equal(image[inside][:, :2], label[inside][:, :2])
@@ -504,7 +595,9 @@ def test_a_label_stays_on_its_pixel(size, crop, flip, zoom, color, seed):
         assert inside.all()
     if color:
         recolored = augment(
-            *start, Augmentation(crop, flip, zoom, color), tf.constant(seed, tf.int64)
+            *start,
+            Augmentation(crop, flip, zoom, color, blur=2.0, **ways),
+            tf.constant(seed, tf.int64),
         )
         np.testing.assert_array_equal(recolored[1], label)
 

@@ -6,9 +6,10 @@ import time
 
 import tensorflow as tf
 
-from fcn_keras.data.augmentation import Augmentation, augment
+from fcn_keras.data.augmentation import augment
 from fcn_keras.data.batches import training_batches
 from fcn_keras.data.dataset import Dataset, Remembered
+from fcn_keras.training.crops import augmentation_of
 from fcn_keras.training.settings import Settings
 
 CACHE_BYTES = 1 << 30
@@ -32,12 +33,7 @@ def bench_input(dataset: Dataset, settings: Settings, seconds: float = 5.0) -> d
     """
     split = dataset.splits["train"]
     remembered = Remembered(split, CACHE_BYTES)
-    augmentation = Augmentation(
-        settings.crop_size,
-        settings.flip,
-        (settings.scale_min, settings.scale_max),
-        settings.color,
-    )
+    augmentation = augmentation_of(settings)
     for index in range(len(split)):
         remembered[index]
     parts = {

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from fcn_keras.cli.arguments import JSON, check_split, figure_file, positive
 from fcn_keras.cli.command import Arguments, Command, Commands
+from fcn_keras.cli.settings import setting_arguments
 from fcn_keras.data.catalog import DATASETS, is_path
 from fcn_keras.errors import UserError
+from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.system.console import import_tensorflow_silently
 from fcn_keras.system.spelling import spelled_as_found
 
@@ -25,8 +27,24 @@ _DATA_DIR: Arguments = {
     )
 }
 
+# The settings that decide what training crops are.
+_OF_CROPS = (
+    *("crop_size", "flip", "scale_min", "scale_max", "color", "class_crops", "vertical_flip"),
+    *("rotation", "blur", "replacement", "seed"),
+)
+
 _SHOW: Arguments = {
     "--split": dict(default="train", help="default: train"),
+    "--augmented": dict(
+        action="store_true",
+        help="draw what training will see first, by --recipe and the settings below",
+    ),
+    "--recipe": dict(metavar="NAME", help="default: the data set's own"),
+    **{
+        flag: options
+        for flag, options in setting_arguments().items()
+        if flag.removeprefix("--").replace("-", "_") in _OF_CROPS
+    },
     "--count": dict(type=positive, default=12, metavar="N", help="how many images (default: 12)"),
     "--output": dict(type=figure_file, metavar="FILE", required=True, help=".png, .pdf or .svg"),
 }
@@ -56,9 +74,19 @@ def show(args: Namespace) -> None:
     from fcn_keras.figures.dataset import contact_sheet_figure
     from fcn_keras.figures.style import save_figure
 
+    given = {name: value for name, value in vars(args).items() if name in _OF_CROPS}
+    if (given or args.recipe) and not args.augmented:
+        raise UserError("--recipe and settings of crops must be left out without --augmented.")
     dataset, split = _open_dataset(args), args.split
     check_split(split, dataset.splits)
-    save_figure(contact_sheet_figure(dataset, split, args.count), args.output)
+    crops: list = []
+    if args.augmented:
+        settings = resolve(args.recipe, dataset=args.dataset, **given)
+        import_tensorflow_silently()
+        from fcn_keras.training.crops import first_crops
+
+        crops = first_crops(settings, dataset.splits[split], args.count)
+    save_figure(contact_sheet_figure(dataset, split, args.count, crops), args.output)
     print(f"{dataset.name}, {split}, in {args.output}")
 
 

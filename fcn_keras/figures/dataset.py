@@ -1,12 +1,13 @@
 """Pictures of a data set: its images, and how frequent its classes are."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from fcn_keras.data.dataset import Dataset
+from fcn_keras.data.dataset import Dataset, Example
 from fcn_keras.data.findings import Inspection
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.class_bars import draw_bars
@@ -15,7 +16,9 @@ from fcn_keras.figures.style import in_style, shortened
 
 
 @in_style
-def contact_sheet_figure(dataset: Dataset, split: str, count: int) -> Figure:
+def contact_sheet_figure(
+    dataset: Dataset, split: str, count: int, crops: Sequence[Example] = ()
+) -> Figure:
     """Draws images of a data set beside their label maps, with a legend.
 
     Void pixels are hatched. Of several label maps, the first is shown.
@@ -24,13 +27,14 @@ def contact_sheet_figure(dataset: Dataset, split: str, count: int) -> Figure:
         dataset: the data set.
         split: which of its splits.
         count: how many images to show; they are spread over the split.
+        crops: what to show instead: training crops made of it.
 
     Raises:
         UserError: if an image cannot be read; names it.
     """
     total = len(dataset.splits[split])
-    count = min(count, total)
-    examples = [dataset.splits[split][i * total // count] for i in range(count)]
+    count = len(crops) or min(count, total)
+    examples = crops or [dataset.splits[split][i * total // count] for i in range(count)]
     palette = palette_for(dataset.colors)
     label_maps = [example.label[..., 0] for example in examples]
     # In inches. An example is a cell of two pictures side by side, below what it is called.
@@ -55,7 +59,9 @@ def contact_sheet_figure(dataset: Dataset, split: str, count: int) -> Figure:
         + margin
     )
     figure = Figure(figsize=(total_width, total_height))
-    title = f"{dataset.name}, {split}: {count} of {total} images"
+    title = (
+        f"{dataset.name}, {split}: {count} of {total} images{', as trained on' if crops else ''}"
+    )
     write_text(figure, margin, head / 2, shortened(title, 90), fontsize=12, fontweight="bold")
     top = head
     for i, (example, (height, shown)) in enumerate(zip(examples, sizes, strict=True)):

@@ -4,12 +4,12 @@ import contextlib
 import json
 import zlib
 
-from fcn_keras.data.augmentation import Augmentation
 from fcn_keras.data.batches import sharded, training_batches
 from fcn_keras.errors import UserError
 from fcn_keras.system.devices import all_have, is_alone
 from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.callbacks import Recorder, Stop, TrainingBar
+from fcn_keras.training.crops import augmentation_of
 
 
 def fit_epochs(job: TrainingJob) -> None:
@@ -46,16 +46,7 @@ def fit_epochs(job: TrainingJob) -> None:
 def _fit(job, callbacks, first, end, step=0):
     """Trains the epochs from `first` to before `end`, the first of them from a step on."""
     settings = job.settings
-    augmentation = Augmentation(
-        settings.crop_size,
-        settings.flip,
-        (settings.scale_min, settings.scale_max),
-        settings.color,
-        settings.class_crops,
-        settings.vertical_flip,
-        settings.rotation,
-        settings.blur,
-    )
+    augmentation = augmentation_of(settings)
 
     def batches(shards):
         return training_batches(

@@ -1,0 +1,41 @@
+"""How a run's training images are varied, and what they become."""
+
+from fcn_keras.data.augmentation import Augmentation
+from fcn_keras.data.batches import images_of_batch, training_batches
+from fcn_keras.data.dataset import Example, Split
+from fcn_keras.training.settings import Settings
+
+
+def augmentation_of(settings: Settings) -> Augmentation:
+    """Returns how the training images of a run are varied."""
+    return Augmentation(
+        settings.crop_size,
+        settings.flip,
+        (settings.scale_min, settings.scale_max),
+        settings.color,
+        settings.class_crops,
+        settings.vertical_flip,
+        settings.rotation,
+        settings.blur,
+    )
+
+
+def first_crops(settings: Settings, split: Split, count: int) -> list[Example]:
+    """Returns what a run trains on first, as it is drawn from its seed.
+
+    Args:
+        settings: of the run.
+        split: its training split.
+        count: how many, at most as many as the split has.
+    """
+    stream = training_batches(
+        split, augmentation_of(settings), 1, settings.seed, replacement=settings.replacement
+    )
+    names = [
+        images_of_batch(split, 1, settings.seed, step, settings.replacement)[0]
+        for step in range(min(count, len(split)))
+    ]
+    crops = stream.take(len(names)).as_numpy_iterator()
+    return [
+        Example(image[0], label[0], name) for name, (image, label) in zip(names, crops, strict=True)
+    ]

@@ -6,6 +6,7 @@ so it waits for that.
 
 import sys
 from importlib import import_module
+from importlib.machinery import PathFinder
 
 # Importing one of these registers its classes.
 MODULES = ("evaluation.metrics", "models.bilinear", "training.caffe_sgd", "training.losses.sums")
@@ -26,29 +27,49 @@ def _register():
         import_module("fcn_keras.training.adam")
 
 
-class _AfterKeras:
-    """Finds Keras as it would be found without it, and registers when it has run.
+def _spec_of(fullname, path):
+    if fullname != "keras":
+        return PathFinder.find_spec(fullname, path)
+    from importlib.util import find_spec  # which takes its time to import
 
-    It may be asked several times before: TensorFlow looks where Keras lies without importing it.
+    return find_spec(fullname)
+
+
+class _AfterKeras:
+    """Registers when Keras has been imported, and no module of this package is half imported.
+
+    What is registered needs other modules of this package, and one of these may be what imports
+    Keras: then it is to be whole first.
     """
 
-    looking = False
+    def __init__(self):
+        self.looking = self.has_run = False
+        self.within = 0  # modules of this package that are being imported
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != "keras" or self.looking:
+        # It may be asked for Keras several times before: TensorFlow looks where it lies without
+        # importing it.
+        if self.looking or not (fullname == "keras" or fullname.startswith("fcn_keras.")):
             return None
-        from importlib.util import find_spec  # which takes its time to import
-
         self.looking = True
-        spec = find_spec(fullname)
-        self.looking = False
+        try:
+            spec = _spec_of(fullname, path)
+        finally:
+            self.looking = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module):
-                execute(module)
-                sys.meta_path.remove(self)
-                _register()
+                ours = fullname != "keras"
+                self.within += ours
+                try:
+                    execute(module)
+                finally:
+                    self.within -= ours
+                self.has_run |= not ours
+                if self.has_run and not self.within and self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                    _register()
 
             spec.loader.exec_module = execute_and_register
         return spec

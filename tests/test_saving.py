@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+
 WRITE = """
 import sys
 import keras
@@ -131,3 +132,30 @@ def test_importing_the_package_imports_no_keras(imported):
         f"{imported}; import sys; assert not {{'keras', 'numpy'}} & {{*sys.modules}}"
     )
     assert code == 0, said
+
+
+FIRST = """
+import json
+import sys
+
+exec(sys.argv[1])
+import keras
+
+found = keras.saving.get_custom_objects()
+names = sorted(name for name in found if name.startswith("fcn_keras>"))
+print(json.dumps([names, "_AfterKeras" in [type(finder).__name__ for finder in sys.meta_path]]))
+"""
+# One of each kind of module; the others import it.
+OTHERS = ("PixelCrossEntropy", "SumOfLosses", "CaffeSGD", "Bilinear", "build", "train")
+
+
+@pytest.mark.parametrize(
+    "name", ["MeanIU", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
+def test_any_name_may_be_imported_first(name):
+    """Keras is imported by a module then that others need, and all classes are known after it."""
+    code, told, said = run(FIRST, f"from fcn_keras import {name}")
+    assert code == 0, said
+    registered, is_waiting = json.loads(told)
+    classes = ("Adam", "Bilinear", "CaffeSGD", "DiceLoss", "MeanIU", "PixelCrossEntropy")
+    assert {f"fcn_keras>{each}" for each in classes} <= {*registered} and not is_waiting

@@ -42,7 +42,8 @@ HELP = {
     "blur": "up to how many pixels half of the images are blurred (a standard deviation)",
     "loss": "cross_entropy, dice, focal, lovasz, ohem, or several: cross_entropy+0.5*dice",
     "label_smoothing": "share of each pixel that is spread over all classes, for cross_entropy",
-    "class_weights": "weight rare classes more",
+    "class_weights": "none, sqrt_median_frequency: rare classes weigh more, or weights of classes: "
+    "pole=3,sign=2",
     "normalization": "what the summed loss is divided by",
     "optimizer": "update rule",
     "learning_rate": "highest learning rate",

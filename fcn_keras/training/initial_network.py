@@ -16,6 +16,7 @@ from fcn_keras.models.variants import COLOR_HHA
 from fcn_keras.models.weights.copying import copy_matching
 from fcn_keras.system.spelling import split_paths
 from fcn_keras.training.batch_norm import settle
+from fcn_keras.training.losses.class_weights import chosen_weights
 from fcn_keras.training.losses.sums import make_loss
 from fcn_keras.training.optimizers import make_optimizer
 from fcn_keras.training.settings import Settings
@@ -54,7 +55,9 @@ def make_task(
             make_loss(
                 settings.loss,
                 settings.normalization,
-                class_weights(settings.class_weights, counts[: dataset.num_classes]),
+                chosen_weights(
+                    settings.class_weights, dataset.classes, counts[: dataset.num_classes]
+                ),
                 settings.label_smoothing,
             ),
             tuple(dataset.heads),
@@ -67,21 +70,6 @@ def make_task(
     finally:
         keras.config.set_dtype_policy(policy)
     return task
-
-
-def class_weights(kind: str, counts: np.ndarray) -> list[float] | None:
-    """Returns what the pixels of each class weigh, see `Settings.class_weights`.
-
-    Args:
-        kind: "none" or "sqrt_median_frequency".
-        counts: how many pixels each class has; those of classes without any weigh one.
-    """
-    if kind == "none":
-        return None
-    occurs = counts > 0
-    weights = np.ones(len(counts))
-    weights[occurs] = np.sqrt(np.median(counts[occurs]) / counts[occurs])
-    return weights.tolist()
 
 
 def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras.Model:

@@ -28,7 +28,6 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
     "optimizer": ("adam", "adamw", "sgd", "caffe_sgd"),
     "schedule": ("constant", "cosine"),
     "normalization": NORMALIZATIONS,
-    "class_weights": ("none", "sqrt_median_frequency"),
     "batch_norm": ("auto", "frozen", "synced"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
@@ -85,8 +84,8 @@ class Settings:
             `fcn_keras.data.augmentation.Augmentation`.
         loss: losses that are added up, see `fcn_keras.training.losses.names.parse_loss`.
         label_smoothing: see `fcn_keras.PixelCrossEntropy`; for cross-entropy alone.
-        class_weights: "none", or "sqrt_median_frequency": pixels of a class weigh the square
-            root of the median class frequency over its own.
+        class_weights: "none", "sqrt_median_frequency" or weights of classes by name, see
+            `fcn_keras.training.losses.class_weights.chosen_weights`.
         normalization: what the loss is divided by, see `fcn_keras.PixelCrossEntropy`.
         optimizer, learning_rate, momentum, weight_decay: the update rule; `momentum` is for sgd
             and caffe_sgd. `weight_decay` is decoupled from the gradient for adamw, and a part
@@ -186,6 +185,12 @@ class Settings:
             ("scale_max", crops or self.scale_max == 1, unscaled),
             ("class_crops", crops or self.class_crops == 0, uncropped),
             ("rotation", crops or self.rotation == 0, uncropped),
+            (
+                "class_weights",
+                self.class_weights in ("none", "sqrt_median_frequency")
+                or "=" in self.class_weights,
+                "none, sqrt_median_frequency, or weights of classes by name, as in pole=3,sign=2",
+            ),
             (
                 "label_smoothing",
                 "cross_entropy" in losses or self.label_smoothing == 0,

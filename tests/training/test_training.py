@@ -21,7 +21,6 @@ from fcn_keras.evaluation.scores import named_scores
 from fcn_keras.inference.network import load_network
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training import train as training
-from fcn_keras.training.initial_network import class_weights
 from fcn_keras.training.run import Run
 from fcn_keras.training.task import SegmentationTask
 from fcn_keras.training.train import announce, train
@@ -268,12 +267,6 @@ def test_gradients_are_clipped_to_a_length(clip_norm):
 def test_clipping_is_refused_where_the_reference_has_none():
     with pytest.raises(UserError, match="clip_norm"):
         resolve("voc-fcn32s", clip_norm=1.0)
-
-
-def test_class_weights_are_square_roots_of_median_frequency():
-    weights = class_weights("sqrt_median_frequency", np.array([400, 100, 25, 0]))
-    assert weights == [0.5, 1.0, 2.0, 1.0]
-    assert class_weights("none", np.array([1, 2])) is None
 
 
 @pytest.mark.parametrize(

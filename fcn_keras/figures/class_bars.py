@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ def per_class_iu_figure(
     per_class_iu: Mapping[str, float | None],
     colors: Sequence[tuple[int, int, int]],
     mean_iu: float | None,
+    columns: Mapping[str, Mapping[str, float | None]] = MappingProxyType({}),
 ) -> Figure:
     """Draws a bar chart of the classes' IU, the best at the top.
 
@@ -25,6 +27,8 @@ def per_class_iu_figure(
             occurs neither in the truth nor in the prediction. In the order of the classes.
         colors: the RGB colour of each class.
         mean_iu: the mean IU, a fraction of 1; None if there is none.
+        columns: other scores of the classes, fractions of 1, to stand beside the bars, by what they
+            are called.
 
     Example:
 
@@ -55,8 +59,18 @@ def per_class_iu_figure(
         axes.axvline(mean, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), zorder=3)
         title += f", mean {mean:.1f} % (dashed)"
     # Room for the number behind a full bar.
-    axes.set(xlim=(0, 107), xticks=range(0, 101, 20), xlabel="IU, %")
-    axes.set_title(title, pad=10)
+    axes.set(xlim=(0, 107 + 16 * len(columns)), xticks=range(0, 101, 20))
+    axes.set_xlabel("%" if columns else "IU, %", x=50 / axes.get_xlim()[1])
+    for number, (column, values) in enumerate(columns.items()):
+        right = 121 + 16 * number
+        axes.text(right, -0.75, column, ha="right", va="bottom", fontsize=9)
+        for row, k in enumerate(order):
+            value = values[names[k]]
+            if value is not None:
+                axes.text(
+                    right, row, f"{100 * value:.1f}", ha="right", va="center_baseline", fontsize=9
+                )
+    axes.set_title(title, pad=10, loc="left")
     return figure
 
 

@@ -9,7 +9,14 @@ import numpy as np
 from fcn_keras.data.dataset import Dataset, Split
 from fcn_keras.evaluation.evaluate import evaluate
 from fcn_keras.evaluation.metrics import confusion_matrix
-from fcn_keras.evaluation.scores import named_scores, score_table, scores_of, write_scores
+from fcn_keras.evaluation.scores import (
+    OF_CLASSES,
+    SHOWN,
+    named_scores,
+    score_table,
+    scores_of,
+    write_scores,
+)
 from fcn_keras.figures.class_bars import per_class_iu_figure
 from fcn_keras.figures.confusion import confusion_figure
 from fcn_keras.figures.curves import curves_figure
@@ -47,7 +54,10 @@ def write_report(run: Run, dataset: Dataset, val_split: Split, batch_size: int) 
     figures = {
         "curves": curves_figure(run.rows()),
         "per_class_iu": per_class_iu_figure(
-            scores["per_class_iu"], network.colors, scores["mean_iu"]
+            scores["per_class_iu"],
+            network.colors,
+            scores["mean_iu"],
+            {SHOWN.get(name, name): scores[f"per_class_{name}"] for name in OF_CLASSES},
         ),
         "confusion": confusion_figure(np.asarray(scores["confusion"]), network.classes),
         "samples": samples(spread_over(len(val_split), SAMPLES)),

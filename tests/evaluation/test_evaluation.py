@@ -11,7 +11,7 @@ from keras import layers
 from fcn_keras import UserError
 from fcn_keras.data.dataset import Example
 from fcn_keras.evaluation.evaluate import evaluate
-from fcn_keras.evaluation.scores import named_scores, score_table, write_scores
+from fcn_keras.evaluation.scores import SCORES, named_scores, score_table, write_scores
 
 NUM_CLASSES = 5
 SIZES = [(13, 21), (30, 17), (13, 21), (1, 1), (13, 21), (21, 13), (30, 17), (13, 21), (13, 21)]
@@ -161,6 +161,12 @@ def test_named_scores():
         "mean_iu": (1 + 1 / 2 + 0) / 3,
         "frequency_weighted_iu": (6 * 1 + 2 * 1 / 2) / 8,
         "per_class_iu": {"a": 1.0, "b": 0.5, "c": 0.0, "d": None},
+        "per_class_precision": {"a": 1.0, "b": 1.0, "c": 0.0, "d": None},
+        "per_class_recall": {"a": 1.0, "b": 0.5, "c": 0.0, "d": None},
+        "per_class_f1": {"a": 1.0, "b": pytest.approx(2 / 3), "c": 0.0, "d": None},
+        "precision_macro": pytest.approx(2 / 3),
+        "recall_macro": 0.5,
+        "f1_macro": pytest.approx(5 / 9),
         "confusion": CONFUSION.tolist(),
     }
 
@@ -168,9 +174,15 @@ def test_named_scores():
 def test_named_scores_of_nothing():
     scores = named_scores(np.zeros((2, 2), "int64"), ["a", "b"])
     assert scores.pop("confusion") == [[0, 0], [0, 0]]
-    assert scores.pop("per_class_iu") == {"a": None, "b": None}
+    of_classes = [name for name in scores if name.startswith("per_class")]
+    assert len(of_classes) == 4
+    for name in of_classes:
+        assert scores.pop(name) == {"a": None, "b": None}
     assert scores == dict.fromkeys(
-        ["pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu"]
+        [
+            *("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu"),
+            *("precision_macro", "recall_macro", "f1_macro"),
+        ]
     )
 
 
@@ -186,15 +198,25 @@ def test_written_scores_are_strict_json(tmp_path):
 
 
 def test_score_table():
-    lines = score_table(named_scores(CONFUSION, ["a", "b", "c", "d"])).splitlines()
-    found = dict(line.rsplit(maxsplit=1) for line in lines if not line.endswith(":"))
-    assert {name.strip(): value for name, value in found.items()} == {
-        "pixel_accuracy": "0.87500",
-        "mean_accuracy": "0.75000",
-        "mean_iu": "0.50000",
-        "frequency_weighted_iu": "0.87500",
-        "a": "1.00000",
-        "b": "0.50000",
-        "c": "0.00000",
-        "d": "absent",
+    scores = named_scores(CONFUSION, ["a", "b", "c", "d"])
+    lines = [line.split() for line in score_table(scores).splitlines()]
+    assert {name: values for name, *values in lines} == {
+        "pixel_accuracy": ["0.87500"],
+        "mean_accuracy": ["0.75000"],
+        "mean_iu": ["0.50000"],
+        "frequency_weighted_iu": ["0.87500"],
+        "precision_macro": ["0.66667"],
+        "recall_macro": ["0.50000"],
+        "f1_macro": ["0.55556"],
+        "of": ["each", "class:", "IU", "precision", "recall", "F1", "(Dice)"],
+        "a": ["1.00000"] * 4,
+        "b": ["0.50000", "1.00000", "0.50000", "0.66667"],
+        "c": ["0.00000"] * 4,
+        "d": ["absent"] * 4,
     }
+    # Of a run that was finished before there were these.
+    older = {name: scores[name] for name in (*SCORES, "per_class_iu")}
+    assert [line.split()[:2] for line in score_table(older).splitlines()[5:7]] == [
+        ["a", "1.00000"],
+        ["b", "0.50000"],
+    ]

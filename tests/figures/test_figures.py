@@ -115,6 +115,14 @@ def test_per_class_iu(tmp_path):
     assert lengths[0] == pytest.approx(2 * lengths[1], rel=0.03)
 
 
+def test_other_scores_beside_the_bars():
+    scores = {"cat": 0.25, "dog": None, "cow": 1.0}
+    columns = {"recall": {"cat": 0.5, "dog": None, "cow": 0.125}}
+    (axes,) = per_class_iu_figure(scores, COLORS[:3], None, columns).axes
+    found = {x.get_text(): x.get_position()[1] for x in axes.texts if x.get_position()[0] > 110}
+    assert found == {"recall": -0.75, "12.5": 0, "50.0": 1}
+
+
 def test_per_class_iu_without_a_mean(tmp_path):
     figure = per_class_iu_figure({"cat": None}, [(64, 0, 0)], None)
     assert pixels_of(figure, tmp_path / "iu.png").std() > 0

@@ -58,6 +58,7 @@ HELP = {
     "warmup": "share of all steps over which the learning rate rises",
     "precision": "dtype policy",
     "validate_every": "epochs from one validation to the next",
+    "patience": "end after that many validations in a row without a better mean IU; 0 for never",
     "seed": "of everything drawn",
     "deterministic": "use only operations with one possible result",
 }

@@ -12,25 +12,17 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from fcn_keras.data.batches import distributed_batches, images_of_batch
-from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import SCORES, scores_of
-from fcn_keras.figures.label_maps import overlay
-from fcn_keras.inference.keras_segmenter import make_segmenter
-from fcn_keras.models.head import first_head
-from fcn_keras.system.files import writing, written_whole
 from fcn_keras.system.memory import memory_in_use
-from fcn_keras.system.plain_path import plain_path
 from fcn_keras.system.progress import progress_bar
-from fcn_keras.system.spelling import valid_text
 from fcn_keras.training.backup import Backup, Position, TrainingJob
-from fcn_keras.training.report import labelled_sample, spread_over
+from fcn_keras.training.epoch_log import EpochLog
+from fcn_keras.training.patience import Patience
 from fcn_keras.training.time_estimate import estimate_for
 
 # How long a training on one machine may go on without a backup.
 BACKUP_SECONDS = 600
-
-WATCHED = 3  # pictures among TensorBoard's
 
 
 class Stop:
@@ -134,6 +126,7 @@ class Recorder(keras.callbacks.Callback):
         self.stop = stop
         self.validation = distributed_batches(job.val_split, job.settings.batch_size, job.strategy)
         self.log = EpochLog(job, position.epoch) if job.chief else None
+        self.patience = Patience(job.settings.patience, job.run.rows(), position.epoch)
         self.measured: list = []  # by the epoch's training, while its validation measures
         self.saved = time.perf_counter()
 
@@ -218,11 +211,16 @@ class Recorder(keras.callbacks.Callback):
         self.measured = self.backup.measured()
         if (self.job.epochs - epoch - 1) % self.job.settings.validate_every == 0:
             row |= self._validate()
+            self.patience.note(row["mean_iu"])
         self._check_weights()
         self.position = Position(epoch + 1)
         if self.log:
             self.log.keep(row)
         self._back_up(self.measured)
+        if self.patience.is_over and epoch + 1 < self.job.epochs:
+            self.model.stop_training = True
+            if self.job.chief:
+                tqdm.write(f"epoch {epoch + 1}: {self.patience}", file=sys.stdout)
 
     def _validate(self):
         batches, steps = self.validation
@@ -231,66 +229,3 @@ class Recorder(keras.callbacks.Callback):
         )
         scores = scores_of(self.model.score_metric.confusion.numpy())
         return {"val_loss": logs["loss"], **{name: scores[name] for name in SCORES}}
-
-
-class EpochLog:
-    """Keeps the best network, `log.csv` and TensorBoard's events of a run, epoch by epoch.
-
-    Args:
-        job: what is trained.
-        epochs: how many epochs are complete; what a stopped run wrote of later ones is dropped.
-    """
-
-    def __init__(self, job: TrainingJob, epochs: int):
-        self.job = job
-        self.rows = [row for row in job.run.rows() if row["epoch"] <= epochs]
-        self.events = tf.summary.create_file_writer(plain_path(job.run.path))
-        self.segment = make_segmenter(first_head(job.task.network, job.task.heads))
-
-    def keep(self, row: dict) -> None:
-        """Keeps an epoch.
-
-        Args:
-            row: what `log.csv` is to say of it.
-        """
-        run, scored = self.job.run, "mean_iu" in row
-        earlier = [r["mean_iu"] for r in self.rows if r.get("mean_iu") is not None]
-        if scored and row["mean_iu"] > max(earlier, default=-1.0):
-            with written_whole(run.path / "best.keras") as aside:
-                self.job.task.network.save(aside)
-        self.rows.append(row)
-        run.write_rows(self.rows)
-        pictures = self._pictures() if scored else {}
-        with writing(run.path), self.events.as_default(row["epoch"]):
-            for name, value in row.items():
-                tf.summary.scalar(name, value)
-            for name, picture in pictures.items():
-                tf.summary.image(name, picture[None])
-            self.events.flush()
-        tqdm.write(_summary(row, self.job.epochs), file=sys.stdout)
-        sys.stdout.flush()
-
-    def _pictures(self):
-        """Some images of the validation with what the network takes their pixels for, by name."""
-        dataset, split = self.job.dataset, self.job.val_split
-        samples = [
-            labelled_sample(self.segment, split, dataset.num_classes, index)
-            for index in spread_over(len(split), WATCHED)
-        ]
-        palette = palette_for(dataset.colors)
-        return {
-            f"validation/{valid_text(sample.name)}": overlay(
-                sample.image, sample.class_ids, palette
-            )
-            for sample in samples
-        }
-
-
-def _summary(row, epochs):
-    text = f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}"
-    if "mean_iu" in row:
-        text += (
-            f"  val loss {row['val_loss']:.4f}  val mean IU {row['mean_iu']:.4f}"
-            f"  pixel accuracy {row['pixel_accuracy']:.4f}"
-        )
-    return text + f"  {row['images_per_second']:.1f} images/s"

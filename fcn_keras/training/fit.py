@@ -38,7 +38,8 @@ def fit_epochs(job: TrainingJob) -> None:
             recorder.on_epoch_end(epoch, job.task.get_metrics_result())
         elif step:
             _fit(job, callbacks, epoch, epoch + 1, step)
-        _fit(job, callbacks, epoch + (step > 0), job.epochs)
+        if not recorder.patience.is_over:
+            _fit(job, callbacks, epoch + (step > 0), job.epochs)
         if stop.requested:  # too late for anything but what follows
             raise KeyboardInterrupt
 

@@ -1,10 +1,42 @@
 """The update rule of a run, with the course of its learning rate."""
 
 import keras
+from keras import ops
 
 from fcn_keras.models.variants import ALEXNET
 from fcn_keras.training.caffe_sgd import CaffeSGD
 from fcn_keras.training.settings import Settings
+
+
+@keras.saving.register_keras_serializable(package="fcn_keras")
+class Poly(keras.optimizers.schedules.LearningRateSchedule):
+    """Brings a learning rate down to zero along `(1 - t)^power`, after a rise along a line.
+
+    Args:
+        learning_rate: the highest rate.
+        steps: how many steps there are, with those of the rise.
+        warmup_steps: over how many the rate rises from zero.
+        power: of the course; DeepLab's is 0.9 (section 4.1 of arXiv 1606.00915).
+    """
+
+    def __init__(self, learning_rate: float, steps: int, warmup_steps: int = 0, power: float = 0.9):
+        self.learning_rate, self.steps = learning_rate, steps
+        self.warmup_steps, self.power = warmup_steps, power
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        left = (self.steps - step) / max(1, self.steps - self.warmup_steps)
+        down = ops.power(ops.clip(left, 0.0, 1.0), self.power)
+        up = step / max(1, self.warmup_steps)
+        return self.learning_rate * ops.where(step < self.warmup_steps, up, down)
+
+    def get_config(self) -> dict:
+        return {
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "warmup_steps": self.warmup_steps,
+            "power": self.power,
+        }
 
 
 def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Optimizer:
@@ -18,6 +50,8 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
+    elif settings.schedule == "poly":
+        rate = Poly(rate, total_steps, warmup)
     if settings.optimizer == "sgd":
         return keras.optimizers.SGD(rate, settings.momentum)
     if settings.optimizer == "caffe_sgd":

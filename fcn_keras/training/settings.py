@@ -26,7 +26,7 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
     "output_stride": OUTPUT_STRIDES,
     "upsampling": UPSAMPLINGS,
     "optimizer": ("adam", "adamw", "sgd", "caffe_sgd"),
-    "schedule": ("constant", "cosine"),
+    "schedule": ("constant", "cosine", "poly"),
     "normalization": NORMALIZATIONS,
     "batch_norm": ("auto", "frozen", "synced"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
@@ -45,7 +45,7 @@ _BOUNDS = {
         lambda value: value >= 0,
         (
             *("steps", "color", "class_crops", "rotation", "blur"),
-            *("momentum", "weight_decay", "warmup"),
+            *("momentum", "weight_decay", "warmup", "patience"),
             *("seed", "dropout", "clip_norm", "label_smoothing"),
         ),
     ),
@@ -101,10 +101,13 @@ class Settings:
             "frozen" leaves all of them as it was, "synced" learns them, with the statistics of
             the whole batch, over all replicas; "auto" is "frozen" where they were trained before
             (`weights`, `init_from`) and "synced" where they are random.
-        schedule: "constant", or "cosine": down to zero along half a cosine.
+        schedule: "constant"; "cosine": down to zero along half a cosine; "poly": down to zero along
+            (1 - t)^0.9.
         warmup: share of all steps over which the learning rate rises from zero.
         precision: Keras dtype policy.
         validate_every: epochs from one validation to the next; the last one is always validated.
+        patience: after how many validations in a row without a better mean IU training ends; 0 for
+            never.
         seed: of everything that is drawn.
         deterministic: whether only operations with one possible result are used.
     """
@@ -152,6 +155,7 @@ class Settings:
     warmup: float = 0.02
     precision: str = "float32"
     validate_every: int = 1
+    patience: int = 0
     seed: int = 0
     deterministic: bool = False
 

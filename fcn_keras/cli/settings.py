@@ -56,6 +56,8 @@ HELP = {
     "devices (default: by whether weights are pre-trained)",
     "schedule": "course of the learning rate",
     "warmup": "share of all steps over which the learning rate rises",
+    "freeze": "layers that do not learn: trunk, conv1_1..pool3 (two layers and all between), or a "
+    "regular expression",
     "precision": "dtype policy",
     "validate_every": "epochs from one validation to the next",
     "patience": "end after that many validations in a row without a better mean IU; 0 for never",

@@ -16,6 +16,7 @@ from fcn_keras.models.variants import COLOR_HHA
 from fcn_keras.models.weights.copying import copy_matching
 from fcn_keras.system.spelling import split_paths
 from fcn_keras.training.batch_norm import settle
+from fcn_keras.training.freezing import freeze
 from fcn_keras.training.losses.class_weights import chosen_weights
 from fcn_keras.training.losses.sums import make_loss
 from fcn_keras.training.optimizers import make_optimizer
@@ -50,6 +51,7 @@ def make_task(
     try:
         network = make_network(settings, dataset.outputs)
         settle(network, settings)
+        freeze(network, settings.freeze)
         task = SegmentationTask(
             network,
             make_loss(

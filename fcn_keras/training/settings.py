@@ -104,6 +104,7 @@ class Settings:
         schedule: "constant"; "cosine": down to zero along half a cosine; "poly": down to zero along
             (1 - t)^0.9.
         warmup: share of all steps over which the learning rate rises from zero.
+        freeze: which layers do not learn, see `fcn_keras.training.freezing.freeze`.
         precision: Keras dtype policy.
         validate_every: epochs from one validation to the next; the last one is always validated.
         patience: after how many validations in a row without a better mean IU training ends; 0 for
@@ -153,6 +154,7 @@ class Settings:
     batch_norm: str = "auto"
     schedule: str = "cosine"
     warmup: float = 0.02
+    freeze: str = ""
     precision: str = "float32"
     validate_every: int = 1
     patience: int = 0

@@ -1,0 +1,126 @@
+"""Layers that do not learn."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.classifiers import scatter, tiny
+
+from fcn_keras import build
+from fcn_keras.errors import UserError
+from fcn_keras.recipes.common.resolving import resolve
+from fcn_keras.training.freezing import freeze
+from fcn_keras.training.task import SegmentationTask
+
+
+def vgg():
+    keras.utils.set_random_seed(0)
+    network = build("fcn8s", 3, weights=None, width=1 / 32, dropout=0.0, upsampling="learned")
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        kernel = network.get_layer(name).kernel
+        kernel.assign(np.random.default_rng(1).normal(size=kernel.shape))
+    return network
+
+
+def on_a_classifier():
+    keras.utils.set_random_seed(0)
+    return build("fcn8s", 3, backbone=scatter(tiny()), preprocessing="tf", dropout=0.0)
+
+
+def after_a_step(make, which, **options):
+    """Names of the layers -> weights before and after a step, of SGD without a momentum."""
+    network = make()
+    freeze(network, which)
+    task = SegmentationTask(network, micro_batch=2, **options)
+    task.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 40, 44, 3)).astype("uint8")
+    labels = rng.integers(0, 3, (2, 40, 44, 1)).astype("uint8")
+    before = {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
+    data = tf.data.Dataset.from_tensors((images, labels))
+    task.fit(data, steps_per_epoch=1, epochs=1, shuffle=False, verbose=0)
+    return {
+        layer.name: (before[layer.name], layer.get_weights())
+        for layer in network.layers
+        if layer.weights
+    }
+
+
+def moved(weights):
+    return {
+        name
+        for name, (before, after) in weights.items()
+        if any((a != b).any() for a, b in zip(before, after, strict=True))
+    }
+
+
+CONVOLUTIONS = {f"conv{block}_{n}" for block in (1, 2) for n in (1, 2)} | {
+    f"conv{block}_{n}" for block in (3, 4, 5) for n in (1, 2, 3)
+}
+SCORES = {"score_fr", "score_pool4", "score_pool3", "upscore2", "upscore_pool4", "upscore8"}
+
+
+@pytest.mark.parametrize(
+    ("which", "left"),
+    [
+        ("", CONVOLUTIONS | {"fc6", "fc7"} | SCORES),
+        ("trunk", SCORES),
+        ("conv1_1..pool3", {*sorted(CONVOLUTIONS)[7:]} | {"fc6", "fc7"} | SCORES),
+        ("fc7..conv4_1", {*sorted(CONVOLUTIONS)[:7]} | SCORES),
+        ("fc[67]", CONVOLUTIONS | SCORES),
+        (
+            "conv1_1|score_.*",
+            CONVOLUTIONS - {"conv1_1"}
+            | {"fc6", "fc7"}
+            | SCORES - {"score_fr", "score_pool4", "score_pool3"},
+        ),
+    ],
+)
+def test_which_layers_are_meant(which, left, capsys):
+    network = vgg()
+    freeze(network, which)
+    assert {layer.name for layer in network.layers if layer.trainable_variables} == left
+    assert (f"(--freeze {which})" in capsys.readouterr().out) == bool(which)
+
+
+def test_what_is_frozen_stays_and_all_else_learns_as_ever():
+    found, whole = (after_a_step(vgg, which) for which in ("conv[123]_.|fc7", ""))
+    frozen = {*sorted(CONVOLUTIONS)[:7], "fc7"}
+    assert moved(whole) - moved(found) == frozen
+    for name in moved(found):
+        for one, other in zip(found[name][1], whole[name][1], strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+def test_frozen_normalisation_keeps_its_statistics():
+    found = after_a_step(on_a_classifier, "trunk")
+    assert {name for name in found if not name.startswith(("score", "up"))}
+    assert moved(found) == {"score_fr", "score_pool4", "score_pool3"}
+
+
+def test_with_activations_computed_twice():
+    once, twice = (after_a_step(vgg, "conv1_1..pool3", remat=remat) for remat in (False, True))
+    assert moved(once) == moved(twice)
+    for name in once:
+        for one, other in zip(once[name][1], twice[name][1], strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        ("conv1_1..pool9", r"no layer 'pool9' \(near: pool5, .*Received: 'conv1_1..pool9'"),
+        ("conv9..pool3", "no layer 'conv9'"),
+        ("pool3", "no layer with weights is meant"),
+        ("nothing", "no layer with weights is meant.*'nothing'"),
+        ("(", "`freeze` must be trunk, two layers as in conv1_1..pool3, or a regular expression"),
+        (".*", "`freeze` must leave layers that learn"),
+    ],
+)
+def test_no_layers(which, message):
+    with pytest.raises(UserError, match=message):
+        freeze(vgg(), which)
+
+
+def test_what_a_recipe_freezes_is_of_its_backbone():
+    assert resolve("light", dataset="my/photos", backbone="resnet50").freeze == ""

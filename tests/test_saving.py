@@ -89,7 +89,7 @@ def opened(saved, imports, file, options=""):
     "imports",
     [
         "import keras, fcn_keras",
-        "import fcn_keras, keras",
+        pytest.param("import fcn_keras, keras", marks=pytest.mark.slow),
         pytest.param("import fcn_keras, tensorflow, keras", marks=pytest.mark.slow),
     ],
 )

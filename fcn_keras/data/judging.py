@@ -10,6 +10,8 @@ from fcn_keras.data.findings import Fault, Inspection, Look
 from fcn_keras.data.folders.description import Description
 from fcn_keras.errors import UserError
 
+FEW = 0.01  # a smaller share of labelled pixels than most people mean
+
 _NAMED = 12  # classes or colours that a text names
 
 
@@ -34,6 +36,14 @@ def judge_classes(inspection: Inspection, where: str, named: bool) -> None:
                 # The masks of a test set are often kept back.
                 told = inspection.warnings if split == "test" else inspection.faults
                 told.append(Fault("void", split, where, text))
+                continue
+            share = labelled[split].sum() / max(1, pixels[split].sum())
+            if 0 < share < FEW:
+                text = (
+                    f"{of}{share:.2%} of the pixels of {split} are labelled; void counts for "
+                    "nothing. If most of it is a class, say so in dataset.json (`values`)"
+                )
+                inspection.warnings.append(Fault("void", split, where, text))
         if _told(inspection, "reading"):
             continue
         if occurs.sum() == 1:

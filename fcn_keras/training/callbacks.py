@@ -19,6 +19,7 @@ from fcn_keras.system.progress import progress_bar
 from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.epoch_log import EpochLog
 from fcn_keras.training.patience import Patience
+from fcn_keras.training.symptoms import Symptoms
 from fcn_keras.training.time_estimate import estimate_for
 
 # How long a training on one machine may go on without a backup.
@@ -126,7 +127,10 @@ class Recorder(keras.callbacks.Callback):
         self.stop = stop
         self.validation = distributed_batches(job.val_split, job.settings.batch_size, job.strategy)
         self.log = EpochLog(job, position.epoch) if job.chief else None
-        self.patience = Patience(job.settings.patience, job.run.rows(), position.epoch)
+        rows = [row for row in job.run.rows() if row["epoch"] <= position.epoch]
+        self.patience = Patience(job.settings.patience, rows)
+        classes = next(iter(job.dataset.heads.values()), job.dataset.classes)
+        self.symptoms = Symptoms(classes, job.steps, rows)
         self.measured: list = []  # by the epoch's training, while its validation measures
         self.saved = time.perf_counter()
 
@@ -209,13 +213,17 @@ class Recorder(keras.callbacks.Callback):
             "memory_mb": memory_in_use().peak / 1e6,
         }
         self.measured = self.backup.measured()
+        confusion = None
         if (self.job.epochs - epoch - 1) % self.job.settings.validate_every == 0:
             row |= self._validate()
             self.patience.note(row["mean_iu"])
+            confusion = self.model.score_metric.confusion.numpy()
         self._check_weights()
         self.position = Position(epoch + 1)
         if self.log:
             self.log.keep(row)
+            for text in self.symptoms.of(row, confusion):
+                tqdm.write(f"warning: {text}", file=sys.stderr)
         self._back_up(self.measured)
         if self.patience.is_over and epoch + 1 < self.job.epochs:
             self.model.stop_training = True

@@ -8,17 +8,12 @@ class Patience:
 
     Args:
         validations: how many; 0 for as many as there are.
-        rows: of `log.csv`, whose scores count.
-        epochs: how many epochs are complete; rows of later ones do not count.
+        rows: of `log.csv`, of epochs before this process.
     """
 
-    def __init__(self, validations: int, rows: Sequence[dict], epochs: int):
+    def __init__(self, validations: int, rows: Sequence[dict] = ()):
         self.validations = validations
-        self.scores = [
-            row["mean_iu"]
-            for row in rows
-            if row["epoch"] <= epochs and row.get("mean_iu") is not None
-        ]
+        self.scores = [row["mean_iu"] for row in rows if row.get("mean_iu") is not None]
 
     def note(self, mean_iu: float) -> None:
         """Notes a validation's mean IU."""

@@ -53,8 +53,8 @@ class Symptoms:
             return ""
         return (
             f"the loss has not fallen in {epochs} epochs ({first:.4g}, now {later[-1]:.4g}): try "
-            "another --learning-rate, ten times lower and ten times higher; look at what is trained "
-            "on by `data show --augmented`"
+            "another --learning-rate, ten times lower and ten times higher; look at what is "
+            "trained on by `data show --augmented`"
         )
 
     def _one_class(self):

@@ -268,7 +268,11 @@ def test_imagenet_weights_are_for_the_full_network(mistake, make_folder, tmp_pat
     "options, file",
     [
         ((), "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"),
-        (("--recipe", "folder"), "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"),
+        pytest.param(
+            ("--recipe", "folder"),
+            "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["light", "folder"],
 )

@@ -52,6 +52,11 @@ def void_in(*splits):
     return change
 
 
+def few_labels(root):
+    """Three pixels of 560, one of each class."""
+    rewrite(root, lambda _, ids: np.pad([[0, 1, 2]], ((0, 19), (0, 25)), constant_values=255))
+
+
 def one_class(root):
     rewrite(root, lambda _, ids: ids * 0 + 1)
 
@@ -124,6 +129,7 @@ TABLE = [
     (void_in("train"), NAMED, [("void", "no mask of train has")], []),
     (void_in("train", "val"), NAMED, [("void", "of train"), ("void", "of val")], []),
     (void_in("val"), None, [("void", "no mask of val has")], []),
+    (few_labels, NAMED, [], [("void", "0.54% of the pixels of train"), ("void", "of val are")]),
     (one_class, NAMED, [("classes", "all labelled pixels are 'car'")], []),
     (one_class, None, [("classes", "all labelled pixels are 'class_1'")], []),
     (jpeg_noise, None, [("classes", "JPEG .*nearest pixel")], []),

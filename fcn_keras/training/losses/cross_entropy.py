@@ -112,20 +112,17 @@ class PixelCrossEntropy(PixelLoss):
         )
 
     def count(self, labels: Any) -> Any:
-        if self.normalization != "valid_pixels":
-            return super().count(labels)
-        valid = ops.not_equal(labels, self.ignore_label)
-        return ops.sum(ops.cast(valid, "float32"))
+        return self._number(ops.not_equal(labels, self.ignore_label))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        if self.normalization == "valid_pixels":
-            return super().call(y_true, y_pred)
-        loss, valid = self.losses(y_true, y_pred)
-        if self.normalization == "sum":
-            return loss
-        images = ops.sum(ops.cast(ops.any(valid, axis=(1, 2)), "float32"))
-        # Keras divides by the number of all pixels.
-        return loss * (ops.cast(ops.size(loss), "float32") / ops.maximum(images, 1.0))
+        if not self.is_divided:
+            return self.losses(y_true, y_pred)[0]
+        return super().call(y_true, y_pred)
+
+    def _number(self, counted):
+        # "sum" is reported per image.
+        pixels = self.normalization == "valid_pixels"
+        return super()._number(counted if pixels else ops.any(counted, axis=(1, 2)))
 
     def get_config(self) -> dict:
         return {

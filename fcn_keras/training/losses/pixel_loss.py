@@ -95,8 +95,13 @@ class PixelLoss(keras.losses.Loss):
             y_pred: logits `(N, H, W, C)`.
         """
         losses, counted = self.losses(y_true, y_pred)
-        whole = ops.maximum(ops.sum(ops.cast(counted, "float32")), 1.0)
-        return losses * (ops.cast(ops.size(losses), "float32") / whole)
+        # Keras divides by the number of all of them.
+        number = ops.cast(ops.size(losses), "float32")
+        return losses * (number / ops.maximum(self._number(counted), 1.0))
+
+    def _number(self, counted):
+        """What the sum of losses is divided by, of what counts of them."""
+        return ops.sum(ops.cast(counted, "float32"))
 
     def _weights(self, sample_weight):
         """Weights in the shape of `losses`."""

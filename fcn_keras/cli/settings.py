@@ -58,6 +58,7 @@ HELP = {
     "warmup": "share of all steps over which the learning rate rises",
     "freeze": "layers that do not learn: trunk, conv1_1..pool3 (two layers and all between), or a "
     "regular expression",
+    "ema": "momentum of a moving average of the weights, which is kept in their place: 0.999",
     "precision": "dtype policy",
     "validate_every": "epochs from one validation to the next",
     "patience": "end after that many validations in a row without a better mean IU; 0 for never",

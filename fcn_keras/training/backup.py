@@ -94,7 +94,8 @@ class Backup:
             metrics=self.metrics,
             variables=[
                 variable.value
-                for part in (job.task.network, job.task.optimizer)
+                for part in (job.task.network, job.task.optimizer, job.task.averages)
+                if part is not None
                 for variable in part.variables
             ],
         )

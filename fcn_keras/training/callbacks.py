@@ -97,6 +97,10 @@ class TrainingBar(keras.callbacks.Callback):
         self.estimate.validation_batch_ends()
 
 
+class StoppedInValidation(KeyboardInterrupt):
+    """Ends a validation, of an epoch whose steps are all done."""
+
+
 class Recorder(keras.callbacks.Callback):
     """Scores the network after an epoch, and writes all that a run keeps of it.
 
@@ -188,8 +192,7 @@ class Recorder(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self.stop.requested:
-            self._back_up(self.measured)
-            raise KeyboardInterrupt
+            raise StoppedInValidation
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Scores the network, and writes what is kept of an epoch whose steps are all done.
@@ -213,22 +216,31 @@ class Recorder(keras.callbacks.Callback):
             "memory_mb": memory_in_use().peak / 1e6,
         }
         self.measured = self.backup.measured()
-        confusion = None
-        if (self.job.epochs - epoch - 1) % self.job.settings.validate_every == 0:
-            row |= self._validate()
-            self.patience.note(row["mean_iu"])
-            confusion = self.model.score_metric.confusion.numpy()
         self._check_weights()
+        try:
+            with self.job.task.averaged():
+                self._score(row)
+        except StoppedInValidation:
+            self._back_up(self.measured)
+            raise
         self.position = Position(epoch + 1)
-        if self.log:
-            self.log.keep(row)
-            for text in self.symptoms.of(row, confusion):
-                tqdm.write(f"warning: {text}", file=sys.stderr)
         self._back_up(self.measured)
         if self.patience.is_over and epoch + 1 < self.job.epochs:
             self.model.stop_training = True
             if self.job.chief:
                 tqdm.write(f"epoch {epoch + 1}: {self.patience}", file=sys.stdout)
+
+    def _score(self, row):
+        """Scores the network, if that is due, and writes what is kept of an epoch."""
+        confusion = None
+        if (self.job.epochs - row["epoch"]) % self.job.settings.validate_every == 0:
+            row |= self._validate()
+            self.patience.note(row["mean_iu"])
+            confusion = self.model.score_metric.confusion.numpy()
+        if self.log:
+            self.log.keep(row)
+            for text in self.symptoms.of(row, confusion):
+                tqdm.write(f"warning: {text}", file=sys.stderr)
 
     def _validate(self):
         batches, steps = self.validation

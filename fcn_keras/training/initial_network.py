@@ -66,6 +66,7 @@ def make_task(
             settings.clip_norm,
             micro_batch,
             settings.remat,
+            settings.ema,
         )
         # XLA compiles neither the counting of pixels nor replicas on several CPUs.
         task.compile(make_optimizer(settings, total_steps), jit_compile=False)

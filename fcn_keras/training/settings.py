@@ -46,10 +46,13 @@ _BOUNDS = {
         (
             *("steps", "color", "class_crops", "rotation", "blur"),
             *("momentum", "weight_decay", "warmup", "patience"),
-            *("seed", "dropout", "clip_norm", "label_smoothing"),
+            *("seed", "dropout", "clip_norm", "label_smoothing", "ema"),
         ),
     ),
-    "below 1": (lambda value: value < 1, ("dropout", "momentum", "warmup", "label_smoothing")),
+    "below 1": (
+        lambda value: value < 1,
+        ("dropout", "momentum", "warmup", "label_smoothing", "ema"),
+    ),
     "at most 1": (lambda value: value <= 1, ("class_crops",)),
     "at most 180": (lambda value: value <= 180, ("rotation",)),
     "below 2**32": (lambda value: value < 2**32, ("seed",)),
@@ -105,6 +108,8 @@ class Settings:
             (1 - t)^0.9.
         warmup: share of all steps over which the learning rate rises from zero.
         freeze: which layers do not learn, see `fcn_keras.training.freezing.freeze`.
+        ema: momentum of the moving average of the weights, which is what is validated, kept and
+            exported then; 0 for the weights themselves.
         precision: Keras dtype policy.
         validate_every: epochs from one validation to the next; the last one is always validated.
         patience: after how many validations in a row without a better mean IU training ends; 0 for
@@ -155,6 +160,7 @@ class Settings:
     schedule: str = "cosine"
     warmup: float = 0.02
     freeze: str = ""
+    ema: float = 0.0
     precision: str = "float32"
     validate_every: int = 1
     patience: int = 0

@@ -1,6 +1,7 @@
 """A network with its loss and scores, as Keras' `fit` and `evaluate` drive it on TensorFlow."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.evaluation.evaluate import SegmentationScoring
+from fcn_keras.training.averages import WeightAverages
 from fcn_keras.training.batch_norm import learns_statistics, with_whole_statistics
 from fcn_keras.training.losses.cross_entropy import PixelCrossEntropy
 from fcn_keras.training.losses.dice import DiceLoss, dice_of, dice_sums
@@ -62,6 +64,7 @@ class SegmentationTask(SegmentationScoring):
             None for the whole batch at once, which statistics must be those of.
         remat: whether to compute the activations of the first blocks twice instead of keeping
             them for the gradient; not where statistics are learned.
+        ema: momentum of the moving average of the weights; 0 for none.
 
     Attributes:
         learns_statistics: whether the network learns statistics of its batches, see
@@ -76,12 +79,14 @@ class SegmentationTask(SegmentationScoring):
         clip_norm: float = 0.0,
         micro_batch: int | None = None,
         remat: bool = False,
+        ema: float = 0.0,
     ):
         super().__init__(network, heads)
         self.terms = terms_of(loss or PixelCrossEntropy())
         self.clip_norm = clip_norm
         self.micro_batch = micro_batch
         self.learns_statistics = learns_statistics(network)
+        self.averages = WeightAverages(network, ema) if ema else None
         self.recomputed = Recomputed(on_this_machine(network)) if remat else None
         self.forward_to_train = (
             on_this_machine(with_whole_statistics(network)).__call__
@@ -102,6 +107,10 @@ class SegmentationTask(SegmentationScoring):
         super().compile(optimizer, **options)
         if self.optimizer is not None:
             self.optimizer.build(self.network.trainable_variables)
+
+    def averaged(self) -> AbstractContextManager:
+        """Returns a context in which the network has the moving average of its weights, if any."""
+        return self.averages.in_place() if self.averages else nullcontext()
 
     def call(self, images: tf.Tensor, training: bool | None = None):
         if training and self.recomputed:
@@ -156,6 +165,8 @@ class SegmentationTask(SegmentationScoring):
         if self.clip_norm or (scaled and replica.num_replicas_in_sync > 1):
             gradients = self._summed(gradients, replica)
         self.optimizer.apply(gradients, self.network.trainable_variables)
+        if self.averages:
+            self.averages.update(self.optimizer.iterations)
 
     def _gradients(self, images, labels, whole):
         """Returns the parts of the loss and the gradients of their sum, divided by `whole`."""

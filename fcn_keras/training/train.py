@@ -101,7 +101,7 @@ def train(
             wait_for_all(strategy)  # to find the run as it is now
             fit_epochs(job)
             if job.chief:
-                with written_whole(run.path / "last.keras") as aside:
+                with written_whole(run.path / "last.keras") as aside, job.task.averaged():
                     job.task.network.save(aside)
                 write_report(run, dataset, job.val_split, settings.batch_size)
                 shutil.rmtree(run.path / "backup", ignore_errors=True)

@@ -30,15 +30,27 @@ ARGUMENTS: Arguments = {
         help="steps from one backup to the next within an epoch (default: ten minutes; on several "
         "machines at the end of epochs alone)",
     ),
+    "--callbacks": dict(
+        metavar="MODULE:FUNCTION", help="function that returns Keras callbacks to call too"
+    ),
 }
 
 
 def run(args: Namespace) -> None:
     given = {name: value for name, value in vars(args).items() if name in HELP}
     settings = resolve(args.recipe, **given)
+    from fcn_keras.training.own_callbacks import load_callbacks
     from fcn_keras.training.train import train
 
-    train(settings, args.run_dir, args.devices, args.fresh, args.cluster, args.backup_steps)
+    train(
+        settings,
+        args.run_dir,
+        args.devices,
+        args.fresh,
+        args.cluster,
+        args.backup_steps,
+        load_callbacks(args.callbacks) if args.callbacks else (),
+    )
 
 
 COMMAND = Command(

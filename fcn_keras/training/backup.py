@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -35,6 +36,7 @@ class TrainingJob:
         epochs, steps: how many epochs there are, and of how many steps each.
         backup_steps: steps from one backup to the next within an epoch; 0 for none there, None
             to go by time.
+        callbacks: the user's own, to be called on the machine that writes.
     """
 
     run: Run
@@ -47,6 +49,7 @@ class TrainingJob:
     epochs: int
     steps: int
     backup_steps: int | None
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
     @property
     def chief(self) -> bool:

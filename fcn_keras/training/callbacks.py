@@ -223,6 +223,7 @@ class Recorder(keras.callbacks.Callback):
         except StoppedInValidation:
             self._back_up(self.measured)
             raise
+        logs |= row  # for callbacks after this one
         self.position = Position(epoch + 1)
         self._back_up(self.measured)
         if self.patience.is_over and epoch + 1 < self.job.epochs:

@@ -31,7 +31,7 @@ def fit_epochs(job: TrainingJob) -> None:
     stopping = stop if is_alone(job.strategy) else contextlib.nullcontext()
     with contextlib.closing(progress.bar), stopping:
         recorder = Recorder(job, backup, position, progress, stop)
-        callbacks = [progress, recorder]
+        callbacks = [progress, recorder, *(job.callbacks if job.chief else ())]
         if step == job.steps:  # stopped while it was validating
             backup.restore_metrics()
             recorder.set_model(job.task)

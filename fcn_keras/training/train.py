@@ -1,6 +1,7 @@
 """Training: from settings to a run directory with a network, its scores and pictures."""
 
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def train(
     fresh: bool = False,
     cluster: str | None = None,
     backup_steps: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Trains a network, or goes on where an earlier call with the same settings stopped.
 
@@ -54,6 +56,9 @@ def train(
         fresh: whether to delete an existing run first instead of going on with it.
         backup_steps: steps from one backup to the next within an epoch. If not given, one is made
             every ten minutes; on several machines at the end of epochs alone.
+        callbacks: Keras callbacks to call too, on the machine that writes. At the end of an epoch
+            they are given what `log.csv` says of it. What they do themselves is not made up for
+            where a run goes on after a stop.
 
     Returns:
         The run directory: `config.json`, `log.csv`, `best.keras` (by validation mean IU),
@@ -84,7 +89,7 @@ def train(
         elif _has_finished(run, settings, dataset):
             return run.path
         counts = source.check()["train"]
-        job = _make_job(run, settings, dataset, counts, strategy, backup_steps)
+        job = _make_job(run, settings, dataset, counts, strategy, backup_steps, callbacks)
         wait_for_all(strategy)  # until all have looked at the run as it was
         with run.held() if job.chief else nullcontext():
             if job.chief:
@@ -122,7 +127,7 @@ def _dataset_of(settings, source):
     return dataset
 
 
-def _make_job(run, settings, dataset, counts, strategy, backup_steps):
+def _make_job(run, settings, dataset, counts, strategy, backup_steps, callbacks):
     train_split, val_split = (
         Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")
     )
@@ -149,6 +154,7 @@ def _make_job(run, settings, dataset, counts, strategy, backup_steps):
         epochs,
         steps,
         backup_steps,
+        tuple(callbacks),
     )
 
 

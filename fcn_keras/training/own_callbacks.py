@@ -1,0 +1,43 @@
+"""Keras callbacks that a user brings along."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import keras
+
+from fcn_keras.errors import UserError, first_line
+
+
+def load_callbacks(text: str) -> list[keras.callbacks.Callback]:
+    """Calls a function of a module, and returns the callbacks that it returns.
+
+    Args:
+        text: `MODULE:FUNCTION`; modules in the working directory are found too.
+
+    Raises:
+        UserError: if there is no such function, it fails, or it returns anything else.
+
+    Example:
+
+    >>> load_callbacks("tracking:mlflow")
+    """
+    module, colon, function = text.partition(":")
+    if not (module and colon and function):
+        raise UserError(
+            f"`callbacks` must be MODULE:FUNCTION, as in tracking:wandb. Received: {text!r}."
+        )
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(import_module(module), function)()
+    except Exception as error:  # whatever the user's own code raises
+        raise UserError(
+            f"`callbacks`: {text} could not be called: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    callbacks = list(found) if isinstance(found, Sequence) else [found]
+    if not all(isinstance(each, keras.callbacks.Callback) for each in callbacks):
+        raise UserError(
+            f"`callbacks`: {text} must return Keras callbacks, in a list. Received: {found!r}."
+        )
+    return callbacks

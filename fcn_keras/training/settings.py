@@ -9,7 +9,7 @@ from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES, scaled
 from fcn_keras.models.backbones import BACKBONES, VGG16
 from fcn_keras.models.upsampling import BILINEAR, UPSAMPLINGS, upsampling_of
 from fcn_keras.models.variants import VARIANTS
-from fcn_keras.training.losses.names import DICE, parse_loss
+from fcn_keras.training.setting_checks import BOUNDS, requirements
 from fcn_keras.training.setting_types import KINDS
 
 # How a training finds the other machines that take part.
@@ -30,32 +30,6 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
     "normalization": NORMALIZATIONS,
     "batch_norm": ("auto", "frozen", "synced"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
-}
-
-# What numbers are allowed, in words -> whether one is, and the settings that it holds for.
-_BOUNDS = {
-    "above 0": (
-        lambda value: value > 0,
-        (
-            *("epochs", "batch_size", "validate_every", "learning_rate", "width"),
-            *("scale_min", "scale_max", "accumulate"),
-        ),
-    ),
-    "at least 0": (
-        lambda value: value >= 0,
-        (
-            *("steps", "color", "class_crops", "rotation", "blur"),
-            *("momentum", "weight_decay", "warmup", "patience"),
-            *("seed", "dropout", "clip_norm", "label_smoothing", "ema"),
-        ),
-    ),
-    "below 1": (
-        lambda value: value < 1,
-        ("dropout", "momentum", "warmup", "label_smoothing", "ema"),
-    ),
-    "at most 1": (lambda value: value <= 1, ("class_crops",)),
-    "at most 180": (lambda value: value <= 180, ("rotation",)),
-    "below 2**32": (lambda value: value < 2**32, ("seed",)),
 }
 
 
@@ -178,48 +152,10 @@ class Settings:
             self._check(
                 name, getattr(self, name) in allowed, f"one of {', '.join(map(str, allowed))}"
             )
-        for words, (is_allowed, names) in _BOUNDS.items():
+        for words, (is_allowed, names) in BOUNDS.items():
             for name in names:
                 self._check(name, is_allowed(getattr(self, name)), words)
-        losses = parse_loss(self.loss)
-        crops, caffe = self.crop_size, self.optimizer == "caffe_sgd"
-        unscaled = "1 where whole images are trained on (`crop_size` none)"
-        uncropped = "0 where whole images are trained on (`crop_size` none)"
-        for name, right, words in (
-            (
-                "val_share",
-                self.val_share is None or 0 < self.val_share < 1,
-                "a number between 0 and 1",
-            ),
-            ("crop_size", not crops or min(crops) > 0, "at least 1 x 1"),
-            ("batch_size", crops or self.batch_size == 1, unscaled),
-            ("scale_min", crops or self.scale_min == 1, unscaled),
-            ("scale_max", crops or self.scale_max == 1, unscaled),
-            ("class_crops", crops or self.class_crops == 0, uncropped),
-            ("rotation", crops or self.rotation == 0, uncropped),
-            (
-                "class_weights",
-                self.class_weights in ("none", "sqrt_median_frequency")
-                or "=" in self.class_weights,
-                "none, sqrt_median_frequency, or weights of classes by name, as in pole=3,sign=2",
-            ),
-            (
-                "label_smoothing",
-                "cross_entropy" in losses or self.label_smoothing == 0,
-                "0 where `loss` has no cross_entropy",
-            ),
-            (
-                "accumulate",
-                DICE not in losses or self.accumulate == 1,
-                "1 with the loss 'dice', which is of all pixels of a batch together",
-            ),
-            ("clip_norm", not caffe or self.clip_norm == 0, "0 for caffe_sgd"),
-            (
-                "accumulate",
-                caffe or crops or self.accumulate == 1,
-                "1 where whole images, which differ in size, are trained on but by caffe_sgd",
-            ),
-        ):
+        for name, right, words in requirements(self):
             self._check(name, right, words)
         if self.scale_max < self.scale_min:
             raise UserError(

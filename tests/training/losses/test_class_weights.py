@@ -54,3 +54,12 @@ def test_no_weights(text):
 def test_no_setting(text):
     with pytest.raises(UserError, match="`class_weights` must be none, sqrt_median_frequency, or"):
         resolve("small", class_weights=text)
+
+
+def test_losses_that_weigh_classes_alike_take_no_weights():
+    with pytest.raises(
+        UserError, match="`class_weights` must be none where `loss` has none of cro"
+    ):
+        resolve("small", loss="dice+lovasz")
+    assert resolve("small", loss="dice+lovasz", class_weights="none").loss == "dice+lovasz"
+    assert resolve("small", loss="dice+ohem").class_weights == "sqrt_median_frequency"

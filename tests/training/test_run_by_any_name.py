@@ -50,7 +50,8 @@ def job(run):
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     optimizer = keras.optimizers.SGD()
     optimizer.build(network.trainable_variables)
-    task = SimpleNamespace(network=network, optimizer=optimizer, metrics=[keras.metrics.Sum()])
+    metrics = [keras.metrics.Sum()]
+    task = SimpleNamespace(network=network, optimizer=optimizer, metrics=metrics, averages=None)
     return SimpleNamespace(run=run, task=task, chief=True, strategy=tf.distribute.get_strategy())
 
 

@@ -109,7 +109,7 @@ class _Crop(layers.Layer):
         begin, size = [0] * 4, [-1] * 4
         begin[self.axis], size[self.axis] = self.offset, number
         y = tf.slice(x, begin, size)
-        # A size that is computed hides from TensorFlow, on some devices, what the others are.
+        # Where one size is computed, TensorFlow may take none of the others for known.
         return tf.ensure_shape(y, [None if n == self.axis else x.shape[n] for n in range(4)])
 
     def compute_output_spec(self, x, places):

@@ -86,8 +86,11 @@ def _crop(image, label, augmentation, draw, more):
     ]
     starts = [_start(tf.shape(image)[axis], windows[axis], draw[1 + axis]) for axis in range(2)]
     if augmentation.class_crops:
-        centred = _centred(label, windows, more[1:3])
-        starts = tf.cond(more[0] < augmentation.class_crops, lambda: centred, lambda: starts)
+        starts = tf.cond(
+            more[0] < augmentation.class_crops,
+            lambda: _centred(label, windows, more[1:3]),
+            lambda: starts,
+        )
     cut, pads = [], []
     for axis, (window, start) in enumerate(zip(windows, starts, strict=True)):
         side = tf.shape(image)[axis]

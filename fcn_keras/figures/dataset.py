@@ -59,9 +59,9 @@ def contact_sheet_figure(
         + margin
     )
     figure = Figure(figsize=(total_width, total_height))
-    title = (
-        f"{dataset.name}, {split}: {count} of {total} images{', as trained on' if crops else ''}"
-    )
+    title = f"{dataset.name}, {split}: {count} of {total} images"
+    if crops:
+        title += ", as training sees them"
     write_text(figure, margin, head / 2, shortened(title, 90), fontsize=12, fontweight="bold")
     top = head
     for i, (example, (height, shown)) in enumerate(zip(examples, sizes, strict=True)):

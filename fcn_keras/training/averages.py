@@ -13,7 +13,9 @@ class WeightAverages:
 
     After `t` steps the average keeps `min(momentum, (1 + t) / (10 + t))` of itself at each, so that
     it forgets where it began, as `tf.train.ExponentialMovingAverage` has it. To be made within the
-    strategy's scope.
+    strategy's scope. (The `use_ema` of Keras' optimizers will not do: `fit` puts that average into
+    the weights whenever it ends, also where a run goes on in mid-epoch, `SwapEMAWeights` rounds
+    them, and neither knows the statistics of batches.)
 
     Args:
         network: the network that is trained.

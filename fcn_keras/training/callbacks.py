@@ -130,8 +130,9 @@ class Recorder(keras.callbacks.Callback):
         self.progress = progress
         self.stop = stop
         self.validation = distributed_batches(job.val_split, job.settings.batch_size, job.strategy)
-        self.log = EpochLog(job, position.epoch) if job.chief else None
+        # What a stopped run wrote of later epochs is dropped.
         rows = [row for row in job.run.rows() if row["epoch"] <= position.epoch]
+        self.log = EpochLog(job, rows) if job.chief else None
         self.patience = Patience(job.settings.patience, rows)
         classes = next(iter(job.dataset.heads.values()), job.dataset.classes)
         self.symptoms = Symptoms(classes, job.steps, rows)
@@ -235,18 +236,20 @@ class Recorder(keras.callbacks.Callback):
         """Scores the network, if that is due, and writes what is kept of an epoch."""
         confusion = None
         if (self.job.epochs - row["epoch"]) % self.job.settings.validate_every == 0:
-            row |= self._validate()
+            confusion = self._validate(row)
             self.patience.note(row["mean_iu"])
-            confusion = self.model.score_metric.confusion.numpy()
         if self.log:
             self.log.keep(row)
             for text in self.symptoms.of(row, confusion):
                 tqdm.write(f"warning: {text}", file=sys.stderr)
 
-    def _validate(self):
+    def _validate(self, row):
+        """Adds the scores of the validation to a row of the log; returns its confusion matrix."""
         batches, steps = self.validation
         logs = self.model.evaluate(
             batches, steps=steps, verbose=0, return_dict=True, callbacks=[self.progress, self]
         )
-        scores = scores_of(self.model.score_metric.confusion.numpy())
-        return {"val_loss": logs["loss"], **{name: scores[name] for name in SCORES}}
+        confusion = self.model.score_metric.confusion.numpy()
+        scores = scores_of(confusion)
+        row |= {"val_loss": logs["loss"], **{name: scores[name] for name in SCORES}}
+        return confusion

@@ -1,6 +1,7 @@
 """What a run keeps of each epoch: its best network, `log.csv`, TensorBoard's events."""
 
 import sys
+from collections.abc import Sequence
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -23,12 +24,12 @@ class EpochLog:
 
     Args:
         job: what is trained.
-        epochs: how many epochs are complete; what a stopped run wrote of later ones is dropped.
+        rows: of `log.csv`, of epochs before this process.
     """
 
-    def __init__(self, job: TrainingJob, epochs: int):
+    def __init__(self, job: TrainingJob, rows: Sequence[dict]):
         self.job = job
-        self.rows = [row for row in job.run.rows() if row["epoch"] <= epochs]
+        self.rows = list(rows)
         self.events = tf.summary.create_file_writer(plain_path(job.run.path))
         self.segment = make_segmenter(first_head(job.task.network, job.task.heads))
 

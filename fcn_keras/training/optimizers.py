@@ -22,13 +22,16 @@ class Poly(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, learning_rate: float, steps: int, warmup_steps: int = 0, power: float = 0.9):
         self.learning_rate, self.steps = learning_rate, steps
         self.warmup_steps, self.power = warmup_steps, power
+        # Which has no rise of its own, as Keras' cosine has.
+        self._decay = keras.optimizers.schedules.PolynomialDecay(
+            learning_rate, max(1, steps - warmup_steps), 0.0, power
+        )
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
-        left = (self.steps - step) / max(1, self.steps - self.warmup_steps)
-        down = ops.power(ops.clip(left, 0.0, 1.0), self.power)
-        up = step / max(1, self.warmup_steps)
-        return self.learning_rate * ops.where(step < self.warmup_steps, up, down)
+        up = self.learning_rate * step / max(1, self.warmup_steps)
+        down = self._decay(ops.maximum(step - self.warmup_steps, 0))
+        return ops.where(step < self.warmup_steps, up, down)
 
     def get_config(self) -> dict:
         return {

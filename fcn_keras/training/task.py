@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,7 +14,6 @@ from fcn_keras.evaluation.evaluate import SegmentationScoring
 from fcn_keras.training.averages import WeightAverages
 from fcn_keras.training.batch_norm import learns_statistics, with_whole_statistics
 from fcn_keras.training.losses.cross_entropy import PixelCrossEntropy
-from fcn_keras.training.losses.dice import DiceLoss, dice_of, dice_sums
 from fcn_keras.training.losses.pixel_loss import PixelLoss
 from fcn_keras.training.losses.sums import SumOfLosses, terms_of
 from fcn_keras.training.recomputation import Recomputed
@@ -124,9 +124,7 @@ class SegmentationTask(SegmentationScoring):
         counts = []
         for number in range(len(self.score_metrics)):
             for _, loss in self.terms:
-                # Each replica has a share of the batch's one loss.
-                whole = isinstance(loss, DiceLoss)
-                counts.append(self._share() if whole else loss.count(labels[..., number]))
+                counts.append(self._share(loss) * loss.count(labels[..., number]))
         return tf.stack(counts)
 
     def _whole(self, counts, replica):
@@ -140,20 +138,16 @@ class SegmentationTask(SegmentationScoring):
     def _totals(self, outputs, labels):
         """Adds up the losses of all pixels, part by part, and counts them for the scores."""
         self.count_pixels(outputs, labels)
+        add_up = partial(tf.distribute.get_replica_context().all_reduce, "sum")
         totals = []
         for logits, label in self.by_head(outputs, labels):
             for factor, loss in self.terms:
-                if isinstance(loss, DiceLoss):
-                    sums = dice_sums(label, logits)
-                    sums = tf.distribute.get_replica_context().all_reduce("sum", sums)
-                    total = dice_of(sums) * self._share()
-                else:
-                    total = tf.reduce_sum(loss.losses(label, logits)[0])
-                totals.append(factor * total)
+                totals.append(factor * self._share(loss) * loss.total(label, logits, add_up))
         return tf.stack(totals)
 
-    def _share(self):
-        return tf.constant(1 / self.distribute_strategy.num_replicas_in_sync)
+    def _share(self, loss):
+        """How much of a loss a replica has: of one of the whole batch each has as much."""
+        return 1 / self.distribute_strategy.num_replicas_in_sync if loss.is_of_batch else 1.0
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data

@@ -1,11 +1,15 @@
 """What training sees first, as it is shown before."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 from helpers.folders import write_folder
 
+from fcn_keras.cli.app import parse
 from fcn_keras.data.batches import training_batches
 from fcn_keras.data.registry import load_dataset
+from fcn_keras.errors import UserError
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training.crops import augmentation_of, first_crops
 
@@ -31,7 +35,35 @@ def test_first_crops_are_those_of_training(tmp_path, replacement):
     assert (first_crops(changed, split, 1)[0].image != crops[0].image).any()
 
 
-def test_every_setting_of_the_crops_is_shown(run_command, tmp_path):
+def test_every_setting_of_the_crops_may_be_given():
+    """What changes the crops, of all settings, is an argument of `data show`; nothing else is."""
+    start = resolve("small")
+    other = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 0.25}
+    given = {"replacement", "seed"}  # the order, and all that is drawn
+    for field in fields(start):
+        value = getattr(start, field.name)
+        if field.name == "crop_size":
+            changed = (8, 8)
+        elif type(value) in other:
+            changed = other[type(value)](value)
+        else:
+            continue
+        try:
+            settings = replace(start, learn_upsampling=None, **{field.name: changed})
+        except (UserError, TypeError):
+            continue
+        if augmentation_of(settings) != augmentation_of(start):
+            given.add(field.name)
+    assert len(given) == 11
+    line = "data show DIR --augmented --output a.png"
+    of_command = {*vars(parse(line.split()))}
+    for name in given:
+        flag = f"--{name.replace('_', '-')}"
+        value = [] if type(getattr(start, name)) is bool else ["1"]
+        assert name in {*vars(parse([*line.split(), flag, *value]))} - of_command
+
+
+def test_crops_are_shown(run_command, tmp_path):
     folder = str(write_folder(tmp_path / "data", train=3, val=1))
     sheet = tmp_path / "sheet.png"
     show = ("data", "show", folder, "--output", sheet)

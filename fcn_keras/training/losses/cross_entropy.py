@@ -95,6 +95,7 @@ class PixelCrossEntropy(PixelLoss):
         reduction = "sum" if normalization == "sum" else "sum_over_batch_size"
         super().__init__(ignore_label, name, reduction)
         self.normalization = normalization
+        self.is_divided = normalization != "sum"
         self.class_weights = weights_of_classes(class_weights)
         self.label_smoothing = float(label_smoothing)
         if not 0 <= self.label_smoothing < 1:
@@ -102,17 +103,10 @@ class PixelCrossEntropy(PixelLoss):
                 f"`label_smoothing` must be from 0 to below 1. Received: {label_smoothing!r}."
             )
 
-    @property
-    def is_divided(self) -> bool:
-        return self.normalization != "sum"
-
     def losses(self, labels: Any, logits: Any) -> tuple[Any, Any]:
         return pixel_cross_entropy(
             labels, logits, self.ignore_label, self.class_weights, self.label_smoothing
         )
-
-    def count(self, labels: Any) -> Any:
-        return self._number(ops.not_equal(labels, self.ignore_label))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         if not self.is_divided:

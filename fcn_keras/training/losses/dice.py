@@ -1,11 +1,11 @@
 """Soft Dice: what shares two sets of pixels have in common (section 3 of arXiv 1606.04797)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from fcn_keras.evaluation.metrics import weights_of_pixels
 from fcn_keras.training.losses.pixel_loss import PixelLoss, without_void
 
 
@@ -63,14 +63,20 @@ class DiceLoss(PixelLoss):
     >>> model.compile("adam", DiceLoss())
     """
 
+    is_of_batch = True
+
     def __init__(self, ignore_label: int = 255, name: str = "dice"):
         super().__init__(ignore_label, name)
 
+    def total(self, labels: Any, logits: Any, add_up: Callable[[Any], Any]) -> Any:
+        return dice_of(add_up(dice_sums(labels, logits, self.ignore_label)))
+
+    def count(self, labels: Any) -> Any:
+        return ops.ones((), "float32")
+
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        mask = getattr(y_pred, "_keras_mask", None)
-        if mask is not None:
-            y_true, y_pred = self._masked(y_true, y_pred, mask)
-        weights = 1.0 if sample_weight is None else weights_of_pixels(sample_weight)
+        y_true, y_pred = self._without_mask(y_true, y_pred)
+        weights = 1.0 if sample_weight is None else self._weights(sample_weight)
         # What Keras does on replicas it does where it makes a loss of what `call` returns.
         return keras.losses.Loss.__call__(self, (y_true, weights), y_pred)
 

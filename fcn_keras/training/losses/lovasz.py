@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from fcn_keras.training.losses.pixel_loss import PixelLoss, weights_of_images, without_void
+from fcn_keras.training.losses.pixel_loss import ImageLoss, without_void
 
 
 def lovasz_softmax(labels: Any, logits: Any, ignore_label: int = 255) -> tuple[Any, Any]:
@@ -47,7 +47,7 @@ def lovasz_softmax(labels: Any, logits: Any, ignore_label: int = 255) -> tuple[A
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
-class LovaszSoftmax(PixelLoss):
+class LovaszSoftmax(ImageLoss):
     """One minus the mean IU of each image, made continuous: the Lovasz-softmax loss, in float32.
 
     The mean is over the classes that are in the labels of an image, and over the images that have
@@ -69,6 +69,3 @@ class LovaszSoftmax(PixelLoss):
     def losses(self, labels: Any, logits: Any) -> tuple[Any, Any]:
         losses, counted = lovasz_softmax(labels, logits, self.ignore_label)
         return losses[:, None, None], counted[:, None, None]
-
-    def _weights(self, sample_weight):
-        return weights_of_images(sample_weight)

@@ -9,11 +9,11 @@ from keras import ops
 from fcn_keras.errors import UserError
 from fcn_keras.training.losses.class_weights import weights_of_classes
 from fcn_keras.training.losses.cross_entropy import pixel_cross_entropy
-from fcn_keras.training.losses.pixel_loss import PixelLoss, weights_of_images
+from fcn_keras.training.losses.pixel_loss import ImageLoss
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
-class OHEMLoss(PixelLoss):
+class OHEMLoss(ImageLoss):
     """The mean cross-entropy of the hardest pixels of each image, in float32.
 
     It is averaged over the images that have a pixel that counts. `(N,)` sample weights multiply
@@ -59,9 +59,6 @@ class OHEMLoss(PixelLoss):
         kept = ops.where(place <= hardest, order, ops.zeros_like(order))
         mean = ops.sum(kept, axis=1, keepdims=True) / ops.maximum(hardest, 1.0)
         return mean[..., None], (number > 0)[..., None]
-
-    def _weights(self, sample_weight):
-        return weights_of_images(sample_weight)
 
     def get_config(self) -> dict:
         return {

@@ -1,5 +1,6 @@
 """What all losses over pixels have in common: void, sample weights, and what is divided by."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -42,16 +43,19 @@ class PixelLoss(keras.losses.Loss):
         ignore_label: label of the pixels that do not count; -1 for none.
         name: name of the loss.
         reduction: Keras' way to bring what `call` returns to one number.
+
+    Attributes:
+        is_divided: whether the sum of a batch's losses is divided by `count`.
+        is_of_batch: whether the loss is one of all pixels of a batch together, wherever they are,
+            and no sum over them.
     """
+
+    is_divided = True
+    is_of_batch = False
 
     def __init__(self, ignore_label: int, name: str, reduction: str = "sum_over_batch_size"):
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.ignore_label = whole_number("ignore_label", ignore_label)
-
-    @property
-    def is_divided(self) -> bool:
-        """Whether the sum of a batch's losses is divided by `count`."""
-        return True
 
     def losses(self, labels: Any, logits: Any) -> tuple[Any, Any]:
         """Returns what is added up, and what of it counts: `(N, H, W)`, or `(N, 1, 1)` of images.
@@ -62,14 +66,23 @@ class PixelLoss(keras.losses.Loss):
         """
         raise NotImplementedError
 
+    def total(self, labels: Any, logits: Any, add_up: Callable[[Any], Any]) -> Any:
+        """Returns the sum of the losses of a part of a batch, a float32 scalar.
+
+        Args:
+            labels: integers `(N, H, W)` or `(N, H, W, 1)`.
+            logits: `(N, H, W, C)`.
+            add_up: adds a tensor up over all parts of the batch.
+        """
+        return ops.sum(self.losses(labels, logits)[0])
+
     def count(self, labels: Any) -> Any:
         """Returns what the sum of a batch's losses is divided by; 0 if nothing counts.
 
         Args:
             labels: integers `(N, H, W)`.
         """
-        valid = ops.any(ops.not_equal(labels, self.ignore_label), axis=(1, 2))
-        return ops.sum(ops.cast(valid, "float32"))
+        return self._number(ops.not_equal(labels, self.ignore_label))
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the loss of a batch, a float32 scalar.
@@ -80,9 +93,7 @@ class PixelLoss(keras.losses.Loss):
             sample_weight: numbers `(N,)`, one for each image, or, for losses of pixels, `(N, H, W)`
                 or `(N, H, W, 1)`, one for each, or one for all; None for ones.
         """
-        mask = getattr(y_pred, "_keras_mask", None)
-        if mask is not None:
-            y_true, y_pred = self._masked(y_true, y_pred, mask)
+        y_true, y_pred = self._without_mask(y_true, y_pred)
         if sample_weight is not None:
             sample_weight = self._weights(sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)
@@ -107,11 +118,14 @@ class PixelLoss(keras.losses.Loss):
         """Weights in the shape of `losses`."""
         return weights_of_pixels(sample_weight)
 
-    def _masked(self, labels, logits, mask):
-        """Makes void of what is masked, and gives back logits without the mask.
+    def _without_mask(self, labels, logits):
+        """Makes void of what Keras masks, and gives back logits without the mask.
 
         Keras would weigh the other pixels up for it, but they are not what is divided by.
         """
+        mask = getattr(logits, "_keras_mask", None)
+        if mask is None:
+            return labels, logits
         labels = ops.cast(ops.reshape(labels, ops.shape(logits)[:-1]), "int32")
         mask = ops.broadcast_to(ops.cast(mask, "bool"), ops.shape(labels))
         return ops.where(mask, labels, self.ignore_label), ops.multiply(logits, 1)
@@ -120,23 +134,22 @@ class PixelLoss(keras.losses.Loss):
         return {"ignore_label": self.ignore_label, "name": self.name}
 
 
-def weights_of_images(sample_weight: Any) -> Any:
-    """Brings sample weights to what multiplies losses of images.
+class ImageLoss(PixelLoss):
+    """The base of losses of whole images, which are averaged over those that have a label.
 
-    Args:
-        sample_weight: a number, `(N,)` or `(N, 1)`.
-
-    Returns:
-        A float32 tensor: a scalar or `(N, 1, 1)`.
-
-    Raises:
-        UserError: if there is a weight for each pixel.
+    `(N,)` sample weights multiply images; there are none for pixels.
     """
-    weights = weights_of_pixels(sample_weight)
-    shape = tuple(weights.shape)
-    if shape and shape[1:] != (1, 1):
-        raise UserError(
-            "`sample_weight` must be (N,), one weight for each image, as this is a loss of whole "
-            f"images. Received: shape {shape}."
-        )
-    return weights
+
+    def count(self, labels: Any) -> Any:
+        valid = ops.not_equal(labels, self.ignore_label)
+        return self._number(ops.any(valid, axis=(1, 2)))
+
+    def _weights(self, sample_weight):
+        weights = super()._weights(sample_weight)
+        shape = tuple(weights.shape)
+        if shape and shape[1:] != (1, 1):
+            raise UserError(
+                "`sample_weight` must be (N,), one weight for each image, as this is a loss of "
+                f"whole images. Received: shape {shape}."
+            )
+        return weights

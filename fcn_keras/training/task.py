@@ -124,7 +124,7 @@ class SegmentationTask(SegmentationScoring):
         counts = []
         for number in range(len(self.score_metrics)):
             for _, loss in self.terms:
-                counts.append(self._share(loss) * loss.count(labels[..., number]))
+                counts.append(loss.count(labels[..., number]))
         return tf.stack(counts)
 
     def _whole(self, counts, replica):
@@ -142,12 +142,8 @@ class SegmentationTask(SegmentationScoring):
         totals = []
         for logits, label in self.by_head(outputs, labels):
             for factor, loss in self.terms:
-                totals.append(factor * self._share(loss) * loss.total(label, logits, add_up))
+                totals.append(factor * loss.total(label, logits, add_up))
         return tf.stack(totals)
-
-    def _share(self, loss):
-        """How much of a loss a replica has: of one of the whole batch each has as much."""
-        return 1 / self.distribute_strategy.num_replicas_in_sync if loss.is_of_batch else 1.0
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data

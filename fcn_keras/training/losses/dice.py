@@ -63,8 +63,6 @@ class DiceLoss(PixelLoss):
     >>> model.compile("adam", DiceLoss())
     """
 
-    is_of_batch = True
-
     def __init__(self, ignore_label: int = 255, name: str = "dice"):
         super().__init__(ignore_label, name)
 
@@ -72,6 +70,7 @@ class DiceLoss(PixelLoss):
         return dice_of(add_up(dice_sums(labels, logits, self.ignore_label)))
 
     def count(self, labels: Any) -> Any:
+        # Each part of a batch has the loss of the whole, so it is divided by their number.
         return ops.ones((), "float32")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:

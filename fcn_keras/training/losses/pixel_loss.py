@@ -46,12 +46,9 @@ class PixelLoss(keras.losses.Loss):
 
     Attributes:
         is_divided: whether the sum of a batch's losses is divided by `count`.
-        is_of_batch: whether the loss is one of all pixels of a batch together, wherever they are,
-            and no sum over them.
     """
 
     is_divided = True
-    is_of_batch = False
 
     def __init__(self, ignore_label: int, name: str, reduction: str = "sum_over_batch_size"):
         super().__init__(name=name, reduction=reduction, dtype="float32")

@@ -58,6 +58,9 @@ HELP = {
     "warmup": "share of all steps over which the learning rate rises",
     "freeze": "layers that do not learn: trunk, conv1_1..pool3 (two layers and all between), or a "
     "regular expression",
+    "freeze_epochs": "for how many epochs they do not; 0 for all",
+    "head_learning_rate_factor": "how many times as fast as the trunk the scores and upsampling "
+    "learn",
     "ema": "momentum of a moving average of the weights, which is kept in their place: 0.999",
     "precision": "dtype policy",
     "validate_every": "epochs from one validation to the next",

@@ -5,15 +5,18 @@ most of its memory for. TensorFlow has 1 - 0.999 in float32, which is off by 5e-
 moments. With `amsgrad` Keras' own steps are made.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from fcn_keras.training.rate_factors import RateFactors
+
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
-class Adam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam`, in TensorFlow's own operation.
+class Adam(RateFactors, keras.optimizers.Adam):
+    """`keras.optimizers.Adam`, in TensorFlow's own operation; some variables at rates of their own.
 
     Example:
 
@@ -24,13 +27,29 @@ class Adam(keras.optimizers.Adam):
         form that needs no corrected moments.
     """
 
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        if not self.built:
+            super().build(variables)
+            self.first_steps = [0] * len(variables)
+
+    def begin(self, variables: Sequence[keras.Variable], step: int) -> None:
+        """Lets variables begin to learn after so many steps of the others.
+
+        Their moments are zero then, and are corrected for that by the steps since; by all steps
+        their first ones would be several times too long.
+        """
+        for variable in variables:
+            self.first_steps[self._get_variable_index(variable)] = step
+
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        index = self._get_variable_index(variable)
         if self.amsgrad:
             super().update_step(gradient, variable, learning_rate)
             return
-        index = self._get_variable_index(variable)
+        learning_rate = learning_rate * self.each_factor[index]
         dtype = variable.dtype
-        step = tf.cast(self.iterations + 1, dtype)
+        # A scaled loss skips steps.
+        step = tf.cast(tf.maximum(self.iterations - self.first_steps[index], 0) + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,

@@ -149,7 +149,7 @@ class WholeStatistics(layers.Layer):
         norm = self.norm
         if mask is not None:
             raise UserError(f"{norm.name}: `mask` must be None. Received: {mask}.")
-        if not training:
+        if not (training and norm.trainable):  # it may be frozen for some epochs
             return norm(x, training=False)
         x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
         axis = norm.axis % x.shape.rank

@@ -216,6 +216,8 @@ class Recorder(keras.callbacks.Callback):
             "data_wait": waited / seconds,
             "memory_mb": memory_in_use().peak / 1e6,
         }
+        if keras.ops.convert_to_numpy(self.model.norm_metric.count):  # else it was not measured
+            row["gradient_norm"] = float(logs["gradient_norm"])
         self.measured = self.backup.measured()
         self._check_weights()
         try:

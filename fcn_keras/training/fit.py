@@ -10,6 +10,7 @@ from fcn_keras.system.devices import all_have, is_alone
 from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.callbacks import Recorder, Stop, TrainingBar
 from fcn_keras.training.crops import augmentation_of
+from fcn_keras.training.freezing import Thaw
 
 
 def fit_epochs(job: TrainingJob) -> None:
@@ -31,7 +32,10 @@ def fit_epochs(job: TrainingJob) -> None:
     stopping = stop if is_alone(job.strategy) else contextlib.nullcontext()
     with contextlib.closing(progress.bar), stopping:
         recorder = Recorder(job, backup, position, progress, stop)
-        callbacks = [progress, recorder, *(job.callbacks if job.chief else ())]
+        thaw = Thaw(job.settings.freeze_epochs, job.steps, quiet=not job.chief)
+        thaw.set_model(job.task)
+        thaw.on_epoch_begin(epoch)
+        callbacks = [progress, recorder, thaw, *(job.callbacks if job.chief else ())]
         if step == job.steps:  # stopped while it was validating
             backup.restore_metrics()
             recorder.set_model(job.task)

@@ -1,9 +1,11 @@
-"""Layers that do not learn: those of the trunk, of a part of it, or of a pattern."""
+"""Layers that do not learn, or not from the beginning: the trunk, a part of it, or a pattern."""
 
 import re
+import sys
 from difflib import get_close_matches
 
 import keras
+from tqdm import tqdm
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.head import is_of_head
@@ -11,16 +13,19 @@ from fcn_keras.models.head import is_of_head
 TRUNK = "trunk"
 
 
-def freeze(network: keras.Model, which: str) -> None:
+def freeze(network: keras.Model, which: str) -> list[keras.Layer]:
     """Freezes layers of a network: they cost neither gradients nor the memory for them.
 
     Their batch normalisation, if there is any, keeps its statistics too. To be called before the
-    network is compiled.
+    network is compiled, or given to `SegmentationTask.freeze`.
 
     Args:
         network: the network to be trained.
         which: "" for none; "trunk" for all but what scores and upsamples; "conv1_1..pool3" for two
             layers and all between, in the network's order; or a regular expression for whole names.
+
+    Returns:
+        The layers that would learn otherwise.
 
     Raises:
         UserError: if there is no such layer, or nothing would be left to learn.
@@ -30,17 +35,40 @@ def freeze(network: keras.Model, which: str) -> None:
     >>> freeze(network, "conv1_1..pool2")
     """
     if not which:
-        return
-    frozen = _frozen(network, which)
-    weights = sum(layer.count_params() for layer in frozen)
-    for layer in frozen:
+        return []
+    meant = _meant(network, which)
+    learning = [layer for layer in meant if layer.trainable]
+    for layer in learning:
         layer.trainable = False
     if not network.trainable_variables:
         raise UserError(f"`freeze` must leave layers that learn. Received: {which!r}.")
-    print(f"frozen: {len(frozen)} layers with {weights:,} weights (--freeze {which})")
+    weights = sum(layer.count_params() for layer in meant)
+    print(f"frozen: {len(meant)} layers with {weights:,} weights (--freeze {which})")
+    return learning
 
 
-def _frozen(network, which):
+class Thaw(keras.callbacks.Callback):
+    """Lets the layers that a task has frozen learn from an epoch on.
+
+    Args:
+        epochs: how many epochs they stay frozen.
+        steps: of an epoch.
+        quiet: whether to say nothing of it.
+    """
+
+    def __init__(self, epochs: int, steps: int, quiet: bool = False):
+        super().__init__()
+        self.epochs, self.steps, self.quiet = epochs, steps, quiet
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if epoch >= self.epochs and self.model.frozen:
+            self.model.thaw(self.epochs * self.steps)
+            if not self.quiet:
+                text = f"epoch {epoch + 1}: all layers learn from here on"
+                tqdm.write(f"{text} (--freeze-epochs {self.epochs})", file=sys.stdout)
+
+
+def _meant(network, which):
     """The layers with weights that are meant."""
     layers = network.layers
     first, dots, last = which.partition("..")

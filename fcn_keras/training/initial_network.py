@@ -51,7 +51,8 @@ def make_task(
     try:
         network = make_network(settings, dataset.outputs)
         settle(network, settings)
-        freeze(network, settings.freeze)
+        if not settings.freeze_epochs:
+            freeze(network, settings.freeze)
         task = SegmentationTask(
             network,
             make_loss(
@@ -69,7 +70,10 @@ def make_task(
             settings.ema,
         )
         # XLA compiles neither the counting of pixels nor replicas on several CPUs.
-        task.compile(make_optimizer(settings, total_steps), jit_compile=False)
+        heads = [layer.name for layer in network.layers if is_of_head(layer)]
+        task.compile(make_optimizer(settings, total_steps, heads), jit_compile=False)
+        if settings.freeze_epochs:
+            task.freeze(settings.freeze)
     finally:
         keras.config.set_dtype_policy(policy)
     return task

@@ -1,10 +1,14 @@
 """The update rule of a run, with the course of its learning rate."""
 
+import re
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
 from fcn_keras.models.variants import ALEXNET
-from fcn_keras.training.caffe_sgd import CaffeSGD
+from fcn_keras.training.caffe_sgd import FACTORS, CaffeSGD
+from fcn_keras.training.rate_factors import SGD
 from fcn_keras.training.settings import Settings
 
 
@@ -42,8 +46,16 @@ class Poly(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Optimizer:
-    """Makes the update rule of a run, whose learning rate takes its course over all its steps."""
+def make_optimizer(
+    settings: Settings, total_steps: int, heads: Sequence[str] = ()
+) -> keras.optimizers.Optimizer:
+    """Makes the update rule of a run.
+
+    Args:
+        settings: the rule, its learning rate and the course of that.
+        total_steps: over how many steps the learning rate takes its course.
+        heads: names of the layers that learn `settings.head_learning_rate_factor` times as fast.
+    """
     rate = settings.learning_rate
     warmup = round(settings.warmup * total_steps)
     if settings.schedule == "cosine":
@@ -55,23 +67,28 @@ def make_optimizer(settings: Settings, total_steps: int) -> keras.optimizers.Opt
         )
     elif settings.schedule == "poly":
         rate = Poly(rate, total_steps, warmup)
-    if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, settings.momentum)
+    factor = settings.head_learning_rate_factor
+    head = f"^({'|'.join(map(re.escape, heads))})/" if heads and factor != 1 else ""
     if settings.optimizer == "caffe_sgd":
+        # The reference gives AlexNet's trunk Caffe's default factors, which are one.
+        of_biases = {r"score_fr[^/]*/bias$": (2.0, 0.0)} if settings.variant == ALEXNET else FACTORS
+        of_heads = {f"{head}.*{key}": (a * factor, b) for key, (a, b) in of_biases.items()}
         return CaffeSGD(
             rate,
             settings.momentum,
             settings.weight_decay,
-            # The reference gives AlexNet's trunk Caffe's default factors, which are one.
-            {r"score_fr[^/]*/bias$": (2.0, 0.0)} if settings.variant == ALEXNET else None,
+            {**of_heads, head: (factor, 1.0), **of_biases} if head else of_biases,
             settings.accumulate,
         )
+    rate_factors = {head: factor} if head else None
+    if settings.optimizer == "sgd":
+        return SGD(rate, settings.momentum, rate_factors=rate_factors)
     # These alone need TensorFlow; Caffe's rule and SGD run on every backend of Keras.
     from fcn_keras.training.adam import Adam, AdamW
 
     if settings.optimizer == "adam":
-        return Adam(rate)
-    optimizer = AdamW(rate, weight_decay=settings.weight_decay)
+        return Adam(rate, rate_factors=rate_factors)
+    optimizer = AdamW(rate, weight_decay=settings.weight_decay, rate_factors=rate_factors)
     # Nor scales and offsets of normalisation. Names are paths here, as TensorFlow writes them.
     optimizer.exclude_from_weight_decay(
         var_names=["bias", r"/(gamma|beta)(/replica_\d+)?:"],

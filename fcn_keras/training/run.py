@@ -23,6 +23,7 @@ LOG_COLUMNS = (
     "val_loss",
     *SCORES,
     "train_mean_iu",
+    "gradient_norm",
     "learning_rate",
     "images_per_second",
     "seconds",

@@ -11,14 +11,14 @@ BOUNDS = {
         lambda value: value > 0,
         (
             *("epochs", "batch_size", "validate_every", "learning_rate", "width"),
-            *("scale_min", "scale_max", "accumulate"),
+            *("scale_min", "scale_max", "accumulate", "head_learning_rate_factor"),
         ),
     ),
     "at least 0": (
         lambda value: value >= 0,
         (
             *("steps", "color", "class_crops", "rotation", "blur"),
-            *("momentum", "weight_decay", "warmup", "patience"),
+            *("momentum", "weight_decay", "warmup", "patience", "freeze_epochs"),
             *("seed", "dropout", "clip_norm", "label_smoothing", "ema"),
         ),
     ),
@@ -77,6 +77,11 @@ def requirements(settings: Any) -> Iterator[tuple[str, bool, str]]:
             "accumulate",
             DICE not in losses or settings.accumulate == 1,
             "1 with the loss 'dice', which is of all pixels of a batch together",
+        ),
+        (
+            "freeze_epochs",
+            bool(settings.freeze) or settings.freeze_epochs == 0,
+            "0 where nothing is frozen (`freeze`)",
         ),
         ("clip_norm", not caffe or settings.clip_norm == 0, "0 for caffe_sgd"),
         (

@@ -82,6 +82,9 @@ class Settings:
             (1 - t)^0.9.
         warmup: share of all steps over which the learning rate rises from zero.
         freeze: which layers do not learn, see `fcn_keras.training.freezing.freeze`.
+        freeze_epochs: how many epochs they do not; 0 for all.
+        head_learning_rate_factor: how many times as fast as the trunk the layers learn that score
+            and upsample.
         ema: momentum of the moving average of the weights, which is what is validated, kept and
             exported then; 0 for the weights themselves.
         precision: Keras dtype policy.
@@ -134,6 +137,8 @@ class Settings:
     schedule: str = "cosine"
     warmup: float = 0.02
     freeze: str = ""
+    freeze_epochs: int = 0
+    head_learning_rate_factor: float = 1.0
     ema: float = 0.0
     precision: str = "float32"
     validate_every: int = 1

@@ -11,8 +11,10 @@ import tensorflow as tf
 from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.evaluation.evaluate import SegmentationScoring
+from fcn_keras.training.adam import Adam
 from fcn_keras.training.averages import WeightAverages
 from fcn_keras.training.batch_norm import learns_statistics, with_whole_statistics
+from fcn_keras.training.freezing import freeze
 from fcn_keras.training.losses.cross_entropy import PixelCrossEntropy
 from fcn_keras.training.losses.pixel_loss import PixelLoss
 from fcn_keras.training.losses.sums import SumOfLosses, terms_of
@@ -67,8 +69,9 @@ class SegmentationTask(SegmentationScoring):
         ema: momentum of the moving average of the weights; 0 for none.
 
     Attributes:
-        learns_statistics: whether the network learns statistics of its batches, see
-            `fcn_keras.training.batch_norm`.
+        learns_statistics: whether the network learns statistics of its batches, now or when it is
+            thawed, see `fcn_keras.training.batch_norm`.
+        frozen: the layers that do not learn until `thaw`.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class SegmentationTask(SegmentationScoring):
         self.micro_batch = micro_batch
         self.learns_statistics = learns_statistics(network)
         self.averages = WeightAverages(network, ema) if ema else None
+        self.frozen: list[keras.Layer] = []
         self.recomputed = Recomputed(on_this_machine(network)) if remat else None
         self.forward_to_train = (
             on_this_machine(with_whole_statistics(network)).__call__
@@ -94,19 +98,39 @@ class SegmentationTask(SegmentationScoring):
             else self.forward
         )
         self.loss_metric = MeanLoss(len(self.score_metrics) * len(self.terms))
+        self.norm_metric = keras.metrics.Mean(name="gradient_norm")
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [self.loss_metric, *self.score_metrics]
+        return [self.loss_metric, self.norm_metric, *self.score_metrics]
 
     def get_metrics_result(self) -> dict:
-        return {"loss": self.loss_metric.result(), **super().get_metrics_result()}
+        found = {"loss": self.loss_metric.result(), **super().get_metrics_result()}
+        return found | {"gradient_norm": self.norm_metric.result()}
 
     def compile(self, optimizer: Any = None, **options: Any) -> None:
         """Compiles as `keras.Model.compile` does; within the strategy's scope."""
         super().compile(optimizer, **options)
         if self.optimizer is not None:
             self.optimizer.build(self.network.trainable_variables)
+
+    def freeze(self, which: str) -> None:
+        """Freezes layers until `thaw`; see `fcn_keras.training.freezing.freeze`.
+
+        To be called when the task is compiled: averages and moments are of all that will learn.
+        """
+        self.frozen = freeze(self.network, which)
+
+    def thaw(self, step: int) -> None:
+        """Lets the layers that `freeze` froze learn, after so many steps of the others."""
+        for layer in self.frozen:
+            layer.trainable = True
+        variables = [variable for layer in self.frozen for variable in layer.trainable_variables]
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if isinstance(optimizer, Adam):
+            optimizer.begin(variables, step)
+        self.frozen = []
+        self.make_train_function(force=True)
 
     def averaged(self) -> AbstractContextManager:
         """Returns a context in which the network has the moving average of its weights, if any."""
@@ -151,10 +175,9 @@ class SegmentationTask(SegmentationScoring):
         counts = self._counts(labels)
         totals, gradients = self._gradients(images, labels, self._whole(counts, replica))
         self.loss_metric.update_state(totals, counts)
-        scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
-        if self.clip_norm or (scaled and replica.num_replicas_in_sync > 1):
-            gradients = self._summed(gradients, replica)
-        self.optimizer.apply(gradients, self.network.trainable_variables)
+        self.optimizer.apply(
+            self._measured_and_cut(gradients, replica), self.network.trainable_variables
+        )
         if self.averages:
             self.averages.update(self.optimizer.iterations)
 
@@ -196,18 +219,29 @@ class SegmentationTask(SegmentationScoring):
         )
         return totals, gradients
 
-    def _summed(self, gradients, replica):
-        """Adds up the gradients of all replicas, and cuts them.
+    def _measured_and_cut(self, gradients, replica):
+        """Measures the length of the whole gradient, and cuts it, where it has to be.
 
-        Keras' optimizers would cut those of each replica, and look for infinite ones, which show
-        that a loss was scaled too far, on the first alone. As an optimizer adds up what the
-        replicas give it, each gives its share of the result.
+        Keras' optimizers would cut the gradients of each replica, and look for infinite ones,
+        which show that a loss was scaled too far, on the first alone. These are added up here; as
+        an optimizer adds up what the replicas give it, each gives its share of the result. Others
+        are left to the optimizer, and not measured: to add them up twice would take time.
         """
-        whole = replica.all_reduce("sum", gradients)
+        replicas = replica.num_replicas_in_sync
+        scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        if replicas > 1:
+            if not (self.clip_norm or scaled):
+                return gradients
+            gradients = replica.all_reduce("sum", gradients)
+        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(tf.constant(1.0))
+        finite = tf.math.is_finite(norm)  # of a loss scaled too far it is not; such steps are none
+        self.norm_metric.update_state(
+            tf.where(finite, norm, 0.0), tf.cast(finite, "float32") / replicas
+        )
         if self.clip_norm:
             longest = self.optimizer.scale_loss(tf.constant(self.clip_norm))
-            whole = [tf.clip_by_norm(gradient, longest) for gradient in whole]
-        return [gradient * (1 / replica.num_replicas_in_sync) for gradient in whole]
+            gradients = [tf.clip_by_norm(gradient, longest) for gradient in gradients]
+        return [g * (1 / replicas) for g in gradients] if replicas > 1 else gradients
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data

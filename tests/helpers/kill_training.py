@@ -24,6 +24,7 @@ SETTINGS = (
     *("--crop-size", "16x24", "--scale-min", "0.8", "--dropout", "0.3", "--learning-rate", "0.01"),
     *("--validate-every", "1", "--backup-steps", "2", "--deterministic"),
     *("--ema", "0.9", "--class-crops", "0.5", "--patience", "9"),
+    *("--freeze", "trunk", "--freeze-epochs", "5"),
 )
 
 

@@ -21,7 +21,7 @@ RECIPES = tuple(
 )
 
 # What a recipe says of these is meant for its own backbone.
-_OF_THE_BACKBONE = ("geometry", "width", "input_mean", "freeze")
+_OF_THE_BACKBONE = ("geometry", "width", "input_mean", "freeze", "freeze_epochs")
 
 
 def _recipe_of(dataset):

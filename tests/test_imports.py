@@ -29,6 +29,7 @@ ANY_BACKEND = (
     "training.losses",
     "training.optimizers",
     "training.caffe_sgd",
+    "training.rate_factors",
 )
 LARGE = {"tensorflow", "tensorflow_datasets", "torch", "jax", "scipy", "matplotlib", "PIL"}
 # Packages whose `__init__` is a door; all others hold a sentence alone.

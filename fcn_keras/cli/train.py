@@ -30,6 +30,10 @@ ARGUMENTS: Arguments = {
         help="steps from one backup to the next within an epoch (default: ten minutes; on several "
         "machines at the end of epochs alone)",
     ),
+    "--find-learning-rate": dict(
+        action="store_true",
+        help="train some steps with a rate that rises, suggest one, draw the losses; nothing else",
+    ),
     "--callbacks": dict(
         metavar="MODULE:FUNCTION", help="function that returns Keras callbacks to call too"
     ),
@@ -39,6 +43,11 @@ ARGUMENTS: Arguments = {
 def run(args: Namespace) -> None:
     given = {name: value for name, value in vars(args).items() if name in HELP}
     settings = resolve(args.recipe, **given)
+    if args.find_learning_rate:
+        from fcn_keras.training.find_rate import find_learning_rate
+
+        find_learning_rate(settings, args.run_dir, args.devices)
+        return
     from fcn_keras.training.own_callbacks import load_callbacks
     from fcn_keras.training.train import train
 

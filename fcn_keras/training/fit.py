@@ -4,6 +4,8 @@ import contextlib
 import json
 import zlib
 
+import tensorflow as tf
+
 from fcn_keras.data.batches import sharded, training_batches
 from fcn_keras.errors import UserError
 from fcn_keras.system.devices import all_have, is_alone
@@ -50,6 +52,19 @@ def fit_epochs(job: TrainingJob) -> None:
 
 def _fit(job, callbacks, first, end, step=0):
     """Trains the epochs from `first` to before `end`, the first of them from a step on."""
+    job.task.fit(
+        batches_of(job, first * job.steps + step),
+        steps_per_epoch=job.steps - step,
+        epochs=end,
+        initial_epoch=first,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def batches_of(job: TrainingJob, first_step: int = 0) -> tf.data.Dataset:
+    """Returns the batches that a task is trained on, from a step on, spread over its replicas."""
     settings = job.settings
     augmentation = augmentation_of(settings)
 
@@ -59,21 +74,13 @@ def _fit(job, callbacks, first, end, step=0):
             augmentation,
             settings.images_per_step,
             seed=settings.seed,
-            first_step=first * job.steps + step,
+            first_step=first_step,
             replacement=settings.replacement,
             shards=shards,
             images_alone=job.task.learns_statistics,
         )
 
-    job.task.fit(
-        sharded(job.strategy, batches, job.task.micro_batch or 1),
-        steps_per_epoch=job.steps - step,
-        epochs=end,
-        initial_epoch=first,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
-    )
+    return sharded(job.strategy, batches, job.task.micro_batch or 1)
 
 
 def _check_all_alike(job: TrainingJob, position: Position, saves: int):

@@ -6,10 +6,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from fcn_keras.data.batches import reading_errors
-from fcn_keras.data.dataset import Remembered
+from fcn_keras.data.dataset import Dataset, Remembered
 from fcn_keras.data.source import Source
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import score_table
@@ -82,14 +83,14 @@ def train(
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
         source = Source(settings.dataset, settings.val_share)
-        dataset = _dataset_of(settings, source)
+        dataset = dataset_of(settings, source)
         run = Run(run_dir or default_path(dataset.name, settings.variant))
         if fresh:
             run.config()  # anything but a run is not deleted
         elif _has_finished(run, settings, dataset):
             return run.path
         counts = source.check()["train"]
-        job = _make_job(run, settings, dataset, counts, strategy, backup_steps, callbacks)
+        job = make_job(run, settings, dataset, counts, strategy, backup_steps, callbacks)
         wait_for_all(strategy)  # until all have looked at the run as it was
         with run.held() if job.chief else nullcontext():
             if job.chief:
@@ -114,7 +115,12 @@ def train(
         return run.path
 
 
-def _dataset_of(settings, source):
+def dataset_of(settings: Settings, source: Source) -> Dataset:
+    """Returns a data set that can be trained on with these settings.
+
+    Raises:
+        UserError: if it cannot.
+    """
     dataset = source.dataset
     for name in ("train", "val"):
         if name not in dataset.splits:
@@ -127,7 +133,24 @@ def _dataset_of(settings, source):
     return dataset
 
 
-def _make_job(run, settings, dataset, counts, strategy, backup_steps, callbacks):
+def make_job(
+    run: Run,
+    settings: Settings,
+    dataset: Dataset,
+    counts: np.ndarray,
+    strategy: tf.distribute.Strategy,
+    backup_steps: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> TrainingJob:
+    """Makes the network that a run starts from, and all that belongs to its training.
+
+    Args:
+        run, settings, dataset, strategy, backup_steps, callbacks: see `TrainingJob`.
+        counts: how many pixels of the training split have each label.
+
+    Raises:
+        UserError: if the network cannot be trained so.
+    """
     train_split, val_split = (
         Remembered(dataset.splits[name], CACHE_BYTES) for name in ("train", "val")
     )

@@ -14,6 +14,7 @@ from fcn_keras.bench.peers.network import check_variant
 from fcn_keras.bench.peers.programs import STEPS
 from fcn_keras.bench.results import cell
 from fcn_keras.errors import UserError
+from fcn_keras.models.backbones import VGG16
 from fcn_keras.system.progress import progress_bar
 from fcn_keras.training.settings import Settings
 
@@ -33,12 +34,13 @@ class Step:
     """A training step to measure.
 
     Attributes:
-        variant, width, precision, remat: see `fcn_keras.training.settings.Settings`.
+        variant, backbone, width, precision, remat, freeze: see
+            `fcn_keras.training.settings.Settings`. Batch normalisation is frozen.
         size: height and width of the images.
         num_classes: number of classes.
         batch_size: images that go through the network together.
         accumulate: how many such batches make the step.
-        elide_padding: see `fcn_keras.build`.
+        elide_padding: see `fcn_keras.build`; of VGG16 alone.
         peer: who makes the step in place of this package, one of
             `fcn_keras.bench.peers.programs.STEPS`.
     """
@@ -52,6 +54,8 @@ class Step:
     accumulate: int = 1
     remat: bool = False
     elide_padding: bool = True
+    backbone: str = VGG16
+    freeze: str = ""
     peer: str | None = None
 
     def __post_init__(self):
@@ -63,6 +67,8 @@ class Step:
             precision=self.precision,
             accumulate=self.accumulate,
             remat=self.remat,
+            backbone=self.backbone,
+            freeze=self.freeze,
         )
 
     @property
@@ -79,6 +85,8 @@ class Step:
             words[1] = f"{self.accumulate} batches of {self.batch_size}"
         if self.remat:
             words.append("remat")
+        if self.freeze:
+            words.append(f"frozen {self.freeze}")
         if not self.elide_padding:
             words.append("no elision")
         if self.peer:
@@ -120,7 +128,7 @@ def steps_to_compare(first: Step) -> list[Step]:
     batch = replace(first, batch_size=PARTS * first.batch_size)
     return [
         first,
-        replace(first, elide_padding=False),
+        *([replace(first, elide_padding=False)] if first.backbone == VGG16 else []),
         replace(first, precision="mixed_bfloat16"),
         replace(first, precision="mixed_float16"),
         replace(first, remat=True),
@@ -137,6 +145,8 @@ def peers_to_compare(first: Step) -> list[Step]:
         UserError: if the others do not have the network.
     """
     check_variant(first.variant)
+    if first.backbone != VGG16:
+        raise UserError(f"--peers: have {VGG16} alone. Received: --backbone {first.backbone}.")
     return [first, *(replace(first, peer=peer) for peer in STEPS)]
 
 

@@ -18,6 +18,7 @@ from fcn_keras.system.console import import_tensorflow_silently
 from fcn_keras.training.settings import CHOICES
 
 _VARIANT = dict(choices=VARIANTS, default="fcn8s", help="default: fcn8s")
+_BACKBONE = dict(choices=BACKBONES, default=VGG16, metavar="NAME", help=HELP["backbone"])
 _WIDTH = dict(type=float, default=1.0, metavar="X", help="default: 1")
 _NUM_CLASSES = dict(type=positive, default=21, metavar="N", help="default: 21")
 _GEOMETRY = dict(choices=GEOMETRIES, default="paper", help="default: paper")
@@ -54,6 +55,7 @@ _INPUT: Arguments = {
 
 _TRAIN: Arguments = {
     **_network(320, 2, "processes for each setting, in turns"),
+    "--backbone": _BACKBONE,
     "--steps": dict(
         type=positive,
         default=2,
@@ -74,6 +76,7 @@ _SETTINGS = Section(
         "--precision": dict(choices=CHOICES["precision"], default=SUPPRESS, help=HELP["precision"]),
         "--accumulate": dict(type=positive, default=SUPPRESS, metavar="N", help=HELP["accumulate"]),
         "--remat": dict(action="store_true", default=SUPPRESS, help=HELP["remat"]),
+        "--freeze": dict(default=SUPPRESS, metavar="WHICH", help=HELP["freeze"]),
         "--no-elide": _NO_ELIDE | dict(default=SUPPRESS),
     },
 )
@@ -110,7 +113,7 @@ _REPORT: Arguments = {
 
 _COST: Arguments = {
     "--variant": _VARIANT | dict(choices=[name for name in VARIANTS if name != COLOR_HHA]),
-    "--backbone": dict(choices=BACKBONES, default=VGG16, metavar="NAME", help=HELP["backbone"]),
+    "--backbone": _BACKBONE,
     "--size": dict(type=image_size, default=(500, 500), help="height x width (default: 500x500)"),
     "--num-classes": _NUM_CLASSES,
     "--width": _WIDTH,
@@ -142,7 +145,7 @@ def _train(args: Namespace) -> None:
     )
 
     first = _step(args)
-    names = ("precision", "accumulate", "remat", "elide_padding")
+    names = ("precision", "accumulate", "remat", "elide_padding", "freeze")
     changes = {name: getattr(args, name) for name in names if hasattr(args, name)}
     if args.peers and changes:
         raise UserError("--peers: cannot be given together with settings.")
@@ -201,7 +204,14 @@ def _cost(args: Namespace) -> None:
 def _step(args):
     from fcn_keras.bench.steps import Step
 
-    return Step(args.variant, args.width, args.size, args.num_classes, args.batch_size)
+    return Step(
+        args.variant,
+        args.width,
+        args.size,
+        args.num_classes,
+        args.batch_size,
+        backbone=getattr(args, "backbone", VGG16),
+    )
 
 
 def _labelled(args):

@@ -127,6 +127,21 @@ def test_settings_do_not_add_up_over_the_table(run_command, fake_processes):
     ]
 
 
+def test_frozen_layers_of_a_classifier(run_command, fake_processes):
+    network = ("bench", "train", "--backbone", "mobilenet_v2", "--json")
+    code, out, _ = run_command(*network, "--freeze", "Conv1..block_2_add", "--rounds", 1)
+    rows = json.loads(out)["rows"]
+    assert [row["name"] for row in rows] == [
+        "float32, batch 1",
+        "float32, batch 1, frozen Conv1..block_2_add",
+    ]
+    assert code == 0 and {row["step"]["backbone"] for row in rows} == {"mobilenet_v2"}
+    code, out, _ = run_command(*network, "--rounds", 1)
+    assert "no elision" not in out and len(json.loads(out)["rows"]) == 7
+    code, _, err = run_command(*network, "--peers")
+    assert code == 2 and "have vgg16 alone" in err
+
+
 def test_what_all_is_compared_with_must_work(run_command, fake_processes):
     code, out, err = run_command("bench", "train", "--size", 999)
     assert (code, out, len(fake_processes)) == (2, "", 1)

@@ -40,21 +40,32 @@ def make_batch(step: Step) -> tuple:
 
 
 def make_task(step: Step) -> "SegmentationTask":
-    """Builds what `fcn_keras.train` would train, with Adam and from random weights."""
+    """Builds what `fcn_keras.train` would train, with Adam and from random weights.
+
+    Batch normalisation is frozen, as it is where weights are pre-trained.
+    """
     import keras
 
+    from fcn_keras.models.backbones import VGG16
     from fcn_keras.models.fcn import build
     from fcn_keras.training.adam import Adam
+    from fcn_keras.training.batch_norm import settle
+    from fcn_keras.training.freezing import freeze
+    from fcn_keras.training.settings import Settings
     from fcn_keras.training.task import SegmentationTask
 
     keras.utils.set_random_seed(0)
+    ours = {"elide_padding": step.elide_padding} if step.backbone == VGG16 else {}
     network = build(
         step.variant,
         step.num_classes,
         weights=None,
         width=step.width,
-        elide_padding=step.elide_padding,
+        backbone=step.backbone,
+        **ours,
     )
+    settle(network, Settings(batch_norm="frozen"))
+    freeze(network, step.freeze)
     task = SegmentationTask(network, micro_batch=step.batch_size, remat=step.remat)
     task.compile(Adam(1e-4), jit_compile=False)
     return task

@@ -42,6 +42,7 @@ setup(
         "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
         "openvino": ["openvino>=2026.4"],
         "litert": ["ai-edge-litert>=2.3"],
+        "polygons": ["shapely>=2.1"],  # makes outlines simpler: predict --simplify
         "heif": ["pillow-heif>=1.1"],  # reads .heic and .heif photographs
         "demo": ["gradio>=6.31,<7"],  # the page in the browser
         "client": ["tensorflow-serving-api>=2.21", "grpcio"],  # asks servers by gRPC
@@ -58,6 +59,8 @@ setup(
             "dill",  # tensorflow-datasets' test case needs it and does not bring it
             "hypothesis",
             "mypy>=1.19",
+            "pycocotools>=2.0.10",  # reads polygons as others do, and Shapely checks them
+            "shapely>=2.1",
             # Runs Caffe's definitions, to compare networks with; version 5 does so no more.
             "opencv-python-headless>=4.8,<5",
         ],

@@ -34,6 +34,10 @@ def numbers_of(text: str) -> tuple[float, ...]:
         ) from None
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
 def crop_size(text: str) -> tuple[int, int] | None:
     if text == "none":
         return None

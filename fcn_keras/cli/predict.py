@@ -5,9 +5,10 @@ import gc
 from argparse import Namespace
 from pathlib import Path
 
-from fcn_keras.cli.arguments import MODEL, numbers_of, positive
+from fcn_keras.cli.arguments import MODEL, names_of, numbers_of, positive
 from fcn_keras.cli.command import Arguments, Command
 from fcn_keras.errors import UserError
+from fcn_keras.inference.outputs import DEFAULT, ENDINGS, Outputs
 
 ARGUMENTS: Arguments = {
     "model": MODEL["model"]
@@ -32,6 +33,19 @@ ARGUMENTS: Arguments = {
         help="average over the image at these sizes, such as 0.75,1,1.25",
     ),
     "--flip": dict(action="store_true", help="average over the mirrored image too"),
+    "--output-formats": dict(
+        type=names_of,
+        metavar="X,Y,..",
+        default=DEFAULT.formats,
+        help=f"what to write beside the label map: {', '.join(ENDINGS)} (default: "
+        f"{','.join(DEFAULT.formats)})",
+    ),
+    "--simplify": dict(
+        type=float,
+        default=0.0,
+        metavar="PX",
+        help="with polygons: by how many pixels outlines may be off, to have fewer corners",
+    ),
     "--ray": dict(
         metavar="ADDRESS",
         help="share the images out over a Ray cluster: auto on one of its machines, "
@@ -86,6 +100,7 @@ def run(args: Namespace) -> None:
 
         what, inputs = Client(server), [args.model, *args.images]
     images = find_images(inputs)
+    outputs = Outputs(args.output_formats, args.simplify)
     if args.ray and (exported := find_saved_model(args.model)):
         raise UserError(
             f"--ray: is for a run or a .keras file. {exported} is exported, and sees an image "
@@ -98,15 +113,18 @@ def run(args: Namespace) -> None:
     segmenter = open_network(what, **options, classes=args.classes, kept_graph=not args.ray)
     classes, colors = segmenter.classes, segmenter.colors
     job = segmenter.job | {"classes": classes, "colors": colors}
-    work = dict(batch_size=args.batch_size, fresh=args.fresh, job=job)
+    work = dict(batch_size=args.batch_size, fresh=args.fresh, job=job, outputs=outputs)
     if args.ray:
         from fcn_keras.inference.on_ray import predict_on_ray
 
-        work |= options | dict(address=args.ray, workers=args.workers)
+        work |= options | dict(address=args.ray, workers=args.workers, classes=classes)
         written = predict_on_ray(args.model, images, args.output, **work)
     else:
         written = predict(segmenter, images, args.output, classes, colors, **work)
-    print(f"{len(written)} label maps with pictures in {args.output}")
+    pictures = not {"overlay", "side_by_side"}.isdisjoint(outputs.endings)
+    beside = ["pictures"] * pictures + ["polygons"] * ("polygons" in outputs.endings)
+    more = f" with {' and '.join(beside)}" if beside else ""
+    print(f"{len(written)} label maps{more} in {args.output}")
 
 
 COMMAND = Command(

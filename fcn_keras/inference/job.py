@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +13,14 @@ from PIL.PngImagePlugin import PngInfo
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, open_image
 from fcn_keras.data.files.listing import entries, passed_over
 from fcn_keras.errors import UserError
-from fcn_keras.system.files import remove_leftovers
+from fcn_keras.inference.outputs import DEFAULT, ENDINGS, Outputs
+from fcn_keras.inference.polygons import coco_of
+from fcn_keras.inference.summary import write_summary
+from fcn_keras.system.files import remove_leftovers, written_whole
 from fcn_keras.system.progress import progress_bar
 
-# What is written for an image: its stem with one of these. The label map comes last, so that
-# where it is, all are.
-ENDINGS = ("_overlay.png", "_side_by_side.png", ".png")
+# The polygons of all images.
+COCO = "coco.json"
 
 # Under this name a label map holds what it was made of.
 _NOTE = "fcn_keras"
@@ -34,18 +36,23 @@ class Worklist(NamedTuple):
         images: all of them, as files.
         pending: those that have not been labelled already.
         output: the folder to write to.
+        outputs: which files are written for each.
     """
 
     images: list[Path]
     pending: list[Path]
     output: Path
+    outputs: Outputs
 
-    def finish(self, batches: Iterable[dict[Path, str | None]]) -> list[Path]:
-        """Waits for the pending images with a progress bar.
+    def finish(
+        self, batches: Iterable[dict[Path, str | None]], classes: Sequence[str]
+    ) -> list[Path]:
+        """Waits for the pending images with a progress bar, and writes what is of all together.
 
         Args:
             batches: gives for each batch, once it is labelled, its files with what is wrong with
                 each of them, or None.
+            classes: names of the classes.
 
         Returns:
             The label maps' paths, in order of the images.
@@ -59,6 +66,9 @@ class Worklist(NamedTuple):
             for batch in batches:
                 faults |= batch
                 bar.update(len(batch))
+        labelled = [path for path in self.images if not faults.get(path)]
+        if labelled:
+            self._write_tables(labelled, classes)
         told = sorted(fault for fault in faults.values() if fault)
         if told:
             more = f" And {len(told) - 10} more like these." if len(told) > 10 else ""
@@ -68,9 +78,24 @@ class Worklist(NamedTuple):
             )
         return [self.output / f"{path.stem}.png" for path in self.images]
 
+    def _write_tables(self, images, classes):
+        label_maps = [self.output / f"{path.stem}.png" for path in images]
+        write_summary(images, label_maps, self.output, classes)
+        if "polygons" in self.outputs.formats:
+            files = [
+                (image, file.with_suffix(".geojson"))
+                for image, file in zip(images, label_maps, strict=True)
+            ]
+            with written_whole(self.output / COCO) as aside:
+                aside.write_text(json.dumps(coco_of(files, classes)), "utf-8")
+
 
 def make_worklist(
-    inputs: Iterable[str | Path], output: str | Path, job: dict | None = None, fresh: bool = False
+    inputs: Iterable[str | Path],
+    output: str | Path,
+    job: dict | None = None,
+    fresh: bool = False,
+    outputs: Outputs = DEFAULT,
 ) -> Worklist:
     """Finds out which images are to be labelled, and tidies the folder that they go to.
 
@@ -80,36 +105,39 @@ def make_worklist(
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is not a folder.")
-    targets = {(output / (path.stem + ending)).resolve() for path in images for ending in ENDINGS}
+    endings = ENDINGS.values()
+    targets = {(output / (path.stem + ending)).resolve() for path in images for ending in endings}
     for path in images:
         if path.resolve() in targets:
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
-    pending = [path for path in images if fresh or not _is_done(path, output, job)]
+    pending = [path for path in images if fresh or not _is_done(path, output, job, outputs)]
     remove_leftovers(output, _IDLE)
-    return Worklist(images, pending, output)
+    return Worklist(images, pending, output, outputs)
 
 
-def _is_done(path, output, job):
+def _is_done(path, output, job, outputs):
     """Whether all files of an image are there, and its label map was made of it by this job."""
-    if job is None or not all((output / (path.stem + ending)).is_file() for ending in ENDINGS):
+    files = [output / (path.stem + ending) for ending in outputs.endings.values()]
+    if job is None or not all(file.is_file() for file in files):
         return False
     try:
         with open_image(output / f"{path.stem}.png") as label_map:
-            return label_map.info.get(_NOTE) == _mark(path, job)
+            return label_map.info.get(_NOTE) == _mark(path, job | outputs.job)
     except UserError:
         return False
 
 
-def note_of(path: Path, job: dict | None) -> PngInfo:
+def note_of(path: Path, job: dict | None, outputs: Outputs) -> PngInfo:
     """Returns what a label map is to hold beside its pixels: by what job it was made, and of what.
 
     Args:
         path: the image.
         job: see `predict`; nothing is noted if None.
+        outputs: which files are written.
     """
     note = PngInfo()
     if job is not None:
-        note.add_text(_NOTE, _mark(path, job))
+        note.add_text(_NOTE, _mark(path, job | outputs.job))
     return note
 
 
@@ -141,7 +169,7 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     images = [*dict.fromkeys(images)]
     writers: dict[str, Path] = {}
     for path in images:
-        for name in (path.stem + ending for ending in ENDINGS):
+        for name in (path.stem + ending for ending in ENDINGS.values()):
             if name in writers:
                 raise UserError(
                     f"{writers[name]} and {path} would both write {name}: predict them into "

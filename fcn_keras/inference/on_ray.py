@@ -9,6 +9,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.inference.job import make_worklist
 from fcn_keras.inference.network import load_network
 from fcn_keras.inference.opening import open_network
+from fcn_keras.inference.outputs import DEFAULT, Outputs
 from fcn_keras.inference.predict import label_images
 
 try:
@@ -34,6 +35,8 @@ def predict_on_ray(
     tile: int | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    outputs: Outputs = DEFAULT,
+    classes: list[str] | None = None,
 ) -> list[Path]:
     """Does what `fcn_keras.inference.predict.predict` does, on all machines of a Ray cluster.
 
@@ -49,7 +52,9 @@ def predict_on_ray(
             outside; `"local"` starts one on this machine alone.
         workers: processes that have the network in memory; one for each GPU, else one for each
             machine, if not given.
-        job, fresh, batch_size, tile, scales, flip: see `fcn_keras.inference.predict.predict`.
+        job, fresh, batch_size, tile, scales, flip, outputs: see
+            `fcn_keras.inference.predict.predict`.
+        classes: names of the network's classes, which are read from `source` if not given.
 
     Returns:
         The label maps' paths, in order of the images.
@@ -61,20 +66,22 @@ def predict_on_ray(
 
     >>> predict_on_ray("runs/roads-fcn8s", ["photos"], "labelled", address="auto")
     """
-    worklist = make_worklist(inputs, output, job, fresh)
+    classes = classes or load_network(source).classes
+    worklist = make_worklist(inputs, output, job, fresh, outputs)
     if not worklist.pending:
-        return worklist.finish([])
+        return worklist.finish([], classes)
     _connect(address)
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         workers = workers or gpus or len(ray.nodes())
-        paths = [{"path": os.path.abspath(path)} for path in worklist.pending]
+        given = {os.path.abspath(path): path for path in worklist.pending}
+        paths = [{"path": path} for path in given]
         shares = ray.data.from_items(paths).map_batches(
             _Worker,
             fn_constructor_args=(os.path.abspath(source), os.path.abspath(output)),
             fn_constructor_kwargs={
                 "views": {"tile": tile, "scales": scales, "flip": flip},
-                "options": {"batch_size": batch_size, "job": job},
+                "options": {"batch_size": batch_size, "job": job, "outputs": outputs},
             },
             batch_size=_SHARE,
             compute=ray.data.ActorPoolStrategy(size=min(workers, -(-len(paths) // _SHARE))),
@@ -83,7 +90,8 @@ def predict_on_ray(
             num_cpus=0.5,
             num_gpus=1 if gpus else 0,
         )
-        return worklist.finish({row["path"]: row["fault"]} for row in shares.iter_rows())
+        done = ({given[row["path"]]: row["fault"]} for row in shares.iter_rows())
+        return worklist.finish(done, classes)
     finally:
         ray.shutdown()
 

@@ -1,5 +1,6 @@
 """Label maps for images: files in, pictures out, for one image or for many thousands."""
 
+import json
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,9 +15,12 @@ from fcn_keras.data.files.images import TooManyPixels, read_image, read_size
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
 from fcn_keras.figures.label_maps import label_image, overlay, side_by_side
-from fcn_keras.inference.job import ENDINGS, make_worklist, note_of
+from fcn_keras.inference.job import make_worklist, note_of
 from fcn_keras.inference.opening import open_network
+from fcn_keras.inference.outputs import DEFAULT, Outputs
+from fcn_keras.inference.polygons import geojson_of
 from fcn_keras.inference.segmenter import Segmenter
+from fcn_keras.inference.summary import note_summary
 from fcn_keras.system.files import written_whole
 
 if TYPE_CHECKING:
@@ -42,12 +46,14 @@ def predict(
     tile: int | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    outputs: Outputs = DEFAULT,
 ) -> list[Path]:
-    """Writes a label map and two pictures for every image.
+    """Writes a label map for every image, and what else is asked for, by itself two pictures.
 
     For `<stem>.jpg` these are `<stem>.png`, a palette PNG of class ids at the image's own size;
-    `<stem>_overlay.png`, the classes' colours over the image; and `<stem>_side_by_side.png`,
-    image, colours and overlay with a legend.
+    `<stem>_overlay.png`, the classes' colours over the image; `<stem>_side_by_side.png`, image,
+    colours and overlay with a legend; and `<stem>.geojson`, the regions as polygons, with all
+    images' in `coco.json`. `summary.csv` has the share of each class in each image.
 
     Images of one size go through the network together. While it works, the next ones are read
     and the last ones written; only a few are in memory, however many there are.
@@ -65,6 +71,7 @@ def predict(
         batch_size: images in a batch; by their size if not given.
         tile, scales, flip: see `fcn_keras.inference.keras_segmenter.make_segmenter`; not for what
             has been opened with them.
+        outputs: which files to write.
 
     Returns:
         The label maps' paths, in order of the images.
@@ -76,12 +83,20 @@ def predict(
     """
     if batch_size is not None and batch_size < 1:
         raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")
-    worklist = make_worklist(inputs, output, job, fresh)
+    worklist = make_worklist(inputs, output, job, fresh, outputs)
     segmenter = open_network(network, tile=tile, scales=scales, flip=flip)
     return worklist.finish(
         label_images(
-            segmenter, worklist.pending, output, classes, colors, batch_size=batch_size, job=job
-        )
+            segmenter,
+            worklist.pending,
+            output,
+            classes,
+            colors,
+            batch_size=batch_size,
+            job=job,
+            outputs=outputs,
+        ),
+        classes,
     )
 
 
@@ -94,20 +109,21 @@ def label_images(
     *,
     batch_size: int | None = None,
     job: dict | None = None,
+    outputs: Outputs = DEFAULT,
 ) -> Iterator[dict[Path, str | None]]:
     """Labels images, and writes what `predict` does.
 
     Args:
         segmenter: what labels them.
         images: files, all of which are labelled.
-        output, classes, colors, batch_size, job: see `predict`.
+        output, classes, colors, batch_size, job, outputs: see `predict`.
 
     Returns:
         An iterator, which does the work: after each batch it gives the batch's files, with what
         is wrong with each of them, or None.
     """
     label, requests = partial(_label, segmenter), segmenter.requests
-    write = partial(_write, Path(output), classes, palette_for(colors), job)
+    write = partial(_write, Path(output), classes, palette_for(colors), job, outputs)
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
         photos = _ahead(pool, _read, _batches(images, batch_size, segmenter), 2 + requests)
@@ -171,18 +187,24 @@ def _label(segmenter, batch):
     return labelled, faults
 
 
-def _write(output, classes, palette, job, batch):
+def _write(output, classes, palette, job, outputs, batch):
     """Writes what `_label` gives; returns what is wrong."""
     labelled, faults = batch
     for path, image, class_ids in labelled:
-        pictures = (
-            Image.fromarray(overlay(image, class_ids, palette)),
-            side_by_side(image, class_ids, palette, classes),
-            label_image(class_ids, palette),
-        )
-        for ending, picture in zip(ENDINGS, pictures, strict=True):
-            # At level 1 photographs take a third of the time, and 2 % more bytes.
-            options = {"pnginfo": note_of(path, job)} if ending == ".png" else {"compress_level": 1}
+        for name, ending in outputs.endings.items():
             with written_whole(output / (path.stem + ending)) as aside:
-                picture.save(aside, **options)
+                if name == "polygons":
+                    found = geojson_of(class_ids, classes, outputs.simplify)
+                    aside.write_text(json.dumps(found), "utf-8")
+                elif name == "mask":
+                    note = note_of(path, job, outputs)
+                    note_summary(note, class_ids)
+                    label_image(class_ids, palette).save(aside, pnginfo=note)
+                else:
+                    if name == "overlay":
+                        picture = Image.fromarray(overlay(image, class_ids, palette))
+                    else:
+                        picture = side_by_side(image, class_ids, palette, classes)
+                    # At level 1 photographs take a third of the time, and 2 % more bytes.
+                    picture.save(aside, compress_level=1)
     return faults

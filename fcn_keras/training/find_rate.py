@@ -119,7 +119,7 @@ def _tried(job):
     """Trains with a rate that rises, step by step, until the loss does too."""
     middle = job.settings.learning_rate
     rates = middle * np.logspace(-DECADES, DECADES, STEPS)
-    losses: list[float] = []
+    losses = []
     bar = progress_bar("learning rates", STEPS, unit="step")
 
     def begin(step, logs=None):

@@ -894,7 +894,8 @@ def test_predict(fcn, network, tmp_path):
     assert result.code == 0, result.stderr
     assert result.stdout == f"2 label maps with pictures in {output}\n"
     ends = ("", "_overlay", "_side_by_side")
-    assert {*output.iterdir()} == {output / f"{stem}{end}.png" for stem in "ab" for end in ends}
+    pictures = {output / f"{stem}{end}.png" for stem in "ab" for end in ends}
+    assert {*output.iterdir()} == {output / "summary.csv", *pictures}
     for stem, size in {"a": (17, 12), "b": (5, 33)}.items():
         with (
             Image.open(output / f"{stem}.png") as mask,

@@ -59,7 +59,8 @@ def classes_of(network, image):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """The files of all images; the table of all together is told apart."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "summary.csv")
 
 
 def test_predict_writes_a_label_map_and_two_pictures(network, tmp_path):
@@ -92,6 +93,41 @@ def test_predict_writes_a_label_map_and_two_pictures(network, tmp_path):
             page = side_by_side(image, expected, palette, CLASSES)
             assert picture.size == page.size
             np.testing.assert_array_equal(picture, page)
+
+
+def test_other_outputs(network, tmp_path, run_command):
+    """Of the same label map; what is there already is not made again but for more or others."""
+    network.save(tmp_path / "net.keras")
+    for name in ("a.png", "b.png"):
+        save(tmp_path / "in" / name, photo(23, 31, ord(name[0])))
+    command = ("predict", tmp_path / "net.keras", tmp_path / "in", "--output", tmp_path / "out")
+
+    def files_of(*options):
+        code, out, err = run_command(*command, *options)
+        assert code == 0, err
+        return out.split(" in ")[0], names(tmp_path / "out")
+
+    maps = ["a.png", "b.png"]
+    assert files_of("--output-formats", "mask") == ("2 label maps", maps)
+    before = stamps(tmp_path / "out")
+    said, files = files_of("--output-formats", "polygons")
+    polygons = ["a.geojson", "b.geojson", "coco.json"]
+    assert (said, files) == ("2 label maps with polygons", sorted(maps + polygons))
+    exact = stamps(tmp_path / "out")
+    assert not set(before.items()) & set(exact.items())
+    files_of("--output-formats", "polygons", "--simplify", "2")
+    simplified = stamps(tmp_path / "out")
+    assert not set(exact.items()) & set(simplified.items())
+    files_of("--output-formats", "mask,polygons", "--simplify", "2")
+    assert stamps(tmp_path / "out")["a.geojson"] == simplified["a.geojson"]
+    with Image.open(tmp_path / "out" / "a.png") as labels:
+        number = len(np.unique(labels))
+    found = json.loads((tmp_path / "out" / "a.geojson").read_text())
+    assert len({each["properties"]["class_id"] for each in found["features"]}) == number > 1
+    rows = (tmp_path / "out" / "summary.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * len(CLASSES) and rows[1].startswith("a.png,0,")
+    code, _, err = run_command(*command, "--output-formats", "mask,pdf")
+    assert code == 2 and "must be of mask, overlay, polygons, side_by_side. Received: pdf" in err
 
 
 def test_label_maps_lie_upright(network, tmp_path):
@@ -294,7 +330,8 @@ def test_only_a_few_images_are_in_memory(network, tmp_path, monkeypatch):
 
 
 def stamps(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.png")}
+    """When the files of each image were written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.[pg]*")}
 
 
 def test_what_is_done_is_left_alone(network, tmp_path):

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,7 +55,9 @@ def make_task(step: Step) -> "SegmentationTask":
     from fcn_keras.training.task import SegmentationTask
 
     keras.utils.set_random_seed(0)
-    ours = {"elide_padding": step.elide_padding} if step.backbone == VGG16 else {}
+    ours: dict[str, Any] = {}
+    if step.backbone == VGG16:
+        ours["elide_padding"] = step.elide_padding
     network = build(
         step.variant,
         step.num_classes,

@@ -1,0 +1,143 @@
+"""The regions of a label map as polygons along the edges of its pixels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from fcn_keras.data.dataset import IGNORE_LABEL
+
+Ring = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pixels of one class that are joined by their sides.
+
+    Attributes:
+        class_id: the class.
+        area: how many pixels there are.
+        exterior: the corners of its outline, (x, y) in pixels from the upper left corner of the
+            image, without the first one again at the end. With y downwards it runs clockwise.
+        holes: the outlines of what it encloses, counter-clockwise. They may touch the exterior and
+            each other at corners, nowhere else.
+    """
+
+    class_id: int
+    area: int
+    exterior: Ring
+    holes: tuple[Ring, ...] = ()
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x, y, width and height of the smallest box around it."""
+        x, y = zip(*self.exterior, strict=True)
+        return min(x), min(y), max(x) - min(x), max(y) - min(y)
+
+
+def regions_of(class_ids: np.ndarray) -> Iterator[Region]:
+    """Yields the regions of all classes, class by class, from the top downwards; void is left out.
+
+    Polygons follow the sides of pixels, so they cover exactly the pixels of their region: those of
+    all regions fill the image but for void, and no two overlap. Pixels that touch at a corner alone
+    are regions of their own.
+
+    Args:
+        class_ids: uint8 `(H, W)`.
+
+    Example:
+
+    >>> [region.exterior for region in regions_of(np.zeros((2, 3), np.uint8))]
+    [[(0, 0), (3, 0), (3, 2), (0, 2)]]
+    """
+    for class_id in np.unique(class_ids).tolist():
+        if class_id == IGNORE_LABEL:
+            continue
+        numbers, count = ndimage.label(class_ids == class_id)
+        areas = np.bincount(numbers.ravel(), minlength=count + 1)
+        for number, window in enumerate(ndimage.find_objects(numbers), 1):
+            top, left = (part.start for part in window)
+            exterior, *holes = _rings(numbers[window] == number, left, top)
+            yield Region(class_id, int(areas[number]), exterior, tuple(holes))
+
+
+def _rings(mask, left, top):
+    """The outlines of joined pixels: the exterior, and then the holes.
+
+    Each side of a pixel that nothing lies beyond is a step from corner to corner, with the pixel on
+    its right. Where two pixels touch at a corner, two steps come and two go; there a ring that
+    passes twice is cut in two.
+    """
+    following = _steps(mask)
+    rings = []
+    while following:
+        start = next(iter(following))
+        path, places = [], {}
+        corner, came_from = start, None
+        while True:
+            if corner in places:
+                ring = path[places[corner] :]
+                rings.append(ring)
+                del path[places[corner] :]
+                for passed in ring:
+                    del places[passed]
+                if not path and corner == start and corner not in following:
+                    break
+            if corner not in following:
+                break
+            places[corner] = len(path)
+            path.append(corner)
+            came_from, corner = corner, _take(following, corner, came_from)
+    rings = [_without_midpoints(ring, left, top) for ring in rings]
+    # One alone runs clockwise, and holds all others.
+    return sorted(rings, key=_doubled_area, reverse=True)
+
+
+def _steps(mask):
+    """Corner -> the corners that a step leads to from it, one or two."""
+    wide = np.pad(mask, 1)
+    inside = wide[1:-1, 1:-1]
+    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for there, (dx, dy), (ex, ey) in (
+        (wide[:-2, 1:-1], (0, 0), (1, 0)),  # nothing above: to the right
+        (wide[1:-1, 2:], (1, 0), (1, 1)),  # nothing to the right: down
+        (wide[2:, 1:-1], (1, 1), (0, 1)),
+        (wide[1:-1, :-2], (0, 1), (0, 0)),
+    ):
+        y, x = np.nonzero(inside & ~there)
+        for px, py in zip(x.tolist(), y.tolist(), strict=True):
+            following.setdefault((px + dx, py + dy), []).append((px + ex, py + ey))
+    return following
+
+
+def _take(following, corner, came_from):
+    """Takes a step from a corner; where there are two, the one that stays at the same pixel."""
+    ends = following[corner]
+    number = 0
+    if len(ends) == 2 and came_from is not None:
+        (x, y), (fx, fy) = corner, came_from
+        right = (x - (y - fy), y + (x - fx))  # a turn to the right
+        number = ends.index(right)
+    end = ends.pop(number)
+    if not ends:
+        del following[corner]
+    return end
+
+
+def _without_midpoints(ring, left, top):
+    """The corners at which a ring turns, in the whole image."""
+    before, after = [ring[-1], *ring[:-1]], [*ring[1:], ring[0]]
+    turns = [
+        (x + left, y + top)
+        for (px, py), (x, y), (nx, ny) in zip(before, ring, after, strict=True)
+        if (x - px, y - py) != (nx - x, ny - y)
+    ]
+    first = turns.index(min(turns, key=lambda corner: corner[::-1]))  # the uppermost
+    return turns[first:] + turns[:first]
+
+
+def _doubled_area(ring):
+    """Twice the area within a ring, above zero where it runs clockwise (y goes downwards)."""
+    x, y = np.array(ring, np.int64).T
+    return int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))

@@ -1,0 +1,66 @@
+"""How much of each image each class covers, as a table for people."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL.PngImagePlugin import PngInfo
+from scipy import ndimage
+
+from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.data.files.images import open_image
+from fcn_keras.system.files import written_whole
+
+FILE = "summary.csv"
+COLUMNS = ("image", "class_id", "class", "pixels", "share", "regions")
+
+# Under this name a label map holds its part of the table.
+_NOTE = "fcn_keras_summary"
+
+
+def note_summary(note: PngInfo, class_ids: np.ndarray) -> None:
+    """Adds what the table is to say of a label map to what is kept beside its pixels."""
+    note.add_text(_NOTE, json.dumps(_counted(class_ids)))
+
+
+def _counted(class_ids):
+    """Label -> its pixels and its regions, of those that occur."""
+    pixels = np.bincount(class_ids.ravel(), minlength=256)
+    return {
+        str(label): [int(pixels[label]), ndimage.label(class_ids == label)[1]]
+        for label in np.flatnonzero(pixels).tolist()
+    }
+
+
+def write_summary(
+    images: Sequence[Path], label_maps: Sequence[Path], output: Path, classes: Sequence[str]
+) -> None:
+    """Writes `summary.csv`: for each image and class its pixels, its share of them, its regions.
+
+    A region is pixels of a class that are joined by their sides. Void has rows too, after the
+    classes; classes that do not occur in an image have one with zeros.
+
+    Args:
+        images: the photographs' files.
+        label_maps: the label map of each.
+        output: the folder to write to.
+        classes: names of the classes.
+    """
+    names = {**dict(enumerate(classes)), IGNORE_LABEL: "void"}
+    path = output / FILE
+    with written_whole(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for image, label_map in zip(images, label_maps, strict=True):
+            with open_image(label_map) as picture:
+                text = picture.info.get(_NOTE)
+                counted = json.loads(text) if text else _counted(np.asarray(picture))
+                whole = picture.width * picture.height
+            for label, name in names.items():
+                pixels, regions = counted.get(str(label), (0, 0))
+                if pixels or label != IGNORE_LABEL:
+                    writer.writerow(
+                        (image.name, label, name, pixels, f"{pixels / whole:.6f}", regions)
+                    )

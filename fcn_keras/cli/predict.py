@@ -40,6 +40,12 @@ ARGUMENTS: Arguments = {
         help=f"what to write beside the label map: {', '.join(ENDINGS)} (default: "
         f"{','.join(DEFAULT.formats)})",
     ),
+    "--min-confidence": dict(
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="make pixels void whose class is less probable than that, from 0 to 1",
+    ),
     "--simplify": dict(
         type=float,
         default=0.0,
@@ -100,7 +106,7 @@ def run(args: Namespace) -> None:
 
         what, inputs = Client(server), [args.model, *args.images]
     images = find_images(inputs)
-    outputs = Outputs(args.output_formats, args.simplify)
+    outputs = Outputs(args.output_formats, args.simplify, args.min_confidence)
     if args.ray and (exported := find_saved_model(args.model)):
         raise UserError(
             f"--ray: is for a run or a .keras file. {exported} is exported, and sees an image "
@@ -121,8 +127,10 @@ def run(args: Namespace) -> None:
         written = predict_on_ray(args.model, images, args.output, **work)
     else:
         written = predict(segmenter, images, args.output, classes, colors, **work)
-    pictures = not {"overlay", "side_by_side"}.isdisjoint(outputs.endings)
-    beside = ["pictures"] * pictures + ["polygons"] * ("polygons" in outputs.endings)
+    beside = ["pictures"] * (not {"overlay", "side_by_side"}.isdisjoint(outputs.endings))
+    beside += [
+        name for name in ("confidence", "probabilities", "polygons") if name in outputs.endings
+    ]
     more = f" with {' and '.join(beside)}" if beside else ""
     print(f"{len(written)} label maps{more} in {args.output}")
 

@@ -43,6 +43,8 @@ class KerasSegmenter(Segmenter):
         super().__init__(name, network.classes, network.colors)
         self.network = network
         self._segment = make_segmenter(network.model, tile, scales, flip)
+        # Traced only if it is asked for.
+        self._score = make_segmenter(network.model, tile, scales, flip, probabilities=True)
         if tile:
             # Parts are looked at one by one: there is nothing to put together.
             self.batch_size = 1
@@ -50,8 +52,14 @@ class KerasSegmenter(Segmenter):
             Image.MAX_IMAGE_PIXELS = None
 
     def segment(self, images: np.ndarray) -> np.ndarray:
+        return self._computed(self._segment, images)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return self._computed(self._score, images)
+
+    def _computed(self, function, images):
         try:
-            return np.asarray(self._segment(images))
+            return np.asarray(function(images))
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(str(error)) from error
 
@@ -61,8 +69,9 @@ def make_segmenter(
     tile: int | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    probabilities: bool = False,
 ) -> Callable[[np.ndarray], tf.Tensor | np.ndarray]:
-    """Makes a function from images to class ids of a network.
+    """Makes a function from images to class ids of a network, or to their probabilities.
 
     Args:
         model: `(N, H, W, 3)` to logits `(N, H, W, C)`.
@@ -71,10 +80,12 @@ def make_segmenter(
         scales: factors on an image's size. The probabilities found at each are brought back to
             its own size, and averaged.
         flip: whether to average over the mirrored image too.
+        probabilities: whether to return those of all classes instead of class ids.
 
     Returns:
-        A function: uint8 `(N, H, W, 3)`, RGB, to uint8 `(N, H, W)`. Its graph is traced once,
-        for images of any size. Without averaging it can be called within a graph, too.
+        A function: uint8 `(N, H, W, 3)`, RGB, to uint8 `(N, H, W)`, or float32 `(N, H, W, C)`. Its
+        graph is traced once, for images of any size. Without averaging it can be called within a
+        graph, too.
 
     Raises:
         UserError: if an argument is out of its range.
@@ -94,12 +105,13 @@ def make_segmenter(
     def class_ids(image):
         return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
 
-    def probabilities(image):
-        return tf.nn.softmax(computed(image, training=False))
+    def softmax(image):
+        return tf.nn.softmax(tf.cast(computed(image, training=False), tf.float32))
 
     averaged = scales != (1,) or flip
+    scored = averaged or probabilities
     function = tf.function(
-        probabilities if averaged else class_ids,
+        softmax if scored else class_ids,
         input_signature=[
             tf.TensorSpec(
                 (None, None, None, model.input_shape[-1]),
@@ -110,8 +122,13 @@ def make_segmenter(
         autograph=False,
     )
     if tile is not None:
-        function = _in_parts(function, Tiling(model, tile), averaged and model.output_shape[-1])
-    return _averaged(function, scales, flip) if averaged else function
+        function = _in_parts(function, Tiling(model, tile), scored and model.output_shape[-1])
+    if not averaged:
+        return function
+    averages = _averaged(function, scales, flip)
+    if probabilities:
+        return averages
+    return lambda images: tf.cast(tf.argmax(averages(images), axis=-1), tf.uint8)
 
 
 def _in_parts(function, tiling, channels):
@@ -140,6 +157,6 @@ def _averaged(probabilities, scales, flip):
                 mirrored = tf.convert_to_tensor(probabilities(tf.reverse(view, [2])))
                 seen = (seen + tf.reverse(mirrored, [2])) / 2
             total += tf.image.resize(seen, size, antialias=True)
-        return tf.cast(tf.argmax(total, axis=-1), tf.uint8)
+        return total / len(scales)
 
     return mean_over_views

@@ -11,6 +11,8 @@ from fcn_keras.errors import UserError
 ENDINGS = {
     "overlay": "_overlay.png",
     "side_by_side": "_side_by_side.png",
+    "confidence": "_confidence.png",
+    "probabilities": ".npz",
     "polygons": ".geojson",
     "mask": ".png",
 }
@@ -23,6 +25,7 @@ class Outputs:
     Attributes:
         formats: of `ENDINGS`; the label map is written in any case.
         simplify: by how many pixels the outlines of polygons may be off.
+        min_confidence: pixels whose class is less probable than this become void.
 
     Raises:
         UserError: if there is no such format, or a number is out of its range.
@@ -30,6 +33,7 @@ class Outputs:
 
     formats: tuple[str, ...] = ("mask", "overlay", "side_by_side")
     simplify: float = 0.0
+    min_confidence: float = 0.0
 
     def __post_init__(self):
         unknown = [name for name in self.formats if name not in ENDINGS]
@@ -45,6 +49,17 @@ class Outputs:
         if self.simplify and "polygons" not in self.formats:
             raise UserError("`simplify` is for the format `polygons`, which is not asked for.")
 
+        if not 0 <= self.min_confidence <= 1:
+            raise UserError(
+                f"`min_confidence` must be from 0 to 1. Received: {self.min_confidence}."
+            )
+
+    @property
+    def need_probabilities(self) -> bool:
+        """Whether class ids alone will not do."""
+        asked = not {"confidence", "probabilities"}.isdisjoint(self.formats)
+        return asked or self.min_confidence > 0
+
     @property
     def endings(self) -> dict[str, str]:
         """What each format adds to an image's stem, the label map's last."""
@@ -54,7 +69,8 @@ class Outputs:
     @property
     def job(self) -> dict[str, Any]:
         """What files differ by that have the same names, for JSON."""
-        return {"simplify": self.simplify} if self.simplify else {}
+        numbers = {"simplify": self.simplify, "min_confidence": self.min_confidence}
+        return {name: number for name, number in numbers.items() if number}
 
 
 # What is written if nothing else is asked for.

@@ -1,6 +1,5 @@
 """Label maps for images: files in, pictures out, for one image or for many thousands."""
 
-import json
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,19 +8,14 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from fcn_keras.data.files.images import TooManyPixels, read_image, read_size
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
-from fcn_keras.figures.label_maps import label_image, overlay, side_by_side
-from fcn_keras.inference.job import make_worklist, note_of
+from fcn_keras.inference.job import make_worklist
 from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.outputs import DEFAULT, Outputs
-from fcn_keras.inference.polygons import geojson_of
 from fcn_keras.inference.segmenter import Segmenter
-from fcn_keras.inference.summary import note_summary
-from fcn_keras.system.files import written_whole
+from fcn_keras.inference.writing import write_outputs
 
 if TYPE_CHECKING:
     import keras
@@ -52,8 +46,10 @@ def predict(
 
     For `<stem>.jpg` these are `<stem>.png`, a palette PNG of class ids at the image's own size;
     `<stem>_overlay.png`, the classes' colours over the image; `<stem>_side_by_side.png`, image,
-    colours and overlay with a legend; and `<stem>.geojson`, the regions as polygons, with all
-    images' in `coco.json`. `summary.csv` has the share of each class in each image.
+    colours and overlay with a legend; `<stem>_confidence.png`, how probable each pixel's class is,
+    255 for certain; `<stem>.npz`, its `probabilities`, float16 `(H, W, C)`; and `<stem>.geojson`,
+    the regions as polygons, with all images' in `coco.json`. `summary.csv` has the share of each
+    class in each image.
 
     Images of one size go through the network together. While it works, the next ones are read
     and the last ones written; only a few are in memory, however many there are.
@@ -122,8 +118,11 @@ def label_images(
         An iterator, which does the work: after each batch it gives the batch's files, with what
         is wrong with each of them, or None.
     """
-    label, requests = partial(_label, segmenter), segmenter.requests
-    write = partial(_write, Path(output), classes, palette_for(colors), job, outputs)
+    if outputs.need_probabilities:
+        batch_size = batch_size or 1  # of each pixel there are as many numbers as classes
+    label, requests = partial(_label, segmenter, outputs), segmenter.requests
+    about = dict(output=Path(output), classes=classes, palette=palette_for(colors), job=job)
+    write = partial(_write, about | {"outputs": outputs})
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
         photos = _ahead(pool, _read, _batches(images, batch_size, segmenter), 2 + requests)
@@ -174,37 +173,27 @@ def _read(paths):
     return images, faults
 
 
-def _label(segmenter, batch):
-    """Labels what `_read` gives: paths, images and class ids, and what is wrong."""
+def _label(segmenter, outputs, batch):
+    """Labels what `_read` gives: paths, images and answers, and what is wrong.
+
+    An answer is class ids `(H, W)`, or, if these will not do, probabilities `(H, W, C)`.
+    """
     images, faults = batch
-    answers = segmenter.label([*images.values()], [*images])
+    ask = segmenter.score if outputs.need_probabilities else segmenter.label
     labelled = []
-    for (path, image), class_ids in zip(images.items(), answers, strict=True):
-        if isinstance(class_ids, str):
-            faults[path] = f"{path}: {class_ids}"
+    for (path, image), answer in zip(
+        images.items(), ask([*images.values()], [*images]), strict=True
+    ):
+        if isinstance(answer, str):
+            faults[path] = f"{path}: {answer}"
         else:
-            labelled.append((path, image, class_ids))
+            labelled.append((path, image, answer))
     return labelled, faults
 
 
-def _write(output, classes, palette, job, outputs, batch):
+def _write(options, batch):
     """Writes what `_label` gives; returns what is wrong."""
     labelled, faults = batch
-    for path, image, class_ids in labelled:
-        for name, ending in outputs.endings.items():
-            with written_whole(output / (path.stem + ending)) as aside:
-                if name == "polygons":
-                    found = geojson_of(class_ids, classes, outputs.simplify)
-                    aside.write_text(json.dumps(found), "utf-8")
-                elif name == "mask":
-                    note = note_of(path, job, outputs)
-                    note_summary(note, class_ids)
-                    label_image(class_ids, palette).save(aside, pnginfo=note)
-                else:
-                    if name == "overlay":
-                        picture = Image.fromarray(overlay(image, class_ids, palette))
-                    else:
-                        picture = side_by_side(image, class_ids, palette, classes)
-                    # At level 1 photographs take a third of the time, and 2 % more bytes.
-                    picture.save(aside, compress_level=1)
+    for path, image, answer in labelled:
+        write_outputs(path, image, answer, **options)
     return faults

@@ -61,6 +61,13 @@ class Remote(Segmenter):
             answers.append("is refused by the server." if class_ids is None else class_ids)
         return answers
 
+    def score(
+        self, images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path] | None = None
+    ) -> list[np.ndarray | str]:
+        raise UserError(
+            "Confidence and probabilities: are not for a --server, which answers with label maps."
+        )
+
 
 def _as_png(image):
     file = BytesIO()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Segmenter:
     """Labels images.
 
-    A kind of it has a `segment` of its own, or a `label`.
+    A kind of it has a `segment` and `probabilities` of its own, or a `label` and a `score`.
 
     Args:
         name: what it is called.
@@ -52,16 +52,41 @@ class Segmenter:
         Returns:
             For each image its class ids, uint8 `(H, W)`; or one line that says why there are none.
         """
+        return self._of_each(self.segment, images)
+
+    def score(
+        self, images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path] | None = None
+    ) -> list[np.ndarray | str]:
+        """Does what `label` does, for the probabilities of all classes.
+
+        Args:
+            images, paths: see `label`.
+
+        Returns:
+            For each image float32 `(H, W, C)`, which add up to 1 at each pixel; or one line that
+            says why there are none.
+        """
+        return self._of_each(self.probabilities, images)
+
+    def _of_each(self, function, images):
         if len({image.shape for image in images}) == 1:
             try:
-                return list(self.segment(np.stack([*images])))
+                return list(function(np.stack([*images])))
             except MemoryError:
                 if len(images) == 1:
                     return [self.too_large]
-        return [self.label([image])[0] for image in images]
+        return [self._of_each(function, [image])[0] for image in images]
 
     def segment(self, images: np.ndarray) -> np.ndarray:
         """Labels images of one size: uint8 `(N, H, W, 3)` to class ids, uint8 `(N, H, W)`.
+
+        Raises:
+            MemoryError: if they take more memory than there is.
+        """
+        raise NotImplementedError
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Scores images of one size: uint8 `(N, H, W, 3)` to float32 `(N, H, W, C)`.
 
         Raises:
             MemoryError: if they take more memory than there is.

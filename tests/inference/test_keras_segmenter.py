@@ -82,6 +82,13 @@ def test_parts_and_views_together():
         assert len(np.unique(whole)) > 1
         parts = make_segmenter(model, tile=130, **options)(images)
         np.testing.assert_array_equal(parts, whole)
+        one, other = (
+            np.asarray(make_segmenter(model, tile, **options, probabilities=True)(images))
+            for tile in (None, 130)
+        )
+        assert one.shape == (*images.shape[:3], 3)
+        np.testing.assert_allclose(one, other, atol=1e-4)
+        np.testing.assert_array_equal(one.argmax(-1), whole)
 
 
 @pytest.mark.parametrize("scales", [(), (0,), (1, -1), (17,), (float("inf"),), (float("nan"),)])

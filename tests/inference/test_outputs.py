@@ -132,8 +132,9 @@ def test_simplified():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"formats": ("mask", "contours")}, "must be of mask, overlay, polygons, side_by_side"),
+        ({"formats": ("mask", "contours")}, "must be of confidence, mask, overlay, polygons, prob"),
         ({"simplify": -1.0, "formats": ("polygons",)}, "`simplify` must be a number of pixels"),
+        ({"min_confidence": 1.5}, "`min_confidence` must be from 0 to 1. Received: 1.5"),
         ({"simplify": 1.0}, "`simplify` is for the format `polygons`"),
     ],
 )

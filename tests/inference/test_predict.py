@@ -23,6 +23,7 @@ from fcn_keras.figures.label_maps import overlay, side_by_side
 from fcn_keras.inference import job, keras_segmenter, predict as prediction
 from fcn_keras.inference.job import find_images
 from fcn_keras.inference.keras_segmenter import make_segmenter
+from fcn_keras.inference.outputs import Outputs
 from fcn_keras.inference.predict import predict
 
 CLASSES = ["ground", "cat", "dog", "bird"]
@@ -56,6 +57,12 @@ def save(path, image, **options):
 
 def classes_of(network, image):
     return np.asarray(network(image[None]))[0].argmax(axis=-1)
+
+
+def softmax_of(network, path):
+    scores = np.asarray(network(read_image(path)[None]))[0].astype(float)
+    exponents = np.exp(scores - scores.max(-1, keepdims=True))
+    return exponents / exponents.sum(-1, keepdims=True)
 
 
 def names(folder):
@@ -126,8 +133,43 @@ def test_other_outputs(network, tmp_path, run_command):
     assert len({each["properties"]["class_id"] for each in found["features"]}) == number > 1
     rows = (tmp_path / "out" / "summary.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * len(CLASSES) and rows[1].startswith("a.png,0,")
+    # By the graph that the first call has kept, too.
+    assert files_of("--output-formats", "confidence")[0] == "2 label maps with confidence"
+    with Image.open(tmp_path / "out" / "a_confidence.png") as picture:
+        most = softmax_of(network, tmp_path / "in" / "a.png").max(-1)
+        np.testing.assert_allclose(np.asarray(picture) / 255, most, atol=0.51 / 255 + 1e-4)
     code, _, err = run_command(*command, "--output-formats", "mask,pdf")
-    assert code == 2 and "must be of mask, overlay, polygons, side_by_side. Received: pdf" in err
+    assert code == 2 and "must be of confidence, mask, overlay, p" in err and "Received: pdf" in err
+
+
+@pytest.mark.parametrize("how", [{}, {"scales": (0.75, 1.0), "flip": True}])
+def test_confidence_and_probabilities(network, tmp_path, how):
+    """Against softmax in NumPy; what is not certain enough is void."""
+    tamed = keras.Model(network.input, keras.layers.Rescaling(1 / 300)(network.output))
+    path = save(tmp_path / "in" / "a.png", photo(23, 31))
+    formats = ("confidence", "probabilities", "polygons")
+    for threshold in (0.0, 0.6):
+        asked = Outputs(formats, min_confidence=threshold)
+        out = tmp_path / str(threshold)
+        [written] = predict(tamed, [path], out, CLASSES, COLORS, outputs=asked, **how)
+        assert names(out) == ["a.geojson", "a.npz", "a.png", "a_confidence.png", "coco.json"]
+        with np.load(out / "a.npz") as found:
+            probabilities = found["probabilities"]
+        assert probabilities.dtype == np.float16 and probabilities.shape == (23, 31, len(CLASSES))
+        np.testing.assert_allclose(probabilities.astype(float).sum(-1), 1, atol=2e-3)
+        if "scales" not in how:
+            np.testing.assert_allclose(probabilities, softmax_of(tamed, path), atol=1e-3)
+        with Image.open(out / "a_confidence.png") as picture:
+            assert picture.mode == "L"
+            most = np.asarray(picture) / 255
+        np.testing.assert_allclose(most, probabilities.max(-1), atol=0.51 / 255 + 1e-3)
+        with Image.open(written) as labels:
+            labels = np.asarray(labels)
+        sure = probabilities.max(-1) >= threshold + 1e-3
+        unsure = probabilities.max(-1) < threshold - 1e-3
+        np.testing.assert_array_equal(labels[sure], probabilities.argmax(-1)[sure])
+        assert (labels[unsure] == 255).all() and unsure.any() == (threshold > 0)
+        assert sure.any()
 
 
 def test_label_maps_lie_upright(network, tmp_path):
@@ -251,8 +293,8 @@ def test_what_memory_does_not_hold(network, tmp_path, monkeypatch):
     for name, size in (("a.png", 9), ("b.png", 9), ("c.png", 12)):
         save(tmp_path / "in" / name, photo(size, 8, size + ord(name[0])))
 
-    def make_segmenter_of_little_memory(*args):
-        segment = make_segmenter(*args)
+    def make_segmenter_of_little_memory(*args, **options):
+        segment = make_segmenter(*args, **options)
 
         def limited(images):
             if len(images) > 1 or images.shape[1] > 10:
@@ -284,8 +326,8 @@ def test_images_of_one_size_go_together(network, tmp_path, monkeypatch):
     paths = [save(tmp_path / "in" / f"{i}.png", photo(*size, i)) for i, size in enumerate(sizes)]
     shapes = []
 
-    def make_recorder(*args):
-        segment = make_segmenter(*args)
+    def make_recorder(*args, **options):
+        segment = make_segmenter(*args, **options)
 
         def recording(images):
             shapes.append(images.shape[:3])

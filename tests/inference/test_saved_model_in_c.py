@@ -70,7 +70,11 @@ def test_class_ids_are_those_of_the_network(network, exported, shape):
     images = np.random.default_rng(4).integers(0, 256, shape, "uint8")
     found = exported.segment(images)
     assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, np.argmax(network(images), axis=-1))
+    scores = network(images).numpy()
+    np.testing.assert_array_equal(found, np.argmax(scores, axis=-1))
+    exponents = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = exponents / exponents.sum(-1, keepdims=True)
+    np.testing.assert_allclose(exported.probabilities(images), expected, atol=1e-4)
 
 
 def test_what_it_says_of_itself(exported, folder):

@@ -70,7 +70,8 @@ def _keep(network, file):
 
     def segment(image, values):
         with keras.StatelessScope(state_mapping=zip(weights.values(), values, strict=True)):
-            return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
+            scores = computed(image, training=False)
+        return tf.cast(tf.argmax(scores, axis=-1), tf.uint8), tf.nn.softmax(scores)
 
     traced = tf.function(segment, autograph=False).get_concrete_function(
         tf.TensorSpec((None, None, None, 3), tf.uint8, name="image"),
@@ -80,10 +81,13 @@ def _keep(network, file):
     if len(inputs) != 1 + len(weights):
         return None  # it needs something else
     feeds = dict(zip(("image", *weights), inputs, strict=True))
-    [output] = traced.outputs
+    class_ids, probabilities = (output.name for output in traced.outputs)
     names = {
         "num_classes": network.output_shape[-1],
-        "signatures": {"segment": [feeds, {"class_ids": output.name}]},
+        "signatures": {
+            "segment": [feeds, {"class_ids": class_ids}],
+            "probabilities": [feeds, {"probabilities": probabilities}],
+        },
         "weights": {name: list(weight.shape) for name, weight in weights.items()},
     }
     with written_whole(kept) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as out:

@@ -14,7 +14,7 @@ class InLibrary(Segmenter):
     """A network in TensorFlow's C library as what labels images.
 
     Attributes:
-        session: has the signature `segment`, from `image` to `class_ids`.
+        session: has the signatures `segment`, from `image` to `class_ids`, and `probabilities`.
     """
 
     session: library.Session
@@ -23,6 +23,9 @@ class InLibrary(Segmenter):
 
     def segment(self, images: np.ndarray) -> np.ndarray:
         return self.session.run("segment", {"image": images})["class_ids"]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return self.session.run("probabilities", {"image": images})["probabilities"]
 
 
 class Exported(InLibrary):

@@ -76,7 +76,8 @@ def requirements(settings: Any) -> Iterator[tuple[str, bool, str]]:
         (
             "accumulate",
             DICE not in losses or settings.accumulate == 1,
-            "1 with the loss 'dice', which is of all pixels of a batch together",
+            "1 with the loss 'dice', which is of all pixels of a batch together "
+            "(`loss` cross_entropy is not)",
         ),
         (
             "freeze_epochs",

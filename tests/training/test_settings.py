@@ -78,6 +78,7 @@ def test_overrides_win(recipe):
         "flip": False,
         "learning_rate": 0.1,
         "optimizer": "sgd",
+        "loss": "cross_entropy",
         "accumulate": 2,
     }
     settings = resolve(recipe, **given)

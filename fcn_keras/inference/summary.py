@@ -12,6 +12,7 @@ from scipy import ndimage
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.images import open_image
 from fcn_keras.system.files import written_whole
+from fcn_keras.system.spelling import valid_text
 
 FILE = "summary.csv"
 COLUMNS = ("image", "class_id", "class", "pixels", "share", "regions")
@@ -48,7 +49,7 @@ def write_summary(
         output: the folder to write to.
         classes: names of the classes.
     """
-    names = {**dict(enumerate(classes)), IGNORE_LABEL: "void"}
+    names = {**dict(enumerate(map(valid_text, classes))), IGNORE_LABEL: "void"}
     path = output / FILE
     with written_whole(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -62,5 +63,12 @@ def write_summary(
                 pixels, regions = counted.get(str(label), (0, 0))
                 if pixels or label != IGNORE_LABEL:
                     writer.writerow(
-                        (image.name, label, name, pixels, f"{pixels / whole:.6f}", regions)
+                        (
+                            valid_text(image.name),
+                            label,
+                            name,
+                            pixels,
+                            f"{pixels / whole:.6f}",
+                            regions,
+                        )
                     )

@@ -92,9 +92,10 @@ class Backup:
         ]
         # Those of replicas hold a part each, which a checkpoint would not give back exactly.
         self.metrics = [tf.Variable(part) for part in self.measured()]
-        self.checkpoint = tf.train.Checkpoint(
+        norm = len(job.task.norm_metric.variables)  # the last ones
+        self.parts = dict(
             position=self.position,
-            metrics=self.metrics,
+            metrics=self.metrics[:-norm],
             variables=[
                 variable.value
                 for part in (job.task.network, job.task.optimizer, job.task.averages)
@@ -102,6 +103,7 @@ class Backup:
                 for variable in part.variables
             ],
         )
+        self.checkpoint = tf.train.Checkpoint(**self.parts, gradient_norm=self.metrics[-norm:])
         self.manager = tf.train.CheckpointManager(
             self.checkpoint, plain_path(self.folder), max_to_keep=2
         )
@@ -117,7 +119,11 @@ class Backup:
             self._remove_leftovers()
         if path := self.manager.latest_checkpoint:
             try:
-                self.checkpoint.restore(path).assert_consumed()
+                names = [name for name, _ in tf.train.list_variables(path)]
+                # Older backups have no such part.
+                is_whole = any(name.startswith("gradient_norm/") for name in names)
+                checkpoint = self.checkpoint if is_whole else tf.train.Checkpoint(**self.parts)
+                checkpoint.restore(path).assert_consumed()
             except (*_UNREADABLE, tf.errors.OpError) as error:
                 raise UserError(
                     f"{self.folder / Path(path).name}: cannot be restored "

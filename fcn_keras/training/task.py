@@ -102,7 +102,7 @@ class SegmentationTask(SegmentationScoring):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [self.loss_metric, self.norm_metric, *self.score_metrics]
+        return [self.loss_metric, *self.score_metrics, self.norm_metric]
 
     def get_metrics_result(self) -> dict:
         found = {"loss": self.loss_metric.result(), **super().get_metrics_result()}

@@ -47,6 +47,7 @@ def test_patience(scores, validations, is_over):
     assert noted.scores == known.scores == scores and noted.is_over == is_over
 
 
+@pytest.mark.slow
 def test_a_training_without_progress_ends(tmp_path, monkeypatch, capsys):
     """And does not go on where it is stopped between its end and its report."""
     folder = str(write_folder(tmp_path / "data", train=4, val=2))

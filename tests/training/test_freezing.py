@@ -103,6 +103,7 @@ def test_frozen_normalisation_keeps_its_statistics():
     assert moved(found) == {"score_fr", "score_pool4", "score_pool3"}
 
 
+@pytest.mark.slow
 def test_with_activations_computed_twice():
     once, twice = (after_a_step(vgg, "conv1_1..pool3", remat=remat) for remat in (False, True))
     assert moved(once) == moved(twice)
@@ -187,6 +188,7 @@ def test_frozen_for_some_epochs(capsys):
     assert max(watch.moved(3, trunk).values()) == pytest.approx(1e-3, rel=0.001)
 
 
+@pytest.mark.slow
 def test_statistics_of_frozen_epochs_stay():
     network = on_a_classifier()
     task = SegmentationTask(network)

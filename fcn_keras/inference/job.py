@@ -15,8 +15,8 @@ from fcn_keras.data.files.listing import entries, passed_over
 from fcn_keras.errors import UserError
 from fcn_keras.inference.outputs import DEFAULT, ENDINGS, Outputs
 from fcn_keras.inference.polygons import coco_of
-from fcn_keras.inference.summary import write_summary
-from fcn_keras.system.files import remove_leftovers, written_whole
+from fcn_keras.inference.summary import write_if_new, write_summary
+from fcn_keras.system.files import remove_leftovers
 from fcn_keras.system.progress import progress_bar
 
 # The polygons of all images.
@@ -86,8 +86,7 @@ class Worklist(NamedTuple):
                 (image, file.with_suffix(".geojson"))
                 for image, file in zip(images, label_maps, strict=True)
             ]
-            with written_whole(self.output / COCO) as aside:
-                aside.write_text(json.dumps(coco_of(files, classes)), "utf-8")
+            write_if_new(self.output / COCO, json.dumps(coco_of(files, classes)))
 
 
 def make_worklist(

@@ -1,6 +1,7 @@
 """How much of each image each class covers, as a table for people."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,25 +51,25 @@ def write_summary(
         classes: names of the classes.
     """
     names = {**dict(enumerate(map(valid_text, classes))), IGNORE_LABEL: "void"}
-    path = output / FILE
-    with written_whole(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for image, label_map in zip(images, label_maps, strict=True):
-            with open_image(label_map) as picture:
-                text = picture.info.get(_NOTE)
-                counted = json.loads(text) if text else _counted(np.asarray(picture))
-                whole = picture.width * picture.height
-            for label, name in names.items():
-                pixels, regions = counted.get(str(label), (0, 0))
-                if pixels or label != IGNORE_LABEL:
-                    writer.writerow(
-                        (
-                            valid_text(image.name),
-                            label,
-                            name,
-                            pixels,
-                            f"{pixels / whole:.6f}",
-                            regions,
-                        )
-                    )
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(COLUMNS)
+    for image, label_map in zip(images, label_maps, strict=True):
+        with open_image(label_map) as picture:
+            text = picture.info.get(_NOTE)
+            counted = json.loads(text) if text else _counted(np.asarray(picture))
+            whole = picture.width * picture.height
+        for label, name in names.items():
+            pixels, regions = counted.get(str(label), (0, 0))
+            if pixels or label != IGNORE_LABEL:
+                share = f"{pixels / whole:.6f}"
+                writer.writerow((valid_text(image.name), label, name, pixels, share, regions))
+    write_if_new(output / FILE, table.getvalue())
+
+
+def write_if_new(path: Path, text: str) -> None:
+    """Writes a file, but for one that holds this text already, which is left as it is."""
+    content = text.encode()
+    if not path.is_file() or path.read_bytes() != content:
+        with written_whole(path) as aside:
+            aside.write_bytes(content)

@@ -105,8 +105,8 @@ def run(args: Namespace) -> None:
         from fcn_keras.client.client import Client
 
         what, inputs = Client(server), [args.model, *args.images]
-    images = find_images(inputs)
     outputs = Outputs(args.output_formats, args.simplify, args.min_confidence)
+    images = find_images(inputs, outputs)
     if args.ray and (exported := find_saved_model(args.model)):
         raise UserError(
             f"--ray: is for a run or a .keras file. {exported} is exported, and sees an image "

@@ -5,6 +5,7 @@ from argparse import Namespace
 from fcn_keras.cli.arguments import positive
 from fcn_keras.cli.command import Arguments, Command
 from fcn_keras.cli.settings import HELP, setting_arguments
+from fcn_keras.errors import UserError
 from fcn_keras.recipes.common.resolving import RECIPES, resolve
 from fcn_keras.training.settings import CLUSTERS
 
@@ -44,6 +45,10 @@ def run(args: Namespace) -> None:
     given = {name: value for name, value in vars(args).items() if name in HELP}
     settings = resolve(args.recipe, **given)
     if args.find_learning_rate:
+        for name in ("fresh", "cluster", "backup_steps", "callbacks"):
+            if getattr(args, name):
+                option = name.replace("_", "-")
+                raise UserError(f"--{option}: is not for --find-learning-rate, which keeps no run.")
         from fcn_keras.training.find_rate import find_learning_rate
 
         find_learning_rate(settings, args.run_dir, args.devices)

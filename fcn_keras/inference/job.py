@@ -13,9 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, open_image
 from fcn_keras.data.files.listing import entries, passed_over
 from fcn_keras.errors import UserError
-from fcn_keras.inference.outputs import DEFAULT, ENDINGS, Outputs
+from fcn_keras.inference.outputs import DEFAULT, Outputs
 from fcn_keras.inference.polygons import coco_of
-from fcn_keras.inference.summary import write_if_new, write_summary
+from fcn_keras.inference.summary import COLUMNS, SUMMARY, write_if_new, write_summary
 from fcn_keras.system.files import remove_leftovers
 from fcn_keras.system.progress import progress_bar
 
@@ -100,15 +100,19 @@ def make_worklist(
 
     Args and what is raised before anything is written are those of `predict`.
     """
-    images = find_images(inputs)
+    images = find_images(inputs, outputs)
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is not a folder.")
-    endings = ENDINGS.values()
+    endings = outputs.endings.values()
     targets = {(output / (path.stem + ending)).resolve() for path in images for ending in endings}
     for path in images:
         if path.resolve() in targets:
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
+    for name, begins in ((SUMMARY, ",".join(COLUMNS)), (COCO, '{"images": [')):
+        file = output / name
+        if file.is_file() and not file.read_bytes().startswith(begins.encode()):
+            raise UserError(f"{file}: would be overwritten. Choose another folder to write to.")
     pending = [path for path in images if fresh or not _is_done(path, output, job, outputs)]
     remove_leftovers(output, _IDLE)
     return Worklist(images, pending, output, outputs)
@@ -147,13 +151,17 @@ def _mark(path, job):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def find_images(inputs: Iterable[str | Path]) -> list[Path]:
+def find_images(inputs: Iterable[str | Path], outputs: Outputs = DEFAULT) -> list[Path]:
     """Lists image files, those of a folder in order of their names.
 
     Which photographs in a folder cannot be decoded is told on standard error.
 
+    Args:
+        inputs: image files, and folders of them.
+        outputs: which files are to be written for each.
+
     Raises:
-        UserError: if there are none, or two have one stem.
+        UserError: if there are none, or two would write one file.
     """
     images: list[Path] = []
     for path in map(Path, inputs):
@@ -168,7 +176,7 @@ def find_images(inputs: Iterable[str | Path]) -> list[Path]:
     images = [*dict.fromkeys(images)]
     writers: dict[str, Path] = {}
     for path in images:
-        for name in (path.stem + ending for ending in ENDINGS.values()):
+        for name in (path.stem + ending for ending in outputs.endings.values()):
             if name in writers:
                 raise UserError(
                     f"{writers[name]} and {path} would both write {name}: predict them into "

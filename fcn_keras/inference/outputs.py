@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from fcn_keras.errors import UserError
@@ -28,7 +29,7 @@ class Outputs:
         min_confidence: pixels whose class is less probable than this become void.
 
     Raises:
-        UserError: if there is no such format, or a number is out of its range.
+        UserError: if there is no such format, a number is out of its range, or Shapely is missing.
     """
 
     formats: tuple[str, ...] = ("mask", "overlay", "side_by_side")
@@ -48,7 +49,8 @@ class Outputs:
             )
         if self.simplify and "polygons" not in self.formats:
             raise UserError("`simplify` is for the format `polygons`, which is not asked for.")
-
+        if self.simplify and find_spec("shapely") is None:
+            raise UserError("`simplify` needs Shapely: pip install 'fcn_keras[polygons]'.")
         if not 0 <= self.min_confidence <= 1:
             raise UserError(
                 f"`min_confidence` must be from 0 to 1. Received: {self.min_confidence}."

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fcn_keras.errors import UserError
 from fcn_keras.inference.regions import Region, Ring, regions_of
 
 
@@ -22,10 +21,7 @@ def geojson_of(class_ids: np.ndarray, classes: Sequence[str], simplify: float = 
         class_ids: uint8 `(H, W)`; void, 255, is left out.
         classes: names of the classes.
         simplify: by how many pixels outlines may be off, so that they have fewer corners. At 0 they
-            follow the sides of pixels, and give the label map back.
-
-    Raises:
-        UserError: if outlines are to be simplified, and Shapely is not there.
+            follow the sides of pixels, and give the label map back. Needs Shapely above that.
 
     Example:
 
@@ -61,11 +57,8 @@ def _outlines(region: Region, simplify: float) -> list[Ring]:
     rings = [region.exterior, *region.holes]
     if not simplify:
         return rings
-    try:
-        from shapely.geometry import Polygon
-    except ImportError as error:
-        raise UserError("--simplify: needs Shapely: pip install 'fcn_keras[polygons]'.") from error
-    # What touches itself or a hole after this it would not return.
+    from shapely.geometry import Polygon
+
     simple = Polygon(rings[0], rings[1:]).simplify(simplify, preserve_topology=True)
     return [
         [(int(x), int(y)) for x, y in ring.coords[:-1]]

@@ -82,8 +82,6 @@ def _rings(mask, left, top):
                 del path[places[corner] :]
                 for passed in ring:
                     del places[passed]
-                if not path and corner == start and corner not in following:
-                    break
             if corner not in following:
                 break
             places[corner] = len(path)

@@ -15,7 +15,7 @@ from fcn_keras.data.files.images import open_image
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.spelling import valid_text
 
-FILE = "summary.csv"
+SUMMARY = "summary.csv"
 COLUMNS = ("image", "class_id", "class", "pixels", "share", "regions")
 
 # Under this name a label map holds its part of the table.
@@ -64,7 +64,7 @@ def write_summary(
             if pixels or label != IGNORE_LABEL:
                 share = f"{pixels / whole:.6f}"
                 writer.writerow((valid_text(image.name), label, name, pixels, share, regions))
-    write_if_new(output / FILE, table.getvalue())
+    write_if_new(output / SUMMARY, table.getvalue())
 
 
 def write_if_new(path: Path, text: str) -> None:

@@ -95,7 +95,7 @@ def find_learning_rate(
     Reference:
         Smith: Cyclical Learning Rates for Training Neural Networks, arXiv 1506.01186, section 3.3.
     """
-    strategy = make_strategy(devices)
+    strategy = make_strategy(devices, "none")  # one machine will do
     with reading_errors():
         source = Source(settings.dataset, settings.val_share)
         dataset = dataset_of(settings, source)

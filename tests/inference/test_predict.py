@@ -241,6 +241,26 @@ def test_an_image_is_never_overwritten_by_its_label_map(network, tmp_path):
     assert names(tmp_path) == ["cat.png"]
 
 
+@pytest.mark.parametrize("name", ["summary.csv", "coco.json"])
+def test_tables_of_others_are_never_overwritten(network, tmp_path, name):
+    path = save(tmp_path / "in" / "cat.png", photo(9, 8))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name}: would be overwritten"):
+        predict(network, [path], tmp_path / "out", CLASSES, COLORS)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_names_of_files_that_are_not_asked_for(network, tmp_path):
+    for name in ("cat.png", "cat_confidence.png"):
+        save(tmp_path / "in" / name, photo(9, 8))
+    assert len(predict(network, [tmp_path / "in"], tmp_path / "out", CLASSES, COLORS)) == 2
+    asked = Outputs(("confidence",))
+    with pytest.raises(UserError, match="cat_confidence.png"):
+        predict(network, [tmp_path / "in"], tmp_path / "more", CLASSES, COLORS, outputs=asked)
+
+
 def test_output_must_be_a_folder(network, tmp_path):
     path = save(tmp_path / "in" / "a.png", photo(9, 8))
     (tmp_path / "file").touch()

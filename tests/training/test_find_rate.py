@@ -79,6 +79,12 @@ def test_by_command(tmp_path, run_command):
     assert (found / "learning_rates.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("option", ["--fresh", "--callbacks=mine:make", "--backup-steps=3"])
+def test_what_keeps_a_run_is_refused(run_command, option):
+    code, _, err = run_command("train", "--find-learning-rate", option)
+    assert code == 2 and f"{option.partition('=')[0]}: is not for --find-learning-rate" in err
+
+
 @pytest.mark.slow
 def test_no_rate_will_do(tmp_path, monkeypatch):
     monkeypatch.setattr(find_rate, "STEPS", 4)

@@ -66,15 +66,14 @@ def _rings(mask, left, top):
     """The outlines of joined pixels: the exterior, and then the holes.
 
     Each side of a pixel that nothing lies beyond is a step from corner to corner, with the pixel on
-    its right. Where two pixels touch at a corner, two steps come and two go; there a ring that
-    passes twice is cut in two.
+    its right. Where two pixels touch at a corner, two steps come and two go: whichever are taken
+    together, a ring that passes twice is cut in two there.
     """
     following = _steps(mask)
     rings = []
     while following:
-        start = next(iter(following))
         path, places = [], {}
-        corner, came_from = start, None
+        corner = next(iter(following))
         while True:
             if corner in places:
                 ring = path[places[corner] :]
@@ -86,7 +85,10 @@ def _rings(mask, left, top):
                 break
             places[corner] = len(path)
             path.append(corner)
-            came_from, corner = corner, _take(following, corner, came_from)
+            ends = following[corner]
+            corner = ends.pop()
+            if not ends:
+                del following[path[-1]]
     rings = [_without_midpoints(ring, left, top) for ring in rings]
     # One alone runs clockwise, and holds all others.
     return sorted(rings, key=_doubled_area, reverse=True)
@@ -107,20 +109,6 @@ def _steps(mask):
         for px, py in zip(x.tolist(), y.tolist(), strict=True):
             following.setdefault((px + dx, py + dy), []).append((px + ex, py + ey))
     return following
-
-
-def _take(following, corner, came_from):
-    """Takes a step from a corner; where there are two, the one that stays at the same pixel."""
-    ends = following[corner]
-    number = 0
-    if len(ends) == 2 and came_from is not None:
-        (x, y), (fx, fy) = corner, came_from
-        right = (x - (y - fy), y + (x - fx))  # a turn to the right
-        number = ends.index(right)
-    end = ends.pop(number)
-    if not ends:
-        del following[corner]
-    return end
 
 
 def _without_midpoints(ring, left, top):

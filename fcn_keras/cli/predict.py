@@ -131,7 +131,7 @@ def run(args: Namespace) -> None:
     beside += [
         name for name in ("confidence", "probabilities", "polygons") if name in outputs.endings
     ]
-    more = f" with {' and '.join(beside)}" if beside else ""
+    more = f" with {', '.join(beside)}" if beside else ""
     print(f"{len(written)} label maps{more} in {args.output}")
 
 

@@ -124,6 +124,21 @@ def test_exif_that_cannot_be_parsed_is_none(tmp_path, data):
         np.testing.assert_array_equal(image, read(tmp_path, encoded(noise(), format)))
 
 
+def test_rules_that_other_threads_make_meanwhile(tmp_path, monkeypatch):
+    """What lies first in the list then is not taken for this package's own rule."""
+    add = warnings.filterwarnings
+
+    def meanwhile(*args, **options):
+        add(*args, **options)
+        warnings.simplefilter("error")  # another thread, a moment later
+
+    odd = encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff")
+    with monkeypatch.context() as patched:
+        patched.setattr(warnings, "filterwarnings", meanwhile)
+        read(tmp_path, encoded(noise(), "PNG"))
+    read(tmp_path, odd)
+
+
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_orientation_of_tiff(tmp_path, orientation):
     for data in (

@@ -50,8 +50,9 @@ def job(run):
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     optimizer = keras.optimizers.SGD()
     optimizer.build(network.trainable_variables)
-    metrics = [keras.metrics.Sum()]
-    task = SimpleNamespace(network=network, optimizer=optimizer, metrics=metrics, averages=None)
+    norm = keras.metrics.Mean()
+    task = SimpleNamespace(network=network, optimizer=optimizer, averages=None)
+    task.norm_metric, task.metrics = norm, [keras.metrics.Sum(), norm]
     return SimpleNamespace(run=run, task=task, chief=True, strategy=tf.distribute.get_strategy())
 
 
@@ -76,7 +77,7 @@ def test_backups_are_found_again(tmp_path, name):
 def test_a_backup_that_cannot_be_read_is_kept(tmp_path):
     run = Run(tmp_path / "run [1]")
     run.path.mkdir()
-    Backup(job(run)).save(Position(1), [np.float32(0)])
+    Backup(job(run)).save(Position(1), [np.float32(0)] * 3)
     [data] = (run.path / "backup").glob("*.data*")
     damaged = data.read_bytes()[:-8]
     data.write_bytes(damaged)

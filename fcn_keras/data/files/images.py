@@ -1,5 +1,6 @@
 """Image files as arrays; whatever cannot be read right is refused by name."""
 
+import re
 import threading
 import warnings
 import zlib
@@ -166,11 +167,16 @@ def _check_plausible(image):
 
 class _Silence:
     """How many files are being read, and the rule that holds as long: Pillow says nothing of odd
-    entries in them, which a user can do nothing about."""
+    entries in them, which a user can do nothing about.
+
+    The rule is as `warnings.filterwarnings` makes it. What lies first in the list afterwards need
+    not be that: other threads change the list too.
+    """
 
     lock = threading.Lock()
     depth = 0
-    rule: tuple = ()
+    module = r"PIL\."
+    rule = ("ignore", None, Warning, re.compile(module), 0)
 
 
 @contextmanager
@@ -179,8 +185,7 @@ def _without_warnings():
     with _Silence.lock:
         _Silence.depth += 1
         if _Silence.rule not in warnings.filters:
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            _Silence.rule = warnings.filters[0]
+            warnings.filterwarnings("ignore", module=_Silence.module)
     try:
         yield
     finally:

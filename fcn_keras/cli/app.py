@@ -106,6 +106,7 @@ def _start_again(error):
     sys.stdout.flush()
     time.sleep(1)
     # Under `python -m` the first argument is the module's file, which does not run on its own.
-    # What has been trained since the start must not be deleted.
-    started = [word for word in sys.orig_argv[1:] if not word.startswith("--fr")]
+    # What has been trained since the start must not be deleted: without --fresh, however short.
+    fresh = [word for word in sys.orig_argv if len(word) > 2 and "--fresh".startswith(word)]
+    started = [word for word in sys.orig_argv[1:] if word not in fresh]
     os.execv(sys.executable, [sys.executable, *started])

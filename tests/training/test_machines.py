@@ -19,7 +19,8 @@ import tensorflow as tf
 from helpers.kill_training import SETTINGS, differences, kill_and_resume, start, undisturbed
 from PIL import Image
 
-from fcn_keras.errors import UserError
+from fcn_keras.cli.settings import setting_arguments
+from fcn_keras.errors import MachineLost, UserError
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.system.devices import _resolver
 from fcn_keras.training.task import SegmentationTask
@@ -226,6 +227,27 @@ def test_machines_must_be_given_the_same(exact, tmp_path):
     """And see the same backups: otherwise they would add up gradients of different weights."""
     machines = Machines(tmp_path / "run", *((*exact, "--seed", seed) for seed in "01"))
     assert 2 in machines.wait()
+
+
+@pytest.mark.parametrize("fresh", ["--fresh", "--fres", ""])
+def test_a_command_that_starts_again_is_the_same(fresh, run_command, monkeypatch):
+    """But for --fresh, which would delete what it is to go on from."""
+    lists = [*setting_arguments(), "--run-dir", "--devices", "--cluster", "--backup-steps"]
+    words = ["fcn-keras", "train", "--freeze", "trunk", "--freeze-epochs=5", "--run-dir", "f"]
+    calls = []
+    monkeypatch.setattr("fcn_keras.training.train.train", raises(MachineLost("lost.")))
+    monkeypatch.setattr(sys, "orig_argv", ["python", *words, *filter(None, [fresh]), *lists])
+    monkeypatch.setattr(time, "sleep", calls.append)
+    monkeypatch.setattr(os, "execv", lambda program, words: calls.append(words))
+    assert "Starting again" in run_command("train")[2]
+    assert calls == [1, [sys.executable, *words, *lists]]
+
+
+def raises(error):
+    def call(*args):
+        raise error
+
+    return call
 
 
 def test_devices_are_not_named_on_several_machines(run_command, monkeypatch):

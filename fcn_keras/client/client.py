@@ -131,6 +131,33 @@ class Client:
             raise self._nonsense(f"{len(masks)} masks for {len(files)} files")
         return [self._decode(mask, num_classes) for mask in masks]
 
+    def score(self, images: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+        """Asks for the probabilities of all classes, in a request for each image.
+
+        Args:
+            images: each uint8 `(H, W, 3)`, RGB.
+
+        Returns:
+            A list as long as `images`: float32 `(H, W, C)`, which add up to 1 at each pixel; None
+            where the server does not take an image so large.
+
+        Raises:
+            UserError, ServerError: as `label` does.
+        """
+        return [self._score(image) for image in images]
+
+    def _score(self, image):
+        shape = (*image.shape[:2], self.num_classes)
+        try:
+            answer = self._transport.score(image)
+        except FileRefused:
+            return None
+        if answer.shape != shape:
+            raise self._nonsense(f"probabilities of the shape {answer.shape} instead of {shape}")
+        if not np.allclose(answer.sum(axis=-1), 1, atol=1e-2) or answer.min() < 0:
+            raise self._nonsense("probabilities that do not add up to 1")
+        return answer
+
     def _decode(self, mask, num_classes):
         if mask == b"":
             return None

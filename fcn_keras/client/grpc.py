@@ -4,6 +4,7 @@ import random
 import time
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
@@ -71,15 +72,25 @@ class Grpc:
 
     def predict(self, files) -> list[bytes]:
         """The masks of image files, as PNGs."""
+        contents = tf.make_tensor_proto(list(files), tf.string)
+        masks = self._predict("serving_default", {"image_bytes": contents}, "mask_bytes")
+        return masks.ravel().tolist()
+
+    def score(self, image: np.ndarray) -> np.ndarray:
+        """What `probabilities` answers for an image, float32 `(H, W, C)`."""
+        pixels = tf.make_tensor_proto(image[None])
+        return self._predict("probabilities", {"image": pixels}, "probabilities").squeeze(0)
+
+    def _predict(self, signature, inputs, output):
         request = predict_pb2.PredictRequest(
-            model_spec=self.model | {"signature_name": "serving_default"},
-            inputs={"image_bytes": tf.make_tensor_proto(list(files), tf.string)},
-            output_filter=["mask_bytes"],
+            model_spec=self.model | {"signature_name": signature},
+            inputs=inputs,
+            output_filter=[output],
         )
         answer = self._ask(self.service.Predict, request)
-        if "mask_bytes" not in answer.outputs:
-            raise ServerError(f"{self.where}: gave a wrong answer: one without mask_bytes.")
-        return tf.make_ndarray(answer.outputs["mask_bytes"]).ravel().tolist()
+        if output not in answer.outputs:
+            raise ServerError(f"{self.where}: gave a wrong answer: one without {output}.")
+        return tf.make_ndarray(answer.outputs[output])
 
     def _ask(self, method, request):
         for attempt in range(self.retries + 1):

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 
+import numpy as np
 import urllib3
 
 from fcn_keras.errors import ServerError, UserError
@@ -77,6 +78,18 @@ class Rest:
         except (KeyError, TypeError, ValueError):
             raise ServerError(
                 f"{self.where}: gave a wrong answer: one without predictions of mask_bytes."
+            ) from None
+
+    def score(self, image: np.ndarray) -> np.ndarray:
+        """What `probabilities` answers for an image, float32 `(H, W, C)`."""
+        body = {"signature_name": "probabilities", "instances": [image.tolist()]}
+        answer = self._ask("POST", ":predict", body)
+        try:
+            [probabilities] = answer["predictions"]
+            return np.asarray(probabilities, np.float32)
+        except (KeyError, TypeError, ValueError):
+            raise ServerError(
+                f"{self.where}: gave a wrong answer: one without predictions of probabilities."
             ) from None
 
     def _ask(self, method, what, body=None):

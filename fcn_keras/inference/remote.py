@@ -64,9 +64,11 @@ class Remote(Segmenter):
     def score(
         self, images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path] | None = None
     ) -> list[np.ndarray | str]:
-        raise UserError(
-            "Confidence and probabilities: are not for a --server, which answers with label maps."
-        )
+        """Does what `Segmenter.score` does; raises as `label` does."""
+        return [
+            "is refused by the server." if answer is None else answer
+            for answer in self._client.score([*images])
+        ]
 
 
 def _as_png(image):

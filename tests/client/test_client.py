@@ -21,6 +21,8 @@ from fcn_keras import UserError
 from fcn_keras.client import rest as client_rest
 from fcn_keras.client.client import Client
 from fcn_keras.errors import ServerError
+from fcn_keras.inference.outputs import Outputs
+from fcn_keras.inference.predict import predict
 
 
 def tensor(dtype, *sides):
@@ -97,6 +99,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"predictions": self.predictions()})
 
     def predictions(self):
+        if self.body.get("signature_name") == "probabilities":
+            images = tf.constant(self.body["instances"], tf.uint8)
+            answer = self.server.network["probabilities"](image=images)
+            return answer["probabilities"].numpy().tolist()
         files = [base64.b64decode(i["image_bytes"]["b64"]) for i in self.body["instances"]]
         answer = self.server.network["serving_default"](image_bytes=tf.constant(files))
         return [
@@ -349,6 +355,62 @@ def test_more_files_than_the_server_takes_at_once(server, files, right):
 
     server.mishaps += [two_at_most] * 20
     assert_equal(Client(server.url).label(files), right)
+
+
+def test_score(server, network):
+    images = [some_image(9, 14), some_image(1, 1)]
+    found = Client(server.url).score(images)
+    for image, answer in zip(images, found, strict=True):
+        right = network["probabilities"](image=tf.constant(image[None]))["probabilities"][0]
+        assert answer.dtype == np.float32
+        np.testing.assert_allclose(answer, right, atol=1e-6)
+    assert len(server.asked) == 2
+
+
+def test_an_image_that_is_too_large_to_score(server):
+    server.mishaps.append(says(413, b"too large"))
+    assert Client(server.url).score([some_image(4, 5)]) == [None]
+
+
+def test_files_of_what_a_server_scores(server, network, tmp_path):
+    """Are those of the network itself."""
+    Image.fromarray(some_image(30, 40)).save(tmp_path / "photo.png")
+    outputs = Outputs(("confidence", "probabilities"), min_confidence=0.99)
+    about = (list("abcde"), [(i, 0, 0) for i in range(CLASSES)])
+    predict(server.url, [tmp_path / "photo.png"], tmp_path / "out", *about, outputs=outputs)
+    image = tf.constant(some_image(30, 40)[None])
+    right = network["probabilities"](image=image)["probabilities"][0].numpy()
+    with np.load(tmp_path / "out" / "photo.npz") as file:
+        np.testing.assert_allclose(file["probabilities"], right, atol=1e-3)
+    confidence = np.array(Image.open(tmp_path / "out" / "photo_confidence.png"), int)
+    assert np.abs(confidence - 255 * right.max(axis=-1)).max() <= 1
+    class_ids = np.array(Image.open(tmp_path / "out" / "photo.png"))
+    sure = right.max(axis=-1) >= 0.99
+    assert 0 < sure.mean() < 1
+    np.testing.assert_array_equal(class_ids, np.where(sure, right.argmax(axis=-1), 255))
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        ({"predictions": [[[[0.2] * 5]]] * 2}, "without predictions of prob"),
+        ({"outputs": [[[0.2] * 5]]}, "without predictions of prob"),
+        ({"predictions": [[[0.2] * 5]]}, r"shape (1, 5) instead of (1, 1, 5)"),
+        ({"predictions": [[[[0.25] * 4]]]}, r"shape (1, 1, 4) instead of (1, 1, 5)"),
+        ({"predictions": [[[["a"] * 5]]]}, "without predictions of prob"),
+        ({"predictions": [[[[0.2] * 4 + [0.3]]]]}, "do not add up to 1"),
+        ({"predictions": [[[[0.6] * 2 + [0.2, 0, -0.4]]]]}, "do not add up to 1"),
+    ],
+)
+def test_wrong_probabilities(server, answer, words):
+    server.mishaps.append(says(200, answer))
+    with pytest.raises(ServerError, match="gave a wrong answer") as caught:
+        Client(server.url).score([some_image(1, 1)])
+    assert words in str(caught.value)
+
+
+def some_image(height, width):
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), "uint8")
 
 
 GREY = encoded(np.zeros((2, 3), np.uint8))

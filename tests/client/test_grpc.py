@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.served import CLASSES, assert_equal
@@ -55,8 +56,9 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.asked.append(request)
         if self.mishaps:
             self.mishaps.pop(0)(self, context)
-        contents = tf.make_ndarray(request.inputs["image_bytes"])
-        outputs = self.network["serving_default"](image_bytes=tf.constant(contents, tf.string))
+        [(name, proto)] = request.inputs.items()
+        tensor = tf.constant(tf.make_ndarray(proto), tf.string if name == "image_bytes" else None)
+        outputs = self.network[request.model_spec.signature_name](**{name: tensor})
         outputs = {name: tf.make_tensor_proto(outputs[name]) for name in request.output_filter}
         return predict_pb2.PredictResponse(outputs=outputs)
 
@@ -95,6 +97,14 @@ def test_label(service, files, right):
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(client.label, [files] * 16):
             assert_equal(found, right)
+
+
+def test_score(service, network):
+    image = np.random.default_rng(0).integers(0, 256, (9, 14, 3), "uint8")
+    [found] = Client(service.url).score([image])
+    right = network["probabilities"](image=tf.constant(image[None]))["probabilities"][0]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, right, atol=1e-6)
 
 
 def test_addresses(service, files):

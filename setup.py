@@ -43,6 +43,7 @@ setup(
         "openvino": ["openvino>=2026.4"],
         "litert": ["ai-edge-litert>=2.3"],
         "polygons": ["shapely>=2.1"],  # makes outlines simpler: predict --simplify
+        "video": ["av>=18"],  # reads films and writes them: predict FILM
         "heif": ["pillow-heif>=1.1"],  # reads .heic and .heif photographs
         "demo": ["gradio>=6.31,<7"],  # the page in the browser
         "client": ["tensorflow-serving-api>=2.21", "grpcio"],  # asks servers by gRPC
@@ -61,6 +62,7 @@ setup(
             "mypy>=1.19",
             "pycocotools>=2.0.10",  # reads polygons as others do, and Shapely checks them
             "shapely>=2.1",
+            "av>=18",
             # Runs Caffe's definitions, to compare networks with; version 5 does so no more.
             "opencv-python-headless>=4.8,<5",
         ],

@@ -13,7 +13,11 @@ from fcn_keras.inference.outputs import DEFAULT, ENDINGS, Outputs
 ARGUMENTS: Arguments = {
     "model": MODEL["model"]
     | dict(help="run directory, .keras file or exported folder (no --server)"),
-    "images": dict(metavar="IMAGE_OR_DIR", nargs="*", help="image files or folders"),
+    "images": dict(
+        metavar="IMAGE_OR_DIR",
+        nargs="*",
+        help="image files, folders of them, or films, of which a film is made",
+    ),
     "--output": dict(metavar="DIR", required=True, help="folder to write to"),
     "--fresh": dict(action="store_true", help="label images again that have been labelled already"),
     "--batch-size": dict(
@@ -36,9 +40,8 @@ ARGUMENTS: Arguments = {
     "--output-formats": dict(
         type=names_of,
         metavar="X,Y,..",
-        default=DEFAULT.formats,
         help=f"what to write beside the label map: {', '.join(ENDINGS)} (default: "
-        f"{','.join(DEFAULT.formats)})",
+        f"{','.join(DEFAULT.formats)}; of films: overlay alone)",
     ),
     "--min-confidence": dict(
         type=float,
@@ -95,9 +98,9 @@ def run(args: Namespace) -> None:
         if wrong:
             raise UserError(message)
     from fcn_keras.inference.classes import find_saved_model
+    from fcn_keras.inference.films import SUFFIXES, check_films
     from fcn_keras.inference.job import find_images
     from fcn_keras.inference.opening import open_network
-    from fcn_keras.inference.predict import predict
 
     # What is wrong with an address or the images is told before the wait for TensorFlow.
     what, inputs = args.model, args.images
@@ -105,8 +108,15 @@ def run(args: Namespace) -> None:
         from fcn_keras.client.client import Client
 
         what, inputs = Client(server), [args.model, *args.images]
-    outputs = Outputs(args.output_formats, args.simplify, args.min_confidence)
-    images = find_images(inputs, outputs)
+    films = [path for path in map(Path, inputs) if path.suffix.lower() in SUFFIXES]
+    films = [*dict.fromkeys(path for path in films if not path.is_dir())]
+    photos = [path for path in map(Path, inputs) if path not in films]
+    numbers = args.simplify, args.min_confidence
+    outputs = Outputs(args.output_formats or DEFAULT.formats, *numbers)
+    images = find_images(photos, outputs) if photos or not films else []
+    check_films(films, args.output)
+    if args.ray and films:
+        raise UserError(f"--ray: is for images. {films[0]} is a film.")
     if args.ray and (exported := find_saved_model(args.model)):
         raise UserError(
             f"--ray: is for a run or a .keras file. {exported} is exported, and sees an image "
@@ -119,7 +129,18 @@ def run(args: Namespace) -> None:
     segmenter = open_network(what, **options, classes=args.classes, kept_graph=not args.ray)
     classes, colors = segmenter.classes, segmenter.colors
     job = segmenter.job | {"classes": classes, "colors": colors}
-    work = dict(batch_size=args.batch_size, fresh=args.fresh, job=job, outputs=outputs)
+    work = dict(batch_size=args.batch_size, fresh=args.fresh, job=job)
+    if images:
+        _of_images(args, segmenter, images, options, work | {"outputs": outputs})
+    if films:
+        outputs = Outputs(args.output_formats or ("overlay",), *numbers)
+        _of_films(args, segmenter, films, work | {"outputs": outputs})
+
+
+def _of_images(args, segmenter, images, options, work):
+    from fcn_keras.inference.predict import predict
+
+    classes, colors = segmenter.classes, segmenter.colors
     if args.ray:
         from fcn_keras.inference.on_ray import predict_on_ray
 
@@ -127,12 +148,28 @@ def run(args: Namespace) -> None:
         written = predict_on_ray(args.model, images, args.output, **work)
     else:
         written = predict(segmenter, images, args.output, classes, colors, **work)
-    beside = ["pictures"] * (not {"overlay", "side_by_side"}.isdisjoint(outputs.endings))
-    beside += [
-        name for name in ("confidence", "probabilities", "polygons") if name in outputs.endings
-    ]
+    endings = work["outputs"].endings
+    beside = ["pictures"] * (not {"overlay", "side_by_side"}.isdisjoint(endings))
+    beside += [name for name in ("confidence", "probabilities", "polygons") if name in endings]
     more = f" with {', '.join(beside)}" if beside else ""
     print(f"{len(written)} label maps{more} in {args.output}")
+
+
+def _of_films(args, segmenter, films, work):
+    from fcn_keras.inference.video import predict_video
+
+    faults = []
+    for path in films:
+        try:
+            of = segmenter.classes, segmenter.colors
+            written = predict_video(segmenter, path, args.output, *of, **work)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        places = " and ".join(str(place) for place in (written.film, written.folder) if place)
+        print(f"{written.frames} frames in {places}" if written.frames else f"{places} is done")
+    if faults:
+        raise UserError(" ".join(faults))
 
 
 COMMAND = Command(

@@ -26,7 +26,7 @@ COCO = "coco.json"
 _NOTE = "fcn_keras"
 
 # Seconds after which nobody goes on with a file that was begun.
-_IDLE = 60
+IDLE = 60
 
 
 class Worklist(NamedTuple):
@@ -68,7 +68,7 @@ class Worklist(NamedTuple):
                 bar.update(len(batch))
         labelled = [path for path in self.images if not faults.get(path)]
         if labelled:
-            self._write_tables(labelled, classes)
+            write_tables(labelled, self.output, self.outputs, classes)
         told = sorted(fault for fault in faults.values() if fault)
         if told:
             more = f" And {len(told) - 10} more like these." if len(told) > 10 else ""
@@ -78,15 +78,26 @@ class Worklist(NamedTuple):
             )
         return [self.output / f"{path.stem}.png" for path in self.images]
 
-    def _write_tables(self, images, classes):
-        label_maps = [self.output / f"{path.stem}.png" for path in images]
-        write_summary(images, label_maps, self.output, classes)
-        if "polygons" in self.outputs.formats:
-            files = [
-                (image, file.with_suffix(".geojson"))
-                for image, file in zip(images, label_maps, strict=True)
-            ]
-            write_if_new(self.output / COCO, json.dumps(coco_of(files, classes)))
+
+def write_tables(
+    images: Sequence[Path], output: Path, outputs: Outputs, classes: Sequence[str]
+) -> None:
+    """Writes what is of all images together: `summary.csv`, and `coco.json` where it is asked for.
+
+    Args:
+        images: the photographs' files, of which only the names count.
+        output: the folder that holds their label maps.
+        outputs: which files were written for each.
+        classes: names of the classes.
+    """
+    label_maps = [output / f"{path.stem}.png" for path in images]
+    write_summary(images, label_maps, output, classes)
+    if "polygons" in outputs.formats:
+        files = [
+            (image, file.with_suffix(".geojson"))
+            for image, file in zip(images, label_maps, strict=True)
+        ]
+        write_if_new(output / COCO, json.dumps(coco_of(files, classes)))
 
 
 def make_worklist(
@@ -109,45 +120,62 @@ def make_worklist(
     for path in images:
         if path.resolve() in targets:
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
+    check_tables(output)
+    remove_leftovers(output, IDLE)
+    pending = [
+        path
+        for path in images
+        if fresh or not is_done(output / path.stem, outputs, mark_of(path, job, outputs))
+    ]
+    return Worklist(images, pending, output, outputs)
+
+
+def check_tables(output: Path) -> None:
+    """Raises a `UserError` if a folder has tables of others, under the names of `write_tables`."""
     for name, begins in ((SUMMARY, ",".join(COLUMNS)), (COCO, '{"images": [')):
         file = output / name
         if file.is_file() and not file.read_bytes().startswith(begins.encode()):
             raise UserError(f"{file}: would be overwritten. Choose another folder to write to.")
-    pending = [path for path in images if fresh or not _is_done(path, output, job, outputs)]
-    remove_leftovers(output, _IDLE)
-    return Worklist(images, pending, output, outputs)
 
 
-def _is_done(path, output, job, outputs):
-    """Whether all files of an image are there, and its label map was made of it by this job."""
-    files = [output / (path.stem + ending) for ending in outputs.endings.values()]
-    if job is None or not all(file.is_file() for file in files):
+def is_done(target: Path, outputs: Outputs, mark: str | None) -> bool:
+    """Whether all files of an image are there, and its label map bears a mark.
+
+    Args:
+        target: their path, without what `Outputs.endings` adds.
+        outputs: which files they are.
+        mark: see `mark_of`; nothing is done if None.
+    """
+    files = [target.with_name(target.name + ending) for ending in outputs.endings.values()]
+    if mark is None or not all(file.is_file() for file in files):
         return False
     try:
-        with open_image(output / f"{path.stem}.png") as label_map:
-            return label_map.info.get(_NOTE) == _mark(path, job | outputs.job)
+        with open_image(target.with_name(f"{target.name}.png")) as label_map:
+            return label_map.info.get(_NOTE) == mark
     except UserError:
         return False
 
 
-def note_of(path: Path, job: dict | None, outputs: Outputs) -> PngInfo:
-    """Returns what a label map is to hold beside its pixels: by what job it was made, and of what.
-
-    Args:
-        path: the image.
-        job: see `predict`; nothing is noted if None.
-        outputs: which files are written.
-    """
+def note_of(mark: str | None) -> PngInfo:
+    """Returns what a label map is to hold beside its pixels: a mark, if there is one."""
     note = PngInfo()
-    if job is not None:
-        note.add_text(_NOTE, _mark(path, job | outputs.job))
+    if mark is not None:
+        note.add_text(_NOTE, mark)
     return note
 
 
-def _mark(path, job):
-    """What stands for a file as it is, and a job."""
+def mark_of(path: Path, job: dict | None, outputs: Outputs) -> str | None:
+    """Returns what stands for a file as it is, and what is made of it.
+
+    Args:
+        path: an image, or a film.
+        job: see `fcn_keras.inference.predict.predict`; there is no mark if None.
+        outputs: which files are written.
+    """
+    if job is None:
+        return None
     file = path.stat()
-    text = json.dumps([job, file.st_size, file.st_mtime_ns], sort_keys=True)
+    text = json.dumps([job | outputs.job, file.st_size, file.st_mtime_ns], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

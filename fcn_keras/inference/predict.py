@@ -2,20 +2,20 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from multiprocessing.pool import ThreadPool
+from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fcn_keras.data.files.images import TooManyPixels, read_image, read_size
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
-from fcn_keras.inference.job import make_worklist
+from fcn_keras.inference.job import make_worklist, mark_of
 from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.outputs import DEFAULT, Outputs
 from fcn_keras.inference.segmenter import Segmenter
-from fcn_keras.inference.writing import write_outputs
+from fcn_keras.inference.writing import labelled_image, write_outputs
 
 if TYPE_CHECKING:
     import keras
@@ -121,24 +121,30 @@ def label_images(
     if outputs.need_probabilities:
         batch_size = batch_size or 1  # of each pixel there are as many numbers as classes
     label, requests = partial(_label, segmenter, outputs), segmenter.requests
-    about = dict(output=Path(output), classes=classes, palette=palette_for(colors), job=job)
-    write = partial(_write, about | {"outputs": outputs})
+    write = partial(_write, Path(output), classes, palette_for(colors), job, outputs)
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
-        photos = _ahead(pool, _read, _batches(images, batch_size, segmenter), 2 + requests)
-        labelled = _ahead(pool, label, photos, requests) if requests else map(label, photos)
-        yield from _ahead(pool, write, labelled, 2)
+        photos = ahead(pool, _read, _batches(images, batch_size, segmenter), 2 + requests)
+        answers = ahead(pool, label, photos, requests) if requests else map(label, photos)
+        yield from ahead(pool, write, answers, 2)
 
 
-def _ahead(pool, function, items, depth):
+def ahead(
+    pool: ThreadPool, function: Callable[[Any], Any], items: Iterable[Any], depth: int
+) -> Iterator[Any]:
     """Maps `function` over `items` in order, `depth` of them in threads ahead of the caller."""
-    pending = deque()
+    pending: deque[AsyncResult] = deque()
     for item in items:
         pending.append(pool.apply_async(function, (item,)))
         if len(pending) > depth:
             yield pending.popleft().get()
     while pending:
         yield pending.popleft().get()
+
+
+def batch_size_for(shape: Sequence[int]) -> int:
+    """Returns how many images of a size `(H, W, ...)` go through a network together."""
+    return min(max(_BATCH_PIXELS // math.prod(shape[:2]), 1), _BATCH_IMAGES)
 
 
 def _batches(images, batch_size, segmenter):
@@ -155,7 +161,7 @@ def _batches(images, batch_size, segmenter):
         groups.setdefault(shape, []).append(path)
     batches = []
     for shape, paths in groups.items():
-        size = batch_size or min(max(_BATCH_PIXELS // math.prod(shape), 1), _BATCH_IMAGES)
+        size = batch_size or batch_size_for(shape)
         batches += [paths[i : i + size] for i in range(0, len(paths), size)]
     return batches
 
@@ -180,20 +186,24 @@ def _label(segmenter, outputs, batch):
     """
     images, faults = batch
     ask = segmenter.score if outputs.need_probabilities else segmenter.label
-    labelled = []
+    answers = []
     for (path, image), answer in zip(
         images.items(), ask([*images.values()], [*images]), strict=True
     ):
         if isinstance(answer, str):
             faults[path] = f"{path}: {answer}"
         else:
-            labelled.append((path, image, answer))
-    return labelled, faults
+            answers.append((path, image, answer))
+    return answers, faults
 
 
-def _write(options, batch):
+def _write(output, classes, palette, job, outputs, batch):
     """Writes what `_label` gives; returns what is wrong."""
-    labelled, faults = batch
-    for path, image, answer in labelled:
-        write_outputs(path, image, answer, **options)
+    answers, faults = batch
+    about = dict(classes=classes, palette=palette, outputs=outputs)
+    for path, image, answer in answers:
+        mark = mark_of(path, job, outputs)
+        write_outputs(
+            output / path.stem, labelled_image(image, answer, outputs), mark=mark, **about
+        )
     return faults

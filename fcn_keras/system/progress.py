@@ -5,12 +5,12 @@ import sys
 from tqdm import tqdm
 
 
-def progress_bar(what: str, total: int, unit: str = "image", **options) -> tqdm:
+def progress_bar(what: str, total: int | None, unit: str = "image", **options) -> tqdm:
     """Makes a `tqdm` bar on standard error: done, rate, time left.
 
     Args:
         what: the work, as the bar calls it.
-        total: how many units it has.
+        total: how many units it has; None where nobody knows.
         unit: what is counted.
         **options: of `tqdm`.
     """

@@ -14,7 +14,7 @@ from fcn_keras import UserError
 from fcn_keras.client.client import Client
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.inference.c_library.library import library_path
-from fcn_keras.inference.job import note_of
+from fcn_keras.inference.job import mark_of, note_of
 from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.outputs import DEFAULT
 from fcn_keras.inference.predict import predict
@@ -188,7 +188,7 @@ def test_notes_stay_the_same(tmp_path):
     os.utime(path, ns=(1_700_000_000_123_456_789,) * 2)
     job = {"network": "0123abcd", "scales": (1.0,), "flip": False}
     job |= {"classes": ["a", "b"], "colors": [(0, 0, 0), (200, 0, 0)]}
-    [(_, data, _)] = note_of(path, job, DEFAULT).chunks
+    [(_, data, _)] = note_of(mark_of(path, job, DEFAULT)).chunks
     mark = b"46e0ba2e524a656e8a4ae0fbfe21afcfea2a148933b1c6bcabca68a0a8dea55a"
     assert data == b"fcn_keras\0" + mark
 

@@ -42,6 +42,7 @@ setup(
         "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
         "openvino": ["openvino>=2026.4"],
         "litert": ["ai-edge-litert>=2.3"],
+        "int8": ["nncf>=3.4"],  # rounds networks to 8 bits for OpenVINO
         "polygons": ["shapely>=2.1"],  # makes outlines simpler: predict --simplify
         "video": ["av>=18"],  # reads films and writes them: predict FILM
         "heif": ["pillow-heif>=1.1"],  # reads .heic and .heif photographs

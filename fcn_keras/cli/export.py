@@ -5,7 +5,7 @@ from argparse import Namespace
 from fcn_keras.cli.arguments import MODEL, positive
 from fcn_keras.cli.command import Arguments, Command, Section
 from fcn_keras.errors import UserError
-from fcn_keras.exporters.formats import FORMATS, MAX_PIXELS, PRECISIONS, PROCESSORS, format_of
+from fcn_keras.exporters.formats import FORMATS, INT8, MAX_PIXELS, PRECISIONS, PROCESSORS, format_of
 from fcn_keras.system.console import stderr_held
 
 ARGUMENTS: Arguments = {
@@ -35,8 +35,9 @@ SAVED_MODEL: Arguments = {
         help="do not decode files of more pixels (default: 25 million)",
     ),
     "--precision": dict(
-        choices=PRECISIONS,
-        help="of weights and computation; bfloat16 halves the files (default: as trained)",
+        choices=(*PRECISIONS, INT8),
+        help="of weights and computation; bfloat16 halves the files (default: as trained); int8 is "
+        "for other runtimes, and needs --calibrate",
     ),
     "--freeze": dict(
         action="store_true",
@@ -50,9 +51,21 @@ SAVED_MODEL: Arguments = {
     ),
 }
 
+RUNTIME: Arguments = {
+    "--calibrate": dict(
+        metavar="DIR|DATASET",
+        help="with --precision int8: photographs such as the network will see; or a data set, on "
+        "whose validation images it is scored too",
+    ),
+}
+
 
 def run(args: Namespace) -> None:
     format = args.format or format_of(args.output)
+    if (args.precision == INT8) != bool(args.calibrate):
+        raise UserError("--precision int8 and --calibrate: need each other.")
+    if args.precision == INT8:
+        return _export_int8(args, format)
     if format != "savedmodel":
         return _export_to_runtime(args, format)
     from fcn_keras.exporters.saved_model import export
@@ -77,11 +90,36 @@ def run(args: Namespace) -> None:
     print(f"SavedModel in {target}")
 
 
-def _export_to_runtime(args, format):
-    options = [*SAVED_MODEL, *(["--license"] if format == "weights" else [])]
+def _refuse(args, format, options):
     for option in options:
         if getattr(args, option[2:].replace("-", "_")):
             raise UserError(f"{option}: cannot be given with --format {format}.")
+
+
+def _export_int8(args, format):
+    _refuse(args, format, [option for option in SAVED_MODEL if option != "--precision"])
+    from fcn_keras.exporters.int8 import check_int8_output, export_int8, report
+    from fcn_keras.exporters.samples import samples_of
+    from fcn_keras.inference.network import load_network
+
+    check_int8_output(args.output, format)
+    network = load_network(args.model)
+    samples = samples_of(args.calibrate, network)
+    found = export_int8(
+        network.model,
+        args.output,
+        format,
+        network.classes,
+        network.colors,
+        samples,
+        args.license,
+    )
+    for line in report(found):
+        print(f"{args.output}: {line}")
+
+
+def _export_to_runtime(args, format):
+    _refuse(args, format, [*SAVED_MODEL, *(["--license"] if format == "weights" else [])])
     from fcn_keras.exporters.runtimes import check_output, export_to_runtime
     from fcn_keras.inference.network import load_network
 
@@ -98,4 +136,4 @@ def _export_to_runtime(args, format):
     )
 
 
-COMMAND = Command(run, ARGUMENTS, Section("options of a SavedModel", None, SAVED_MODEL))
+COMMAND = Command(run, ARGUMENTS | RUNTIME, Section("options of a SavedModel", None, SAVED_MODEL))

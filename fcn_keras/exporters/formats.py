@@ -4,6 +4,11 @@ A format other than the SavedModel is a module of its name in this package, with
 
     write(model, path, metadata)   writes the file
     run(path, model)               opens it: a function from images to logits
+
+and for a runtime with one more:
+
+    write_int8(model, whole, path, metadata, images)   writes it in 8 bits, as fits the images;
+                                                       `whole` is what `write` wrote
 """
 
 import json
@@ -19,6 +24,9 @@ Run = Callable[[Any], Any]
 
 PRECISIONS = ("float32", "bfloat16")
 
+# Of a file for a runtime, which is in float32 otherwise.
+INT8 = "int8"
+
 PROCESSORS = ("cpu", "gpu")
 
 # A camera's 24 megapixels. A byte of a PNG may stand for a thousand pixels, and a network takes
@@ -33,17 +41,20 @@ class Format(NamedTuple):
         endings: what the names of its files end in, the one that the user gives first. A
             SavedModel is a folder, of any name.
         packages: modules that write it and run it, which come with the extra of its name.
+        int8: modules that write it in 8 bits, which come with the extra `int8`; None where there
+            are no 8 bits.
     """
 
     endings: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    int8: tuple[str, ...] | None = None
 
 
 FORMATS = {
     "savedmodel": Format(),
-    "onnx": Format((".onnx",), ("onnx", "tf2onnx", "onnxruntime")),
-    "openvino": Format((".xml", ".bin"), ("openvino",)),
-    "litert": Format((".tflite",), ("ai_edge_litert",)),
+    "onnx": Format((".onnx",), ("onnx", "tf2onnx", "onnxruntime"), int8=()),
+    "openvino": Format((".xml", ".bin"), ("openvino",), int8=("nncf",)),
+    "litert": Format((".tflite",), ("ai_edge_litert",), int8=()),
     "weights": Format((".weights.h5",)),
 }
 

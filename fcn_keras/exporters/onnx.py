@@ -1,6 +1,8 @@
 """ONNX files, and ONNX Runtime."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -51,6 +53,39 @@ def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
         for side, letter in zip(value.type.tensor_type.shape.dim, "NHW", strict=False):
             if not side.dim_value:
                 side.dim_param = letter
+    onnx.helper.set_model_props(proto, metadata.texts())
+    onnx.save(proto, path)
+
+
+def write_int8(
+    model: keras.Model, whole: Path, path: Path, metadata: Metadata, images: Iterable[np.ndarray]
+) -> None:
+    import onnx
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.images = iter(images)
+
+        def get_next(self):
+            image = next(self.images, None)
+            return None if image is None else {"image": image[None]}
+
+    with TemporaryDirectory() as folder:
+        # Normalisation becomes a part of the convolutions before it.
+        prepared, plain = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+        quant_pre_process(str(whole), str(prepared), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared),
+            str(plain),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        proto = onnx.load(plain)
     onnx.helper.set_model_props(proto, metadata.texts())
     onnx.save(proto, path)
 

@@ -1,8 +1,10 @@
 """OpenVINO's files, and OpenVINO."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from fcn_keras.errors import WriteError
 from fcn_keras.exporters.formats import Metadata, Run
@@ -19,6 +21,30 @@ def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
     network = openvino.convert_model(
         as_graph(model, lambda image: {"score": model(image, training=False)})
     )
+    _save(network, path, metadata)
+
+
+def write_int8(
+    model: keras.Model, whole: Path, path: Path, metadata: Metadata, images: Iterable[np.ndarray]
+) -> None:
+    import nncf
+    import openvino
+
+    nncf.set_log_level("ERROR")
+    shown = [image[None] for image in images]
+    network = nncf.quantize(
+        openvino.Core().read_model(whole),
+        nncf.Dataset(shown),
+        # Values that are never negative have all 8 bits for what is above 0.
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(shown),
+    )
+    _save(network, path, metadata)
+
+
+def _save(network, path, metadata):
+    import openvino
+
     for name, text in metadata.texts().items():
         network.set_rt_info(text, name)
     try:

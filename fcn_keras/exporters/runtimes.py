@@ -1,5 +1,6 @@
 """Networks as files for other runtimes: ONNX Runtime, OpenVINO, LiteRT, and Keras' weights."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -119,15 +120,26 @@ def check_output(output: str | Path, format: str) -> list[Path]:
         if file.exists():
             raise UserError(f"{file}: exists already.")
     _writer(format)  # first: it may prepare for the import of its packages
-    for package in FORMATS[format].packages:
+    need(FORMATS[format].packages, f"--format {format}", format)
+    return files
+
+
+def need(packages: Iterable[str], what: str, extra: str) -> None:
+    """Raises a `UserError` if packages are not installed.
+
+    Args:
+        packages: names of modules.
+        what: what needs them.
+        extra: the extra of this package that brings them.
+    """
+    for package in packages:
         try:
             import_module(package)
         except ImportError as error:
             raise UserError(
-                f"--format {format}: needs {package}, which is not installed. Use pip install "
-                f'"fcn_keras[{format}]".'
+                f"{what}: needs {package}, which is not installed. Use pip install "
+                f'"fcn_keras[{extra}]".'
             ) from error
-    return files
 
 
 def _writer(format):

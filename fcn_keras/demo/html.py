@@ -1,21 +1,27 @@
 """What the page of `demo` shows of an image: pictures, a legend and a label map, as HTML."""
 
-import base64
+import json
 from collections.abc import Mapping
 from html import escape
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.palette import palette_for
+from fcn_keras.demo.certainty import certainty_html
+from fcn_keras.demo.encoding import data_uri, encoded
 from fcn_keras.figures.label_maps import edges, label_image, label_name
+from fcn_keras.inference.polygons import geojson_of
 from fcn_keras.system.spelling import shown_name
 
 # Longest side of the pictures on the page: what a window shows, and a connection carries at once.
 _SHOWN = 1280
+
+# Of noise there are too many polygons for a page, and to wait for.
+_MAX_POLYGONS = 5000
 
 
 def class_shares(class_ids: np.ndarray) -> dict[int, float]:
@@ -87,11 +93,13 @@ def result_html(
     seconds: float,
     classes: list[str],
     colors: list[tuple[int, int, int]],
+    probabilities: np.ndarray | None = None,
 ) -> str:
     """Writes what the page shows of an image.
 
-    That is the overlay and the image side by side, the classes in it with their shares of the
-    pixels, and a link to the label map: a palette PNG of class ids, as `predict` writes it.
+    That is the overlay and the image side by side; the classes in it with their shares of the
+    pixels; links to the label map, a palette PNG of class ids, and to its regions as polygons, both
+    as `predict` writes them; and how certain the network is, with the places where it is least so.
 
     Args:
         name: the image's name.
@@ -100,6 +108,8 @@ def result_html(
         seconds: how long the network took.
         classes: C names.
         colors: C RGB triples.
+        probabilities: of all classes, float32 `(H, W, C)`; nothing is said of how certain it is if
+            not given.
 
     Returns:
         HTML, pictures and label map included.
@@ -110,23 +120,35 @@ def result_html(
     height, width = class_ids.shape
     mask = encoded(label_image(class_ids, palette), "PNG")
     photo, *tints = overlay_layers(*at_shown_size(image, class_ids), palette)
-    photo = _data_uri("image/jpeg", photo)
-    layers = "".join(f'<img src="{_data_uri("image/png", tint)}" alt="">' for tint in tints)
+    original = data_uri("image/jpeg", photo)
+    layers = "".join(f'<img src="{data_uri("image/png", tint)}" alt="">' for tint in tints)
     contents = ", ".join(f"{label_name(k, classes)} {_percent(s)}" for k, s in shares.items())
     seen = escape(f"{name} in the colours of its classes: {contents}")
     stage = f'class="fcn-stage" style="--ratio: {width / height:.5f}"'
+    marks = sure = ""
+    if probabilities is not None:
+        marks, sure = certainty_html(probabilities, classes, stage)
+    stem = escape(Path(name).stem)
+    links = _link(f"{stem}_mask.png", "image/png", mask, "mask (PNG of class ids)")
+    if sum(ndimage.label(class_ids == k)[1] for k in shares) <= _MAX_POLYGONS:
+        polygons = json.dumps(geojson_of(class_ids, classes)).encode()
+        links += _link(f"{stem}.geojson", "application/geo+json", polygons, "polygons (GeoJSON)")
     return f"""
 <section class="fcn-result" aria-label="Result">
 <figure class="fcn-overlay"><div {stage} role="img" aria-label="{seen}">
-<img src="{photo}" alt="">{layers}</div><figcaption>Overlay</figcaption></figure>
-<figure class="fcn-original"><div {stage}><img src="{photo}" alt="{escape(name)}"></div>
+<img src="{original}" alt="">{layers}</div><figcaption>Overlay</figcaption></figure>
+<figure class="fcn-original"><div {stage}><img src="{original}" alt="{escape(name)}">{marks}</div>
 <figcaption>Original</figcaption></figure>
 <div class="fcn-facts"><p><b>{escape(name)}</b>: {width} × {height} pixels,
-labelled in {_duration(seconds)}</p>
-<a class="fcn-download" download="{escape(Path(name).stem)}_mask.png"
- href="{_data_uri("image/png", mask)}">Download mask (PNG of class ids)</a></div>
-{legend_html(shares, classes, colors)}
+labelled in {_duration(seconds)}</p><div class="fcn-downloads">
+{links}</div></div>
+{legend_html(shares, classes, colors)}{sure}
 </section>"""
+
+
+def _link(file, kind, content, what):
+    uri = data_uri(kind, content)
+    return f'<a class="fcn-download" download="{file}" href="{uri}">Download {what}</a>'
 
 
 def legend_html(
@@ -158,71 +180,5 @@ def _percent(share):
     return "<0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
 
 
-def encoded(picture: Image.Image, format: str, **options) -> bytes:
-    """Returns a picture as a file; the options are those of Pillow's `save`."""
-    file = BytesIO()
-    picture.save(file, format, **options)
-    return file.getvalue()
-
-
-def _data_uri(kind, content):
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def _duration(seconds):
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
-
-
-CSS = """
-.fcn-examples .caption-label { display: none; }
-.gradio-container .block .html-container { padding: 0; }
-.fcn-head h1 { font-size: 1.6rem; font-weight: 600; margin: 0; overflow-wrap: anywhere; }
-.fcn-result {
-  display: grid; gap: 1rem;
-  grid-template: "overlay original" auto "facts facts" auto "legend legend" auto / 1fr 1fr;
-}
-.fcn-overlay { grid-area: overlay; }
-.fcn-original { grid-area: original; }
-.fcn-facts { grid-area: facts; }
-.fcn-legend { grid-area: legend; }
-@media (max-width: 640px) {
-  .fcn-result { grid-template: "overlay" "facts" "legend" "original" / minmax(0, 1fr); }
-}
-.fcn-result figure { margin: 0; min-width: 0; }
-.fcn-result figcaption { margin-top: .25rem; }
-.fcn-stage {
-  position: relative; aspect-ratio: var(--ratio); width: min(100%, 75vh * var(--ratio));
-  border-radius: var(--radius-md); overflow: hidden;
-}
-.fcn-stage img { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; }
-.fcn-stage img + img { opacity: var(--fcn-opacity, .5); }
-.fcn-facts { display: flex; flex-wrap: wrap; gap: .5rem 2rem; align-items: center;
-  justify-content: space-between; }
-.fcn-facts p { margin: 0; overflow-wrap: anywhere; }
-.fcn-result a.fcn-download {
-  padding: .5rem 1rem; border-radius: var(--radius-md); text-decoration: none; font-weight: 600;
-  background: var(--button-primary-background-fill); color: var(--button-primary-text-color);
-}
-.fcn-result .fcn-legend, .fcn-legend {
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(13rem, 100%), 1fr));
-  gap: .75rem 2rem; list-style: none; margin: 0; padding: 0;
-}
-.fcn-legend li {
-  display: flex; flex-wrap: wrap; gap: .25rem .6rem; align-items: center; margin: 0;
-}
-.fcn-result .fcn-legend li::after {
-  content: ""; flex: 0 0 100%; height: 4px; border-radius: 2px;
-  background: linear-gradient(var(--color) 0 0) 0 / var(--share) no-repeat
-    var(--border-color-primary);
-}
-.fcn-name { flex: 1; overflow-wrap: anywhere; }
-.fcn-chip {
-  flex: none; width: 1.1em; height: 1.1em; border-radius: 3px; background: var(--color);
-  border: 1px solid var(--body-text-color-subdued);
-}
-.fcn-fault {
-  padding: 1rem; border-radius: var(--radius-md); overflow-wrap: anywhere;
-  border: 1px solid var(--error-border-color); background: var(--error-background-fill);
-  color: var(--error-text-color);
-}
-"""

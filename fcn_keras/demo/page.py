@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from PIL import Image
 
 from fcn_keras.data.files.images import read_image, read_size
 from fcn_keras.demo.examples import EXAMPLES, examples_of
-from fcn_keras.demo.html import CSS, legend_html, result_html
+from fcn_keras.demo.html import legend_html, result_html
+from fcn_keras.demo.style import CSS
 from fcn_keras.errors import ServerError, UserError
 from fcn_keras.exporters.formats import MAX_PIXELS
 from fcn_keras.inference.opening import is_address, open_network
@@ -25,6 +27,12 @@ from fcn_keras.system.spelling import shown_name
 
 if TYPE_CHECKING:
     import gradio
+
+# Of more numbers, half a gigabyte, the page shows labels alone.
+_MAX_PROBABILITIES = 1 << 27
+
+# Images that are shown at a time: the page holds all of their pictures.
+_MAX_IMAGES = 12
 
 # Images in a batch, their height, their width, RGB.
 _ANY_SIZE = (None, None, None, 3)
@@ -164,17 +172,31 @@ def answer_html(
     try:
         image = read()
         start = time.perf_counter()
-        [answer] = segmenter.label([image])
+        classes, colors = segmenter.classes, segmenter.colors
+        scored = _can_score(segmenter, image)
+        [answer] = (segmenter.score if scored else segmenter.label)([image])
         seconds = time.perf_counter() - start
         if not isinstance(answer, str):
-            classes, colors = segmenter.classes, segmenter.colors
-            return result_html(name, image, answer, seconds, classes, colors), True
+            class_ids = answer.argmax(axis=-1).astype(np.uint8) if scored else answer
+            about = seconds, classes, colors, answer if scored else None
+            return result_html(name, image, class_ids, *about), True
         message = f"{name}: {answer}"
     except (UserError, ServerError) as error:
         message = str(error)
     except MemoryError:  # of the pictures
         message = f"{name}: {segmenter.too_large}"
-    return f'<p class="fcn-fault" role="alert">{escape(shown_name(message))}</p>', False
+    return fault_html(message), False
+
+
+def fault_html(message: str) -> str:
+    """Writes what is wrong."""
+    return f'<p class="fcn-fault" role="alert">{escape(shown_name(message))}</p>'
+
+
+def _can_score(segmenter, image):
+    """Whether an image's probabilities fit into memory, and no network's line."""
+    numbers = image.shape[0] * image.shape[1] * len(segmenter.classes)
+    return not segmenter.requests and numbers <= _MAX_PROBABILITIES
 
 
 def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio.Blocks":
@@ -193,9 +215,18 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
         page, good = answer_html(name, read, segmenter)
         return page, gr.Slider(visible=good)
 
-    def show_upload(path):
-        # The place for dropping is free again at once.
-        return None, *show(Path(path).name, lambda: read_upload(path))
+    def show_uploads(paths):
+        """Shows one image after the other, the first ones while the others are labelled."""
+        pages, any_good = [], False
+        for path in paths[:_MAX_IMAGES]:
+            found, good = answer_html(Path(path).name, partial(read_upload, path), segmenter)
+            pages.append(found)
+            any_good |= good
+            # The place for dropping is free again at once.
+            yield None, "".join(pages), gr.Slider(visible=any_good)
+        if more := paths[_MAX_IMAGES:]:
+            pages.append(fault_html(f"{len(more)} more: the page takes {_MAX_IMAGES} at a time."))
+            yield None, "".join(pages), gr.Slider(visible=any_good)
 
     def show_example(event: gr.SelectData):
         name, image = list(examples.items())[event.index]
@@ -205,11 +236,17 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(
             f'<header class="fcn-head"><h1>{escape(title)}</h1><p>This network gives each '
-            f"pixel of an image one of {len(class_ids)} classes. Drop an image to see which."
+            f"pixel of an image one of {len(class_ids)} classes. Drop images to see which."
             "</p></header>"
         )
         with gr.Row():
-            upload = gr.File(label="Image", file_types=["image"], height=130, scale=2)
+            upload = gr.File(
+                label="Images",
+                file_count="multiple",
+                file_types=["image"],
+                height=130,
+                scale=2,
+            )
             if examples:
                 gallery = gr.Gallery(
                     [
@@ -232,7 +269,7 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
         shown = [result, opacity]
         # One image at a time, whoever sends it.
         options = dict(concurrency_id="network", show_progress_on=result, api_visibility="private")
-        upload.upload(show_upload, upload, [upload, *shown], **options)
+        upload.upload(show_uploads, upload, [upload, *shown], **options)
         if examples:
             gallery.select(show_example, None, shown, **options)
         # The browser blends the layers: the network is not asked again, nor is this process.

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from fcn_keras.client.client import Client
 from fcn_keras.data.files.images import read_image
 from fcn_keras.data.palette import palette_for
 from fcn_keras.data.tfds.builders.shapes.scene import draw_scene, scene_rng
+from fcn_keras.demo.certainty import least_certain
 from fcn_keras.demo.examples import examples_of
 from fcn_keras.demo.html import at_shown_size, class_shares, overlay_layers, result_html
 from fcn_keras.demo.page import answer_html, open_for_page, read_upload
@@ -173,7 +175,7 @@ def test_result_shows_what_predict_writes(network, tmp_path):
     class_ids = classes_of(image)
     page = Elements(result_html('<i>"p".png', image, class_ids, 0.2345, CLASSES, COLORS))
 
-    [link] = page.named("a")
+    [link, polygons] = page.named("a")
     assert link["download"] == '<i>"p"_mask.png'
     mask = from_uri(link["href"])
     assert mask.mode == "P"
@@ -181,6 +183,13 @@ def test_result_shows_what_predict_writes(network, tmp_path):
     with Image.open(tmp_path / "out" / "p.png") as expected:
         assert mask.getpalette() == expected.getpalette()
         np.testing.assert_array_equal(mask, expected)
+
+    assert polygons["download"] == '<i>"p".geojson'
+    found = json.loads(base64.b64decode(polygons["href"].partition("base64,")[2]))
+    areas = Counter()
+    for feature in found["features"]:
+        areas[feature["properties"]["class_id"]] += feature["properties"]["area"]
+    assert areas == Counter(class_ids.ravel().tolist())
 
     shares = np.bincount(class_ids.ravel(), minlength=4) / class_ids.size
     order = np.argsort(-shares, kind="stable")
@@ -194,6 +203,59 @@ def test_result_shows_what_predict_writes(network, tmp_path):
     [overlay_stage] = [a for a in page.named("div") if a.get("role") == "img"]
     assert all(name in overlay_stage["aria-label"] for name in CLASSES)
     assert not page.named("i") and not page.named("b")[1:]
+
+
+def test_polygons_of_noise_are_left_out():
+    class_ids = np.indices((400, 400)).sum(0).astype("uint8") % 2
+    image = np.zeros((400, 400, 3), "uint8")
+    page = Elements(result_html("p.png", image, class_ids, 0.1, CLASSES, COLORS))
+    assert [link["download"] for link in page.named("a")] == ["p_mask.png"]
+
+
+def doubts(height, width, places):
+    """Probabilities of four classes: certain but for places, where two classes are near."""
+    found = np.zeros((height, width, 4), "float32")
+    found[..., 0] = 1
+    for rows, columns, first, second, most in places:
+        found[rows, columns] = 0
+        found[rows, columns, first], found[rows, columns, second] = most, 1 - most
+    return found
+
+
+def test_the_least_certain_places():
+    spots = [
+        (slice(30, 46), slice(100, 116), 2, 1, 0.55),
+        (slice(90, 106), slice(20, 36), 3, 2, 0.75),
+        (slice(5, 6), slice(0, 160), 1, 0, 0.51),  # an edge: a line of doubt, but no place
+    ]
+    found = least_certain(doubts(128, 160, spots))
+    assert [place.box for place in found[:2]] == [(100, 30, 16, 16), (20, 90, 16, 16)]
+    assert [place.classes for place in found[:2]] == [(2, 1), (3, 2)]
+    np.testing.assert_allclose(found[0].probabilities, [0.55, 0.45], atol=1e-5)
+    assert len(found) == 2  # the mean doubt at the edge is 0.49 / 16
+    assert least_certain(doubts(40, 40, [])) == []
+    boxes = [place.box for place in least_certain(np.full((20, 90, 4), 0.25, "float32"))]
+    assert len(boxes) == 3 and len({x // 8 for x, *_ in boxes}) == 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 3), (8, 8), (9, 200)])
+def test_places_lie_in_small_images_too(size):
+    for (x, y, w, h), *_ in least_certain(np.full((*size, 4), 0.25, "float32")):
+        assert 0 <= x <= x + w <= size[1] and 0 <= y <= y + h <= size[0] and w == h > 0
+
+
+def test_result_shows_the_confidence():
+    probabilities = doubts(128, 160, [(slice(30, 46), slice(100, 116), 2, 1, 0.6)])
+    class_ids, image = probabilities.argmax(-1).astype("uint8"), np.zeros((128, 160, 3), "uint8")
+    page = Elements(result_html("p.png", image, class_ids, 0.1, CLASSES, COLORS, probabilities))
+    pictures = [from_uri(image["src"]) for image in page.named("img")]
+    confidence = np.asarray([picture for picture in pictures if picture.mode == "L"][0])
+    np.testing.assert_array_equal(confidence, np.rint(255 * probabilities.max(-1)))
+    frames = [span["style"] for span in page.named("span") if span.get("class") == "fcn-place"]
+    frame = "--x: 62.500%; --y: 23.438%; --w: 10.000%; --h: 12.500%"
+    assert frames == [frame, frame]  # over the image, and over the confidence
+    text = " ".join(page.text)
+    assert f"{CLASSES[2]} 60 %, {CLASSES[1]} 40 %" in text and "99.5 % on average" in text
 
 
 def test_shares_that_round_to_nothing():
@@ -218,7 +280,7 @@ def test_what_goes_wrong_is_said_on_the_page(run, monkeypatch, error, message):
     def fail(images):
         raise error
 
-    monkeypatch.setattr(segmenter, "segment", fail)
+    monkeypatch.setattr(segmenter, "probabilities", fail)
     page, good = answer_html("p.png", photo, segmenter)
     page = Elements(page)
     assert not good and "".join(page.text) == message
@@ -584,6 +646,26 @@ def test_the_page_in_a_browser(served, browser, tmp_path):
     with Image.open(path) as mask:
         assert mask.mode == "P"
         np.testing.assert_array_equal(mask, classes_of(image))
+
+    # The polygons, and how certain it is.
+    all_of(".fcn-download")[1].click()
+    path = tmp_path / "downloads" / "first.geojson"
+    until(path.exists)
+    found = [feature["properties"] for feature in json.loads(path.read_text())["features"]]
+    assert sum(region["area"] for region in found) == 120 * 160
+    assert len(all_of(".fcn-confidence img")) == 1
+    places = [entry.text for entry in all_of(".fcn-places li")]
+    assert len(all_of(".fcn-place")) == 2 * len(places) and all("%" in text for text in places)
+
+    # Several images in a row, one of which is none.
+    inputs = [save(tmp_path / f"row {i}.png", photo(40, 50 + 10 * i, seed=i)) for i in range(3)]
+    [place] = until(lambda: all_of("input[type=file]"))
+    place.send_keys("\n".join(map(str, [*inputs[:2], [*bad_files(tmp_path)][0], inputs[2]])))
+    until(lambda: len(all_of(".fcn-result")) == 3)
+    assert [b.text for b in all_of(".fcn-facts b")] == [path.name for path in inputs]
+    assert len(all_of("[role=alert]")) == 1
+    widths = [int(facts.text.partition(": ")[2].split()[0]) for facts in all_of(".fcn-facts p")]
+    assert widths == [50, 60, 70]
 
     # Garbage: one message each, and the page goes on.
     for path, message in bad_files(tmp_path).items():

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.palette import palette_for
@@ -15,6 +14,7 @@ from fcn_keras.demo.certainty import certainty_html
 from fcn_keras.demo.encoding import data_uri, encoded
 from fcn_keras.figures.label_maps import edges, label_image, label_name
 from fcn_keras.inference.polygons import geojson_of
+from fcn_keras.inference.regions import count_regions
 from fcn_keras.system.spelling import shown_name
 
 # Longest side of the pictures on the page: what a window shows, and a connection carries at once.
@@ -130,7 +130,7 @@ def result_html(
         marks, sure = certainty_html(probabilities, classes, stage)
     stem = escape(Path(name).stem)
     links = _link(f"{stem}_mask.png", "image/png", mask, "mask (PNG of class ids)")
-    if sum(ndimage.label(class_ids == k)[1] for k in shares) <= _MAX_POLYGONS:
+    if count_regions(class_ids).sum() <= _MAX_POLYGONS:
         polygons = json.dumps(geojson_of(class_ids, classes)).encode()
         links += _link(f"{stem}.geojson", "application/geo+json", polygons, "polygons (GeoJSON)")
     return f"""

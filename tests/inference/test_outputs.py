@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from scipy import ndimage
 from shapely.geometry import Point, Polygon
 
 from fcn_keras.errors import UserError
 from fcn_keras.inference.outputs import Outputs
 from fcn_keras.inference.polygons import coco_of, filled, geojson_of
-from fcn_keras.inference.regions import regions_of
+from fcn_keras.inference.regions import count_regions, regions_of
 from fcn_keras.inference.summary import write_summary
 
 CLASSES = ["road", "house", "tree"]
@@ -64,6 +65,13 @@ def test_polygons_give_the_label_map_back(class_ids):
         assert (again[covered] == 255).all() and covered.sum() == region.area
         again[covered] = region.class_id
     np.testing.assert_array_equal(again, class_ids)
+
+
+@pytest.mark.parametrize("class_ids", [*label_maps()])
+def test_as_many_regions_as_scipy_finds(class_ids):
+    found = count_regions(class_ids)
+    right = [ndimage.label(class_ids == label)[1] for label in range(256)]
+    np.testing.assert_array_equal(found, right)
 
 
 def test_a_ring_with_an_island():

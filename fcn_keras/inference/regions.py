@@ -1,12 +1,12 @@
-"""The regions of a label map as polygons along the edges of its pixels."""
+"""The regions of a label map as polygons along the edges of its pixels.
+
+SciPy is imported when the first image is there: it takes as long as labelling some images.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from fcn_keras.data.dataset import IGNORE_LABEL
 
@@ -52,6 +52,9 @@ def count_regions(class_ids: np.ndarray) -> np.ndarray:
     >>> count_regions(np.array([[0, 1, 0], [0, 1, 1]], np.uint8))[:2].tolist()
     [2, 1]
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     # Runs of equal pixels in a row are joined where one lies on the other.
     begins = np.ones(class_ids.shape, bool)
     begins[:, 1:] = class_ids[:, 1:] != class_ids[:, :-1]
@@ -81,6 +84,8 @@ def regions_of(class_ids: np.ndarray) -> Iterator[Region]:
     >>> [region.exterior for region in regions_of(np.zeros((2, 3), np.uint8))]
     [[(0, 0), (3, 0), (3, 2), (0, 2)]]
     """
+    from scipy import ndimage
+
     for class_id in np.unique(class_ids).tolist():
         if class_id == IGNORE_LABEL:
             continue

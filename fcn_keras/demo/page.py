@@ -5,7 +5,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -193,6 +193,24 @@ def fault_html(message: str) -> str:
     return f'<p class="fcn-fault" role="alert">{escape(shown_name(message))}</p>'
 
 
+def answers_html(paths: Sequence[str | Path], segmenter: Segmenter) -> Iterator[tuple[str, bool]]:
+    """Labels one uploaded image after the other.
+
+    Yields:
+        After each, what the page shows of all until then, and whether there is a result; see
+        `answer_html`.
+    """
+    pages, any_good = [], False
+    for path in paths[:_MAX_IMAGES]:
+        found, good = answer_html(Path(path).name, partial(read_upload, path), segmenter)
+        pages.append(found)
+        any_good |= good
+        yield "".join(pages), any_good
+    if more := paths[_MAX_IMAGES:]:
+        pages.append(fault_html(f"{len(more)} more: the page takes {_MAX_IMAGES} at a time."))
+        yield "".join(pages), any_good
+
+
 def _can_score(segmenter, image):
     """Whether an image's probabilities fit into memory, and no network's line."""
     numbers = image.shape[0] * image.shape[1] * len(segmenter.classes)
@@ -211,26 +229,15 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
     """
     import gradio as gr
 
-    def show(name, read):
-        page, good = answer_html(name, read, segmenter)
-        return page, gr.Slider(visible=good)
-
     def show_uploads(paths):
-        """Shows one image after the other, the first ones while the others are labelled."""
-        pages, any_good = [], False
-        for path in paths[:_MAX_IMAGES]:
-            found, good = answer_html(Path(path).name, partial(read_upload, path), segmenter)
-            pages.append(found)
-            any_good |= good
+        for page, good in answers_html(paths, segmenter):
             # The place for dropping is free again at once.
-            yield None, "".join(pages), gr.Slider(visible=any_good)
-        if more := paths[_MAX_IMAGES:]:
-            pages.append(fault_html(f"{len(more)} more: the page takes {_MAX_IMAGES} at a time."))
-            yield None, "".join(pages), gr.Slider(visible=any_good)
+            yield None, page, gr.Slider(visible=good)
 
     def show_example(event: gr.SelectData):
         name, image = list(examples.items())[event.index]
-        return show(name, lambda: image)
+        page, good = answer_html(name, lambda: image, segmenter)
+        return page, gr.Slider(visible=good)
 
     class_ids, title = range(len(segmenter.classes)), shown_name(segmenter.name)
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
@@ -247,22 +254,7 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
                 height=130,
                 scale=2,
             )
-            if examples:
-                gallery = gr.Gallery(
-                    [
-                        (Image.fromarray(image), shown_name(name))
-                        for name, image in examples.items()
-                    ],
-                    show_label=False,
-                    columns=EXAMPLES,
-                    height=130,
-                    scale=3,
-                    object_fit="cover",
-                    elem_classes="fcn-examples",
-                    allow_preview=False,
-                    interactive=False,
-                    buttons=[],
-                )
+            gallery = _gallery(examples) if examples else None
         opacity = gr.Slider(0, 1, 0.5, step=0.01, label="Opacity of the colours", visible=False)
         result = gr.HTML(legend_html(dict.fromkeys(class_ids), segmenter.classes, segmenter.colors))
 
@@ -270,7 +262,7 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
         # One image at a time, whoever sends it.
         options = dict(concurrency_id="network", show_progress_on=result, api_visibility="private")
         upload.upload(show_uploads, upload, [upload, *shown], **options)
-        if examples:
+        if gallery:
             gallery.select(show_example, None, shown, **options)
         # The browser blends the layers: the network is not asked again, nor is this process.
         opacity.change(
@@ -279,3 +271,20 @@ def build_page(segmenter: Segmenter, examples: dict[str, np.ndarray]) -> "gradio
             js="(x) => document.documentElement.style.setProperty('--fcn-opacity', x)",
         )
     return page
+
+
+def _gallery(examples):
+    import gradio as gr
+
+    return gr.Gallery(
+        [(Image.fromarray(image), shown_name(name)) for name, image in examples.items()],
+        show_label=False,
+        columns=EXAMPLES,
+        height=130,
+        scale=3,
+        object_fit="cover",
+        elem_classes="fcn-examples",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+    )

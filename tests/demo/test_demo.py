@@ -25,7 +25,7 @@ from fcn_keras.data.tfds.builders.shapes.scene import draw_scene, scene_rng
 from fcn_keras.demo.certainty import least_certain
 from fcn_keras.demo.examples import examples_of
 from fcn_keras.demo.html import at_shown_size, class_shares, overlay_layers, result_html
-from fcn_keras.demo.page import answer_html, open_for_page, read_upload
+from fcn_keras.demo.page import answer_html, answers_html, open_for_page, read_upload
 from fcn_keras.errors import ServerError
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.figures.label_maps import overlay
@@ -285,6 +285,14 @@ def test_what_goes_wrong_is_said_on_the_page(run, monkeypatch, error, message):
     page = Elements(page)
     assert not good and "".join(page.text) == message
     assert [name for name, _ in page.elements] == ["p"] and page.named("p")[0]["role"] == "alert"
+
+
+def test_a_dozen_images_at_a_time(run, tmp_path):
+    """Then the others are counted; each page has those before it."""
+    paths = [save(tmp_path / f"{i}.png", photo(8, 8)) for i in range(14)]
+    pages = [Elements(page) for page, good in answers_html(paths, open_for_page(run)) if good]
+    assert [len(page.named("section")) for page in pages] == [*range(1, 13), 12]
+    assert "2 more: the page takes 12 at a time." in pages[-1].text
 
 
 def test_read_upload_turns_photos_upright(tmp_path):

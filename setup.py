@@ -44,6 +44,8 @@ setup(
         "litert": ["ai-edge-litert>=2.3"],
         "int8": ["nncf>=3.4"],  # rounds networks to 8 bits for OpenVINO
         "polygons": ["shapely>=2.1"],  # makes outlines simpler: predict --simplify
+        "coco": ["pycocotools>=2.0.10"],  # reads data sets in COCO's form
+        "yolo": ["pyyaml"],  # reads data sets in YOLO's form
         "video": ["av>=18"],  # reads films and writes them: predict FILM
         "heif": ["pillow-heif>=1.1"],  # reads .heic and .heif photographs
         "demo": ["gradio>=6.31,<7"],  # the page in the browser
@@ -62,6 +64,7 @@ setup(
             "hypothesis",
             "mypy>=1.19",
             "pycocotools>=2.0.10",  # reads polygons as others do, and Shapely checks them
+            "pyyaml",
             "shapely>=2.1",
             "av>=18",
             # Runs Caffe's definitions, to compare networks with; version 5 does so no more.

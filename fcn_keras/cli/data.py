@@ -1,4 +1,4 @@
-"""The commands `data list`, `data show`, `data check`, `data bounds` and `data prepare`."""
+"""The commands `data list`, `show`, `check`, `bounds`, `convert` and `prepare`."""
 
 import json
 import sys
@@ -140,6 +140,14 @@ def prepare(args: Namespace) -> None:
     print(f"{dataset.name} is prepared: {splits}")
 
 
+def convert(args: Namespace) -> None:
+    from fcn_keras.data.converting import convert_folder
+
+    counts = convert_folder(spelled_as_found(args.dataset), args.output)
+    told = ", ".join(f"{count} images to {name}" for name, count in counts.items())
+    print(f"{args.output}: {told}")
+
+
 def _is_registered(args):
     if not is_path(args.dataset):
         return True
@@ -198,6 +206,18 @@ COMMAND = Commands(
         "bounds": (
             "Tell what IU each stride of a network allows at best, by the labels alone.",
             _command(bounds, _EITHER, _BOUNDS),
+        ),
+        "convert": (
+            "Write a folder of images, with masks or an annotation program's shapes, as a plain "
+            "one.",
+            Command(
+                convert,
+                {
+                    "dataset": dict(metavar="DIR", help="folder of images"),
+                    "--output": dict(metavar="OUT", required=True, help="folder to make"),
+                },
+                tensorflow=False,
+            ),
         ),
         "prepare": (
             "Fetch a data set, and bring it into the form that is read.",

@@ -116,12 +116,12 @@ def inspect_folder(
 
 def _forms(looks, description, inspection):
     """Says how masks were read, and what is void in them."""
-    words = {"indexed": "indexed", "grey": "grey", "picture": "RGB"}
+    words = {"indexed": "indexed", "grey": "grey", "picture": "RGB", "drawn": "drawn"}
     kinds: dict[str, int] = {}
     for look in looks:
         if look.reading:
-            by = "by colour" if look.reading.by == "color" else "by number"
-            kind = f"{words[look.reading.form]} {by}"
+            by = " by colour" if look.reading.by == "color" else " by number"
+            kind = words[look.reading.form] + ("" if look.reading.form == "drawn" else by)
             kinds[kind] = kinds.get(kind, 0) + 1
     if kinds:
         yield "masks: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())

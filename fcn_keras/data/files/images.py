@@ -1,5 +1,8 @@
 """Image files as arrays; whatever cannot be read right is refused by name."""
 
+import base64
+import io
+import json
 import re
 import threading
 import warnings
@@ -52,7 +55,8 @@ def read_image(path: str | Path | BinaryIO, name: str | None = None) -> np.ndarr
     Of more than 8 bits the upper 8 are kept, or it is refused, see `fcn_keras.data.files.depth`.
 
     Args:
-        path: a file in any format that Pillow reads, or one that is open.
+        path: a file in any format that Pillow reads, or one that is open; or one of LabelMe's,
+            with the image inside.
         name: what errors call it; the path if not given.
 
     Returns:
@@ -137,6 +141,8 @@ def open_image(
 
 
 def _open(path):
+    if Path(str(path)).suffix.lower() == ".json":
+        path = io.BytesIO(image_bytes(path))
     try:
         return Image.open(path)
     except UnidentifiedImageError:
@@ -144,6 +150,14 @@ def _open(path):
             raise
         import_module("pillow_heif").register_heif_opener()
         return Image.open(path)
+
+
+def image_bytes(path: Path) -> bytes:
+    """Returns an image as it is stored: in its own file, or within one of LabelMe's."""
+    content = path.read_bytes()
+    if path.suffix.lower() != ".json":
+        return content
+    return base64.b64decode(json.loads(content)["imageData"])
 
 
 def _check_plausible(image):

@@ -87,7 +87,7 @@ def open_mask(
 
 
 def check_sizes(
-    image_path: Path, image_size: tuple[int, ...], mask_path: Path, mask_size: tuple[int, ...]
+    image_path: Path, image_size: tuple[int, ...], mask_path: object, mask_size: tuple[int, ...]
 ) -> None:
     """Compares an image's height and width with its mask's.
 

@@ -22,14 +22,14 @@ class Mask(NamedTuple):
     Attributes:
         values: uint8 `(H, W)`.
         form: "indexed" where each pixel is an entry of a palette, "grey" where it is a number,
-            "picture" where it is a colour.
+            "picture" where it is a colour, "drawn" where shapes tell.
         by: "color" where colours decided on the values, "value" where the numbers themselves
             did, "either" where both say the same.
         palette: the RGB colours of an indexed file's entries, `(256, 3)`; None for others.
     """
 
     values: np.ndarray
-    form: Literal["indexed", "grey", "picture"]
+    form: Literal["indexed", "grey", "picture", "drawn"]
     by: Literal["color", "value", "either"] = "value"
     palette: np.ndarray | None = None
 

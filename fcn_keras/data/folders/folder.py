@@ -3,15 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from fcn_keras.data.annotations.drawing import Drawn
+from fcn_keras.data.annotations.finding import find_annotated
 from fcn_keras.data.dataset import Dataset, Example, count_values, in_parallel
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size, read_whole
 from fcn_keras.data.files.masks import check_sizes, read_mask, values_with_meaning
 from fcn_keras.data.folders.description import Description, read_description
 from fcn_keras.data.folders.known import known_of
-from fcn_keras.data.folders.layout import ALL, find_layout
+from fcn_keras.data.folders.layout import ALL, find_layout, holds_masks
 from fcn_keras.data.folders.matching import Files, Pair, match
 from fcn_keras.data.folders.splitting import validated
 from fcn_keras.data.folders.voc_devkit import find_devkit, listed_files
@@ -77,6 +80,8 @@ def find_folder(root: str | Path, val_share: float | None = None) -> Folder:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder.")
     devkit = find_devkit(root)
+    if not devkit and (annotated := _annotated(root)):
+        return _drawn_folder(root, annotated, val_share)
     whose, known = known_of(devkit or root, devkit)
     about = read_description(devkit or root, known)
     about = replace(about, root=root, val_share=val_share or about.val_share)
@@ -86,16 +91,51 @@ def find_folder(root: str | Path, val_share: float | None = None) -> Folder:
         layout = find_layout(root)
         splits, suffix = match(layout.folders, about.image_suffix, about.mask_suffix)
         words = layout.words + (f", masks called NAME{suffix}" if suffix else "")
-    if ALL in splits:
-        splits = _divided(splits[ALL], about)
-        words += f": {about.val_share:.0%} to validate on, by the hash of the names"
-    elif val_share is not None:
-        raise UserError(
-            f"`val_share`: {root} has the splits {', '.join(splits)}, which stay as they are."
-        )
+    splits, more = _with_validation(root, splits, about, val_share)
+    words += more
     if whose and about.classes == tuple(known["classes"]):
         words += f"; classes: {whose}"
     return Folder(about, words, splits)
+
+
+def _with_validation(root, splits, about, val_share):
+    """The splits, one of which is set aside to validate on where there are none; and words."""
+    if ALL in splits:
+        words = f": {about.val_share:.0%} to validate on, by the hash of the names"
+        return _divided(splits[ALL], about), words
+    if val_share is not None:
+        raise UserError(
+            f"`val_share`: {root} has the splits {', '.join(splits)}, which stay as they are."
+        )
+    return splits, ""
+
+
+def _annotated(root):
+    """What an annotation program has written, unless there are masks."""
+    try:
+        layout = find_layout(root)
+    except UserError:
+        layout = None
+    if layout and any(holds_masks(masks) for _, masks in layout.folders.values()):
+        return None
+    return find_annotated(root)
+
+
+def _drawn_folder(root, annotated, val_share):
+    """A folder whose masks are drawn from shapes."""
+    known = {"colors": annotated.colors} if annotated.colors else {}
+    about = read_description(root, known, annotated.labels)
+    about = replace(about, root=root, val_share=val_share or about.val_share)
+    splits = {}
+    for split in {**annotated.label_maps, **annotated.absent}:
+        pairs = [
+            Pair(drawn.image.relative_to(root).with_suffix("").as_posix(), drawn.image, drawn)
+            for drawn in annotated.label_maps.get(split, ())
+        ]
+        absent = [*annotated.absent.get(split, ())]
+        splits[split] = Files(pairs, [], [], [], root, absent, annotated.passed_over)
+    splits, words = _with_validation(root, splits, about, val_share)
+    return Folder(about, annotated.words + words, splits)
 
 
 def load_folder(root: str | Path, val_share: float | None = None) -> Dataset:
@@ -115,6 +155,10 @@ def load_folder(root: str | Path, val_share: float | None = None) -> Dataset:
 
     Masks are images of class ids, indexed, grey or as grey pictures, 255 (or the `ignore_label`)
     being void; images in the classes' colours; or MATLAB files with a matrix of class ids.
+
+    Where there are no masks, what an annotation program has written is looked for: LabelMe, COCO,
+    YOLO, CVAT or Label Studio, see `fcn_keras.data.annotations`. Shapes are drawn each time that a
+    mask is read; what lies under none is class 0, `background`.
 
     An optional `dataset.json` in the folder gives `name`, `classes` (names in order of their
     ids), `colors` (RGB), `ignore_label`, `ignore_color` (RGB), `reduce_zero_label` (0 is void, and
@@ -156,16 +200,16 @@ class FolderSplit:
     """Pairs of an image file and a mask file.
 
     Attributes:
-        files: pairs of paths.
+        files: pairs of an image's path and its mask's, or the shapes that it is drawn from.
         ids: int16 `(256,)`: the class id (or 255) for each value in a mask; -1 where a value
             has no meaning.
         read: gives the values in a mask file.
         names: what the images are called; their files' stems if not given.
     """
 
-    files: Sequence[tuple[Path, Path]]
+    files: Sequence[tuple[Path, Path | Drawn]]
     ids: np.ndarray = field(repr=False)
-    read: Callable[[Path], np.ndarray] = field(default=read_mask, repr=False)
+    read: Callable[[Any], np.ndarray] = field(default=read_mask, repr=False)
     names: Sequence[str] = field(default=(), repr=False)
 
     def __len__(self) -> int:

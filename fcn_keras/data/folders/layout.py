@@ -94,7 +94,7 @@ def _pair_in(root):
     if not (images and masks):
         return None
     # Others than masks are called annotations and labels too.
-    holding = [path for path in masks if _holds_masks(path)] or masks[:1]
+    holding = [path for path in masks if holds_masks(path)] or masks[:1]
     for paths, what in ((images, "images"), (holding, "masks")):
         if len(paths) > 1:
             raise UserError(
@@ -104,7 +104,8 @@ def _pair_in(root):
     return images[0], holding[0]
 
 
-def _holds_masks(folder):
+def holds_masks(folder: Path) -> bool:
+    """Whether there is a file in a folder, or below, that may be a mask."""
     return any(path.suffix.lower() in MASK_SUFFIXES for path in files_below(folder))
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from fcn_keras.data.annotations.drawing import Drawn
 from fcn_keras.data.files.images import IMAGE_SUFFIXES
 from fcn_keras.data.files.listing import files_below, key_of, passed_over
 from fcn_keras.data.files.masks import MASK_SUFFIXES
@@ -15,12 +16,12 @@ class Pair(NamedTuple):
 
     Attributes:
         name: what they are called: the image's path in the folder of images, without the ending.
-        image, mask: their files.
+        image, mask: their files; or shapes that the mask is drawn from.
     """
 
     name: str
     image: Path
-    mask: Path
+    mask: Path | Drawn
 
 
 class Files(NamedTuple):

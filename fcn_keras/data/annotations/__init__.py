@@ -1,0 +1,1 @@
+"""What annotation programs write, read as data sets."""

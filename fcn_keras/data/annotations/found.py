@@ -1,0 +1,141 @@
+"""What the readers of annotation files have in common: labels, images by name, splits."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from fcn_keras.data.annotations.drawing import Drawn
+from fcn_keras.data.files.images import IMAGE_SUFFIXES
+from fcn_keras.data.files.listing import files_below
+from fcn_keras.data.folders.layout import ALL, SPLITS
+from fcn_keras.errors import UserError
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A folder of images with files of shapes.
+
+    Attributes:
+        words: the format, for people.
+        labels: what the shapes are labelled with; the first one is what lies under all shapes.
+        label_maps: of each split those of its images.
+        absent: of each split images that the files name, but that are not there.
+        passed_over: what is no area, in words.
+        colors: RGB of the labels, if the format tells.
+    """
+
+    words: str
+    labels: Sequence[str]
+    label_maps: Mapping[str, Sequence[Drawn]]
+    absent: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    passed_over: str = ""
+    colors: Sequence[tuple[int, int, int]] = ()
+
+
+def with_background(labels: Iterable[str]) -> list[str]:
+    """Returns labels with the background's in front, which may be one of them."""
+    others = [*dict.fromkeys(label for label in labels if label.lower() != BACKGROUND)]
+    return [BACKGROUND, *others]
+
+
+def value_of(label: str, labels: Sequence[str]) -> int:
+    """Returns a label's number.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    return 0 if label.lower() == BACKGROUND else labels.index(label)
+
+
+def split_of(*names: str) -> str:
+    """Returns the split that a name has in it, such as "instances_train2017"; `ALL` for none.
+
+    Args:
+        *names: names of files and folders, the one that counts most first.
+    """
+    for name in names:
+        for word in "".join(c if c.isalpha() else " " for c in name.lower()).split():
+            if word in SPLITS:
+                return SPLITS[word]
+    return ALL
+
+
+class Images:
+    """The images below a folder, found by what annotation files call them.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path):
+        self._by_name: dict[str, list[Path]] = {}
+        for path in files_below(root):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                self._by_name.setdefault(path.name, []).append(path)
+
+    def find(self, name: str, near: Path) -> Path | None:
+        """Finds the image that is meant.
+
+        Args:
+            name: its name, with folders before it, or an address.
+            near: the folder whose images are rather meant than others of one name.
+
+        Returns:
+            Its path; None if there is none.
+
+        Raises:
+            UserError: if there are several, and nothing tells which is meant.
+        """
+        parts = PurePosixPath(unquote(name.replace("\\", "/"))).parts
+        found = self._by_name.get(parts[-1], []) if parts else []
+        if len(found) > 1:
+            found = _best(found, lambda path: _same_end(path.parts, parts))
+        if len(found) > 1:
+            found = _best(found, lambda path: _same_start(path.parts, near.parts))
+        if len(found) > 1:
+            raise UserError(f"{name!r} may be {found[0]} or {found[1]}: leave one of them.")
+        return found[0] if found else None
+
+    def all(self) -> list[Path]:
+        """Returns all of them, in order of their names."""
+        return sorted(path for paths in self._by_name.values() for path in paths)
+
+
+def _best(paths, score):
+    scores = [score(path) for path in paths]
+    return [path for path, value in zip(paths, scores, strict=True) if value == max(scores)]
+
+
+def _same_start(one, other):
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def _same_end(one, other):
+    return _same_start(one[::-1], other[::-1])
+
+
+def load_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        UserError: if it is none; names it.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not valid JSON ({error}).") from error
+
+
+def wrong(path: Path, what: object) -> UserError:
+    """Returns the error for a file of a known format in which something is missing."""
+    return UserError(f"{path}: is not as the format wants it: {what!r} is missing or wrong.")

@@ -1,8 +1,10 @@
 """Films, read and written frame by frame by PyAV (the extra `video`)."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from heapq import heappop, heappush
 from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,9 @@ _CODEC, _QUALITY = "libx264", {"crf": "20", "preset": "veryfast"}
 # Of ITU-R BT.709 in the usual range: what players take films of today's sizes for.
 _BT709, _LIMITED = 1, 1
 
+
+# Seconds after which the times of a film begin that are those of a clock.
+_LATE = 1
 
 # What is added to a film's stem in the name of the film that is made of it.
 ENDING = "_overlay.mp4"
@@ -71,55 +76,123 @@ class Film:
         frames: how many frames it has by its header; 0 where the header does not tell.
         rate: frames a second, on average.
         time_base: what `start` and `duration` of frames are counted in, in seconds.
+        pixel_aspect: how much wider than high a pixel of a frame is to be shown, as far as its
+            frames have been decoded: with a frame it may be turned.
         damage: what is wrong with it, in words, as far as its frames have been decoded.
     """
 
-    def __init__(self, path: Path, container: Any):
-        self.path, self._container = path, container
-        self._stream = container.streams.video[0]
+    def __init__(self, path: Path, container: Any, stream: Any):
+        self.path, self._container, self._stream = path, container, stream
         self._stream.thread_type = "AUTO"
         self.rate = self._stream.average_rate or Fraction(25)
         self.time_base: Fraction = self._stream.time_base or 1 / self.rate
         self.frames: int = self._stream.frames
+        self.pixel_aspect: Fraction = self._stream.sample_aspect_ratio or Fraction(1)
         self.damage: list[str] = []
-
-    @property
-    def pixel_aspect(self) -> Fraction:
-        """How much wider than high a pixel of the frames is to be shown."""
-        return self._stream.sample_aspect_ratio or Fraction(1)
 
     def __iter__(self) -> Iterator[Frame]:
         """Decodes its frames, in the order in which they are shown, and tells `damage` of them."""
-        import av
-
-        usual = max(round(1 / self.rate / self.time_base), 1)
-        # AVI files tell no times, and what is made up for them goes wrong with B-frames.
-        timed = self._container.format.name != "avi"
-        first = start = end = 0
-        count = broken = 0
-        try:
-            for frame in self._container.decode(self._stream):
-                broken += frame.is_corrupt
-                told = frame.pts if timed and frame.pts is not None else end
-                start = max(told, start + 1) if count else told  # no two are shown at one time
-                first, duration = first if count else start, frame.duration or usual
-                image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                yield Frame(np.ascontiguousarray(image), start, duration)
-                end, count = start + duration, count + 1
-        except av.FFmpegError as error:
-            self.damage.append(f"frame {count} cannot be decoded ({error.strerror})")
+        clock = _Clock(1 / self.rate / self.time_base, round(_LATE / self.time_base))
+        broken = count = 0
+        turned = False
+        for frame, told in self._decoded():
+            broken += frame.is_corrupt
+            image, turned = _as_shown(frame)
+            if not count and turned:
+                self.pixel_aspect = 1 / self.pixel_aspect
+            start, duration = clock.time_of(told, frame.duration)
+            yield Frame(np.ascontiguousarray(image), start, duration)
+            count += 1
         if broken:
             self.damage.append(f"{broken} frames are damaged, and labelled as they look")
-        missing = self._told() - (end - first) * self.time_base
-        if missing > 0:
-            self.damage.append(f"{float(missing):.1f} s are missing at its end")
+        if count:
+            missing = float(self._told(clock) * self.time_base) - 3 / float(self.rate)
+            if missing > 0:
+                self.damage.append(f"{missing:.1f} s are missing at its end")
 
-    def _told(self):
-        """The least that it must last by what its header says, in seconds."""
+    def _decoded(self):
+        """The frames with when they are shown, None where nothing tells."""
+        import av
+
+        # AVI files tell no times of frames, and what is made up for them goes wrong with B-frames:
+        # frames come in the order in which they are shown, and packets have all of the times.
+        avi = self._container.format.name == "avi"
+        times: list[int] = []
+        lost = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size and packet.dts is not None:
+                    heappush(times, packet.dts)
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError:
+                    lost += 1
+                    continue
+                for frame in frames:
+                    yield frame, (heappop(times) if times else None) if avi else frame.pts
+        except av.FFmpegError as error:
+            self.damage.append(f"it cannot be read on ({error.strerror})")
+        if lost:
+            self.damage.append(f"{lost} pieces cannot be decoded, and are left out")
+
+    def _told(self, clock):
+        """How much longer it should last by what its header says."""
         if self._stream.duration is not None:
-            return self._stream.duration * self.time_base - 3 / self.rate
-        # Of all its streams the longest, which may be the sound.
-        return Fraction(self._container.duration or 0, 1_000_000) - 2
+            return self._stream.duration - (clock.end - clock.first)
+        tag = self._stream.metadata.get("DURATION", "")
+        found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", tag)
+        if found:  # Matroska's, which is when it ends
+            hours, minutes, seconds = found.groups()
+            told = 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
+        else:  # of all its streams the longest, which may be the sound
+            told = Fraction(self._container.duration or 0, 1_000_000) - 2
+            told += Fraction(self._container.start_time or 0, 1_000_000)
+        return told / self.time_base - (clock.end + clock.begun)
+
+
+class _Clock:
+    """When frames are shown: from about 0 on, later from frame to frame.
+
+    Attributes:
+        first, end: when the first frame is shown, and until when the last one.
+        begun: what has been taken off the times of the film.
+    """
+
+    def __init__(self, usual, late):
+        self._usual, self._late = max(round(usual), 1), late
+        self.first = self.end = self.begun = 0
+        self._last: int | None = None
+
+    def time_of(self, told, duration):
+        """When a frame is shown, and for how long."""
+        duration = duration or self._usual
+        if self._last is None:
+            told = told or 0
+            # Recorded broadcasts begin at any time of a clock.
+            self.begun = told if abs(told) > self._late else 0
+            start = self.first = told - self.begun
+        else:
+            start = self.end if told is None else told - self.begun
+            if start < self._last - 2 * self._usual:  # a clock that starts again
+                self.begun += start - self.end
+                start = self.end
+            start = max(start, self._last + 1)
+        self._last, self.end = start, start + duration
+        return start, duration
+
+
+def _as_shown(frame):
+    """A frame's pixels, turned and mirrored as its film says; and whether by a quarter."""
+    image = frame.to_ndarray(format="rgb24")
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image, False
+    # How far right and down a step to the right leads, and one down.
+    right, right_down, _, down_right, down = np.frombuffer(bytes(matrix), "<i4")[:5]
+    turned = bool(abs(right) < abs(right_down))
+    if turned:
+        image, right, down = image.swapaxes(0, 1), down_right, right_down
+    return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1], turned
 
 
 @contextmanager
@@ -136,13 +209,27 @@ def open_film(path: Path) -> Iterator[Film]:
     """
     av = _pyav(path)
     try:
-        container = av.open(str(path))
+        container = av.open(_address(path))
     except av.FFmpegError as error:
         raise UserError(f"{path}: cannot be opened as a film: {error.strerror}.") from error
     with container:
-        if not container.streams.video:
-            raise UserError(f"{path}: holds no pictures.")
-        yield Film(path, container)
+        streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+        if not streams:
+            raise UserError(f"{path}: holds no moving pictures.")
+        best = container.streams.best("video")
+        yield Film(path, container, best if best in streams else streams[0])
+
+
+def _is_cover(stream):
+    """Whether it is a picture of what the film is about."""
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _address(path):
+    """A path as FFmpeg takes it, for which a colon ends the name of a protocol."""
+    return f"file:{path}"
 
 
 def note_in(path: Path) -> str:
@@ -150,7 +237,7 @@ def note_in(path: Path) -> str:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(_address(path)) as container:
             return container.metadata.get("comment", "")
     except (av.FFmpegError, OSError):
         return ""
@@ -210,7 +297,9 @@ def writing_film(path: Path, like: Film, note: str = "") -> Iterator[FilmWriter]
     import av
 
     # The table of frames stands in front, so that a browser shows it while it loads.
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(
+        _address(path), "w", format="mp4", options={"movflags": "+faststart"}
+    ) as container:
         container.metadata["comment"] = note
         writer = FilmWriter(container, like)
         yield writer

@@ -149,11 +149,20 @@ def is_done(target: Path, outputs: Outputs, mark: str | None) -> bool:
     files = [target.with_name(target.name + ending) for ending in outputs.endings.values()]
     if mark is None or not all(file.is_file() for file in files):
         return False
+    return _notes_in(target.with_name(f"{target.name}.png")).get(_NOTE) == mark
+
+
+def is_ours(label_map: Path) -> bool:
+    """Whether a label map has been written by `fcn_keras.inference.writing.write_outputs`."""
+    return any(str(key).startswith(_NOTE) for key in _notes_in(label_map))
+
+
+def _notes_in(path):
     try:
-        with open_image(target.with_name(f"{target.name}.png")) as label_map:
-            return label_map.info.get(_NOTE) == mark
+        with open_image(path) as label_map:
+            return label_map.info
     except UserError:
-        return False
+        return {}
 
 
 def note_of(mark: str | None) -> PngInfo:

@@ -1,7 +1,7 @@
 """Labels films: a film of the overlay, and files of each frame."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -22,7 +22,14 @@ from fcn_keras.inference.films import (
     open_film,
     writing_film,
 )
-from fcn_keras.inference.job import IDLE, check_tables, is_done, mark_of, write_tables
+from fcn_keras.inference.job import (
+    IDLE,
+    check_tables,
+    is_done,
+    is_ours,
+    mark_of,
+    write_tables,
+)
 from fcn_keras.inference.outputs import Outputs
 from fcn_keras.inference.predict import ahead, batch_size_for
 from fcn_keras.inference.segmenter import Segmenter
@@ -94,8 +101,12 @@ def predict_video(
     known = bool(film and mark and not fresh and film.is_file() and note_in(film) == mark)
     if known and not folder:
         return Written(0, film, folder)
+    for place in filter(None, (output, folder)):
+        if place.exists() and not place.is_dir():
+            raise UserError(f"{place}: is not a folder.")
     if folder:
         check_tables(folder)
+        _check_ours(folder)
     remove_leftovers(output, IDLE)
     files = replace(outputs, formats=tuple(of_frames)) if folder else None
     with open_film(path) as source:
@@ -119,6 +130,13 @@ def _film_like(source, film, known, mark):
         return
     with written_whole(film) as aside, writing_film(aside, source, mark or "") as writer:
         yield writer
+
+
+def _check_ours(folder):
+    """Looks whether frames would be written over pictures of others."""
+    for file in sorted(folder.glob(f"{'[0-9]' * len(_name(0))}.png")):
+        if not is_ours(file):
+            raise UserError(f"{file}: would be overwritten. Choose another folder to write to.")
 
 
 def _name(number):
@@ -205,7 +223,11 @@ def _thread():
         yield pool
     finally:
         pool.close()
-        pool.join()
+        ended = False
+        while not ended:
+            with suppress(KeyboardInterrupt):  # a second Ctrl-C
+                pool.join()
+                ended = True
 
 
 def _decoded_ahead(pool, batches):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 
 def pictures(count, size=(48, 64)):
@@ -15,12 +16,22 @@ def pictures(count, size=(48, 64)):
 
 
 def write_film(
-    path, count=12, size=(48, 64), *, codec="libx264", pixels="yuv420p", rate=30, times=None, **more
+    path,
+    count=12,
+    size=(48, 64),
+    *,
+    codec="libx264",
+    pixels="yuv420p",
+    rate=30,
+    times=None,
+    cover=False,
+    **more,
 ):
     """Writes `pictures` as a film.
 
     Args:
         times: milliseconds at which frames are shown; by `rate` if not given.
+        cover: whether to put a picture beside it, of what it is about.
         more: what the stream's codec is set to.
     """
     options = {"movflags": "+faststart"} if Path(path).suffix == ".mp4" else {}
@@ -31,6 +42,12 @@ def write_film(
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         for name, value in more.items():
             setattr(stream.codec_context, name, value)
+        if cover:
+            about = container.add_stream("mjpeg", rate=1)
+            about.height, about.width, about.pix_fmt = 16, 16, "yuvj420p"
+            about.disposition = Disposition.attached_pic
+            picture = av.VideoFrame.from_ndarray(pictures(1, (16, 16))[0], format="rgb24")
+            container.mux(about.encode(picture) + about.encode())
         for number, picture in enumerate(pictures(count, size)):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             if times:
@@ -48,13 +65,18 @@ def read_film(path):
     return np.stack(images), [*times]
 
 
-def turn(path):
-    """Lets an MP4 file say that it is shown turned by a quarter, clockwise, as phones do."""
+def turn(path, right=(0, 1), down=(-1, 0)):
+    """Lets an MP4 file say how it is shown, which is turned clockwise unless given, as phones do.
+
+    Args:
+        right, down: where a step to the right leads in the picture that is shown, and one down.
+    """
     content = bytearray(path.read_bytes())
-    one = (1 << 16).to_bytes(4, "big")
-    minus, zero = (-(1 << 16)).to_bytes(4, "big", signed=True), bytes(4)
-    upright = one + zero * 3 + one + zero * 3 + (1 << 30).to_bytes(4, "big")
-    turned = zero + one + zero + minus + zero * 4 + (1 << 30).to_bytes(4, "big")
-    place = content.index(upright, content.index(b"tkhd"))
-    content[place : place + 36] = turned
+
+    def row(x, y):
+        return b"".join((n << 16).to_bytes(4, "big", signed=True) for n in (x, y)) + bytes(4)
+
+    last = bytes(8) + (1 << 30).to_bytes(4, "big")
+    place = content.index(row(1, 0) + row(0, 1) + last, content.index(b"tkhd"))
+    content[place : place + 36] = row(*right) + row(*down) + last
     path.write_bytes(content)

@@ -1,7 +1,10 @@
 """Films: each frame is labelled as `predict` labels it on its own, and shown when it was."""
 
 import csv
+import signal
+import subprocess
 import sys
+import time
 from fractions import Fraction
 
 import av
@@ -121,14 +124,111 @@ def test_every_kind_of_film(kind, tmp_path):
         assert aspects[0] == aspects[1]
 
 
-def test_films_of_phones_are_turned(tmp_path):
-    film = write_film(tmp_path / "film.mp4")
+@pytest.mark.parametrize(
+    ("right", "down", "shown"),
+    [
+        ((1, 0), (0, 1), lambda image: image),
+        ((0, 1), (-1, 0), lambda image: np.rot90(image, -1)),
+        ((0, -1), (1, 0), np.rot90),
+        ((-1, 0), (0, -1), lambda image: np.rot90(image, 2)),
+        ((-1, 0), (0, 1), np.fliplr),
+        ((1, 0), (0, -1), np.flipud),
+        ((0, 1), (1, 0), lambda image: image.swapaxes(0, 1)),
+    ],
+)
+def test_films_of_phones_are_turned(right, down, shown, tmp_path):
+    film = write_film(tmp_path / "film.mp4", sample_aspect_ratio=Fraction(4, 3))
     upright, _ = read_film(film)
-    turn(film)
+    turn(film, right, down)
     written = label(film, tmp_path / "out", BOTH)
     for mask, frame in zip(masks(written.folder), upright, strict=True):
-        np.testing.assert_array_equal(mask, np.rot90(frame[..., 0] // 86, -1))
-    assert read_film(written.film)[0].shape == (12, 64, 48, 3)
+        np.testing.assert_array_equal(mask, shown(frame[..., 0] // 86))
+    frames, _ = read_film(written.film)
+    assert frames.shape[1:] == shown(upright[0]).shape
+    with av.open(str(written.film)) as container:
+        wide = container.streams.video[0].sample_aspect_ratio
+    assert wide == (Fraction(4, 3) if right[0] else Fraction(3, 4))
+
+
+def test_the_film_and_not_its_cover(tmp_path):
+    film = write_film(tmp_path / "film.mp4", 5, cover=True)
+    assert label(film, tmp_path / "out").frames == 5
+
+
+def test_a_clock_that_starts_again(tmp_path):
+    """Two films in one file, as recorders join them."""
+    part = write_film(tmp_path / "part.mpg", codec="mpeg1video", rate=25).read_bytes()
+    (tmp_path / "film.mpg").write_bytes(part * 2)
+    written = label(tmp_path / "film.mpg", tmp_path / "out")
+    _, times = read_film(written.film)
+    np.testing.assert_allclose(np.diff(times), 1 / 25, atol=1e-4)
+    assert written.frames == len(times) == 24
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
+def test_a_clock_that_began_long_before(kind, tmp_path):
+    hours = 36_000_000
+    film = write_film(tmp_path / f"film.{kind}", times=[hours + 40 * i for i in range(12)])
+    _, times = read_film(label(film, tmp_path / "out").film)
+    np.testing.assert_allclose(times, 0.04 * np.arange(12), atol=1e-4)
+
+
+def test_frames_that_an_avi_file_leaves_out(tmp_path):
+    """There the last one is shown for longer."""
+    film = tmp_path / "film.avi"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for number, picture in zip([0, 1, 2, 6, 7], pictures(5), strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    _, times = read_film(label(film, tmp_path / "out").film)
+    assert times == pytest.approx([0, 0.1, 0.2, 0.6, 0.7], abs=1e-4)
+
+
+def test_names_with_a_colon(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_film(tmp_path / "film.mp4").rename(tmp_path / "12:30.mp4")
+    assert label("12:30.mp4", "out:put").film.name == "12:30_overlay.mp4"
+    assert label("12:30.mp4", "out:put").frames == 0
+
+
+def test_nothing_of_others_is_written_over(tmp_path):
+    film = write_film(tmp_path / "film.mp4", 2)
+    (tmp_path / "film").mkdir()
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "film" / "000001.png")
+    before = (tmp_path / "film" / "000001.png").read_bytes()
+    with pytest.raises(UserError, match="film/000001.png: would be overwritten"):
+        label(film, tmp_path, BOTH)
+    assert (tmp_path / "film" / "000001.png").read_bytes() == before
+    assert label(film, tmp_path).frames == 2  # which writes no frames
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file: is not a folder"):
+        label(film, tmp_path / "file")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_stopped_by_ctrl_c(times, network, tmp_path):
+    """Once, and by someone who cannot wait."""
+    film = write_film(tmp_path / "film.mp4", 1500, size=(240, 320))
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from fcn_keras.cli import main; sys.exit(main())"
+    words = ["predict", network, film, "--output", tmp_path / "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True
+    )
+    while not [*(tmp_path / "out").glob(".*.mp4")]:
+        assert process.poll() is None
+        time.sleep(0.02)
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert not [*(tmp_path / "out").iterdir()]
 
 
 def test_files_of_each_frame(tmp_path):
@@ -158,7 +258,7 @@ def test_what_is_done_is_left_alone(tmp_path):
         before = segmenter.seen
         label(film, tmp_path / "out", outputs, segmenter)
         assert segmenter.seen - before == labelled
-    for options in (dict(fresh=True), dict(job={"network": "b"}), dict(job=None)):
+    for options in (dict(fresh=True), dict(job={"network": "b"}), *[dict(job=None)] * 2):
         before = segmenter.seen
         label(film, tmp_path / "out", BOTH, segmenter, **options)
         assert segmenter.seen - before == 12
@@ -188,6 +288,9 @@ def test_stopped_and_started_again(outputs, tmp_path):
             assert path.read_bytes() == other.read_bytes()
 
 
+CODECS = {"film.avi": "mpeg4", "film.mpg": "mpeg1video"}
+
+
 def cut(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
@@ -207,11 +310,12 @@ def spoil(path):
         ("film.mkv", lambda path: cut(path, 0.5), "s are missing at its end"),
         ("film.avi", lambda path: cut(path, 0.5), "damaged"),
         ("film.mp4", spoil, "damaged|cannot be decoded"),
+        ("film.mpg", spoil, "damaged|cannot be decoded"),
     ],
 )
 def test_damaged_films(name, damage, words, tmp_path):
     """What can be decoded is written, and it is told, each time anew."""
-    film = write_film(tmp_path / name, 150, codec="mpeg4" if name == "film.avi" else "libx264")
+    film = write_film(tmp_path / name, 150, codec=CODECS.get(name, "libx264"))
     damage(film)
     for _ in range(2):
         segmenter = ByRed()
@@ -236,7 +340,7 @@ def sound(path):
         (lambda path: path.write_bytes(b""), "cannot be opened as a film"),
         (lambda path: path.write_text("no film"), "cannot be opened as a film"),
         (lambda path: path.write_bytes(write_film(path).read_bytes()[-999:]), "cannot be opened"),
-        (sound, "holds no pictures"),
+        (sound, "holds no moving pictures"),
         (lambda path: None, "no such file"),
     ],
 )

@@ -1,11 +1,10 @@
-"""Films, read and written frame by frame by PyAV (the extra `video`)."""
+"""Films, read frame by frame by PyAV (the extra `video`)."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from heapq import heappop, heappush
-from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +13,6 @@ import numpy as np
 from fcn_keras.errors import UserError
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv")
-
-# What nearly every player and browser shows; at this quality a film looks as it did.
-_CODEC, _QUALITY = "libx264", {"crf": "20", "preset": "veryfast"}
-
-# Of ITU-R BT.709 in the usual range: what players take films of today's sizes for.
-_BT709, _LIMITED = 1, 1
-
 
 # Seconds after which the times of a film begin that are those of a clock.
 _LATE = 1
@@ -209,7 +201,7 @@ def open_film(path: Path) -> Iterator[Film]:
     """
     av = _pyav(path)
     try:
-        container = av.open(_address(path))
+        container = av.open(address(path))
     except av.FFmpegError as error:
         raise UserError(f"{path}: cannot be opened as a film: {error.strerror}.") from error
     with container:
@@ -227,92 +219,9 @@ def _is_cover(stream):
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _address(path):
-    """A path as FFmpeg takes it, for which a colon ends the name of a protocol."""
+def address(path: Path) -> str:
+    """Returns a path as FFmpeg takes it, for which a colon ends the name of a protocol."""
     return f"file:{path}"
-
-
-def note_in(path: Path) -> str:
-    """Returns what a film has noted that `writing_film` wrote; "" for any other."""
-    import av
-
-    try:
-        with av.open(_address(path)) as container:
-            return container.metadata.get("comment", "")
-    except (av.FFmpegError, OSError):
-        return ""
-
-
-class FilmWriter:
-    """A film that is written: H.264 in an MP4 file, without sound.
-
-    Args:
-        container: the file, as PyAV opens it.
-        like: the film whose rate and times it has.
-    """
-
-    def __init__(self, container: Any, like: Film):
-        self._container, self._like = container, like
-        self._stream: Any = None
-
-    def write(self, frame: Frame) -> None:
-        """Adds a frame; the first one tells the film's size."""
-        from av import VideoFrame
-
-        if self._stream is None:
-            self._begin(*frame.image.shape[:2])
-        picture = VideoFrame.from_ndarray(frame.image, format="rgb24")
-        context = self._stream.codec_context
-        picture = picture.reformat(format=context.pix_fmt, dst_colorspace=_BT709)
-        picture.pts, picture.time_base = frame.start, self._like.time_base
-        picture.duration = frame.duration
-        self._container.mux(self._stream.encode(picture))
-
-    def _begin(self, height, width):
-        self._stream = self._container.add_stream(_CODEC, self._like.rate, options=_QUALITY)
-        context = self._stream.codec_context
-        context.width, context.height = width, height
-        # Half as many numbers for colour as for light fit even sizes alone.
-        context.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
-        context.time_base = self._stream.time_base = self._like.time_base
-        context.sample_aspect_ratio = self._like.pixel_aspect
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED
-
-    def close(self) -> None:
-        """Writes what has been kept back."""
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
-
-
-@contextmanager
-def writing_film(path: Path, like: Film, note: str = "") -> Iterator[FilmWriter]:
-    """Opens a film to write it.
-
-    Args:
-        path: where; nothing that is there is kept.
-        like: the film whose rate and times it has.
-        note: a text to keep in it, see `note_in`; it is not kept if `like` turns out damaged.
-    """
-    import av
-
-    # The table of frames stands in front, so that a browser shows it while it loads.
-    with av.open(
-        _address(path), "w", format="mp4", options={"movflags": "+faststart"}
-    ) as container:
-        container.metadata["comment"] = note
-        writer = FilmWriter(container, like)
-        yield writer
-        writer.close()
-    if note and like.damage:
-        _forget(path, note)
-
-
-def _forget(path, note):
-    """Puts spaces for the note, which had to be written before the frames."""
-    with open(path, "r+b") as file, mmap(file.fileno(), 0) as content:
-        place = content.find(note.encode())
-        content[place : place + len(note)] = b" " * len(note)
 
 
 def _pyav(path):

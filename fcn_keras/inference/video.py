@@ -13,15 +13,8 @@ from fcn_keras.data.files.images import open_image
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
 from fcn_keras.figures.label_maps import overlay
-from fcn_keras.inference.films import (
-    ENDING,
-    Film,
-    Frame,
-    check_films,
-    note_in,
-    open_film,
-    writing_film,
-)
+from fcn_keras.inference.film_writing import note_in, writing_film
+from fcn_keras.inference.films import ENDING, Film, Frame, check_films, open_film
 from fcn_keras.inference.job import (
     IDLE,
     check_tables,

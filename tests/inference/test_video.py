@@ -283,7 +283,7 @@ def test_stopped_and_started_again(outputs, tmp_path):
         other = tmp_path / "out" / path.relative_to(tmp_path / "whole")
         if path.suffix == ".mp4":  # whose bytes are up to the encoder's threads
             (one, times), (two, same_times) = read_film(path), read_film(other)
-            assert times == same_times and np.abs(one.astype(int) - two).mean() < 1
+            assert times == same_times and np.abs(one.astype(int) - two).mean() < 8
         else:
             assert path.read_bytes() == other.read_bytes()
 

@@ -79,7 +79,10 @@ class Grpc:
     def score(self, image: np.ndarray) -> np.ndarray:
         """What `probabilities` answers for an image, float32 `(H, W, C)`."""
         pixels = tf.make_tensor_proto(image[None])
-        return self._predict("probabilities", {"image": pixels}, "probabilities").squeeze(0)
+        answer = self._predict("probabilities", {"image": pixels}, "probabilities")
+        if len(answer) != 1:
+            raise ServerError(f"{self.where}: gave a wrong answer: {len(answer)} images for one.")
+        return answer[0]
 
     def _predict(self, signature, inputs, output):
         request = predict_pb2.PredictRequest(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fcn_keras.demo.encoding import data_uri, encoded
+from fcn_keras.demo.encoding import SHOWN, data_uri, encoded
 from fcn_keras.figures.label_maps import label_name
 
 # A place is a square of so much of the shorter side; so many are shown, with doubt of so much.
@@ -77,8 +77,9 @@ def certainty_html(probabilities: np.ndarray, classes: list[str], stage: str) ->
         a picture of the confidence with the same frames, and a list of the places.
     """
     height, width, _ = probabilities.shape
-    confidence = np.rint(255 * probabilities.max(axis=-1)).astype(np.uint8)
-    picture = data_uri("image/png", encoded(Image.fromarray(confidence), "PNG"))
+    confidence = Image.fromarray(np.rint(255 * probabilities.max(axis=-1)).astype(np.uint8))
+    confidence.thumbnail((SHOWN, SHOWN), Image.Resampling.BOX)
+    picture = data_uri("image/png", encoded(confidence, "PNG"))
     places = least_certain(probabilities)
     frames = "".join(
         f'<span class="fcn-place" style="--x: {x / width:.3%}; --y: {y / height:.3%}; '

@@ -5,6 +5,9 @@ from io import BytesIO
 
 from PIL import Image
 
+# Longest side of the pictures on the page: what a window shows, and a connection carries at once.
+SHOWN = 1280
+
 
 def encoded(picture: Image.Image, format: str, **options) -> bytes:
     """Returns a picture as a file; the options are those of Pillow's `save`."""

@@ -11,14 +11,11 @@ from PIL import Image
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.palette import palette_for
 from fcn_keras.demo.certainty import certainty_html
-from fcn_keras.demo.encoding import data_uri, encoded
+from fcn_keras.demo.encoding import SHOWN, data_uri, encoded
 from fcn_keras.figures.label_maps import edges, label_image, label_name
 from fcn_keras.inference.polygons import geojson_of
 from fcn_keras.inference.regions import count_regions
 from fcn_keras.system.spelling import shown_name
-
-# Longest side of the pictures on the page: what a window shows, and a connection carries at once.
-_SHOWN = 1280
 
 # Of noise there are too many polygons for a page, and to wait for.
 _MAX_POLYGONS = 5000
@@ -54,10 +51,10 @@ def at_shown_size(image: np.ndarray, class_ids: np.ndarray) -> tuple[np.ndarray,
     """
     height, width = class_ids.shape
     longest = max(height, width)
-    if longest <= _SHOWN:
-        square = np.ones((max(1, _SHOWN // 2 // longest),) * 2, np.uint8)
+    if longest <= SHOWN:
+        square = np.ones((max(1, SHOWN // 2 // longest),) * 2, np.uint8)
         return np.kron(image, square[..., None]), np.kron(class_ids, square)
-    size = (max(1, round(width * _SHOWN / longest)), max(1, round(height * _SHOWN / longest)))
+    size = (max(1, round(width * SHOWN / longest)), max(1, round(height * SHOWN / longest)))
     small = Image.fromarray(image).resize(size, Image.Resampling.BOX)
     ids = Image.fromarray(class_ids).resize(size, Image.Resampling.NEAREST)
     return np.asarray(small), np.asarray(ids)

@@ -113,7 +113,9 @@ def check_output(output: str | Path, format: str) -> list[Path]:
     """
     output = Path(output)
     ending, *others = FORMATS[format].endings
-    if not output.name.lower().endswith(ending):
+    # OpenVINO takes a name in small letters alone.
+    name = output.name if format == "openvino" else output.name.lower()
+    if not name.endswith(ending):
         raise UserError(f"{output}: must end in {ending} for --format {format}.")
     files = [output, *map(output.with_suffix, others)]
     for file in files:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image
 from fcn_keras.data.files.listing import entries
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.errors import UserError
-from fcn_keras.inference.job import find_images
 from fcn_keras.inference.network import Network
 
 # So many images tell well what values there are, and what changes by 8 bits.
@@ -44,12 +44,14 @@ def samples_of(source: str, network: Network) -> Samples:
     Raises:
         UserError: if there are no images, one cannot be read, or the data set has other classes.
     """
-    folder = Path(source)
-    if folder.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in entries(folder)):
-        files = find_images([folder])
-        images = [read_image(files[i]) for i in _spread(len(files))]
-        return Samples(source, images, images)
-    dataset = load_dataset(source)
+    photos = _photos_in(Path(source))
+    try:
+        dataset = load_dataset(source)
+    except UserError as error:
+        if photos:
+            images = [read_image(photos[i]) for i in _spread(len(photos))]
+            return Samples(source, images, images)
+        raise UserError(str(error).replace("`dataset`", "--calibrate", 1)) from error
     network.check_dataset(dataset, "the network", source)
     for split in ("train", "val"):
         if not dataset.splits.get(split):
@@ -58,8 +60,15 @@ def samples_of(source: str, network: Network) -> Samples:
     scored = [val[i] for i in _spread(len(val))]
     # Of several label maps the first is what an exported network gives.
     labels = [example.label[..., 0] for example in scored]
+    if all((label == IGNORE_LABEL).all() for label in labels):
+        raise UserError(f"--calibrate: {source} has no labelled pixel in its images for val.")
     shown = [train[i].image for i in _spread(len(train))]
     return Samples(source, shown, [example.image for example in scored], labels)
+
+
+def _photos_in(folder):
+    files = entries(folder) if folder.is_dir() else []
+    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def _spread(count):

@@ -66,6 +66,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         A path in the same folder, with the same suffixes.
 
     Raises:
+        UserError: if there is a file where the folder should be.
         WriteError: if the disk refuses it.
 
     Example:
@@ -74,8 +75,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     ...     path.write_text("{}")
     """
     path = Path(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{path.parent}: is not a folder.") from error
     aside = path.with_name(f".{os.getpid()}.{_not_too_long(path.name)}")
     try:
         with writing(path):

@@ -19,6 +19,7 @@ from fcn_keras.exporters import onnx as onnx_files
 from fcn_keras.exporters.formats import FORMATS
 from fcn_keras.exporters.int8 import export_int8
 from fcn_keras.exporters.samples import Samples, samples_of
+from fcn_keras.inference.network import load_network
 
 FORMATS_WITH_INT8 = [name for name, kind in FORMATS.items() if kind.int8 is not None]
 CLASSES, COLORS = ["dark", "red", "green"], [(0, 0, 0), (200, 0, 0), (0, 200, 0)]
@@ -174,7 +175,7 @@ def test_the_command_with_a_data_set(network, run, make_folder, run_command, tmp
     code, out, err = run_command("export", run, tmp_path / "net.onnx", *words)
     assert code == 0, err
     assert [line.split(": ")[1] for line in out.splitlines()] == [
-        *("size", "time", "labels", "mean IU")
+        *("images", "size", "time", "labels", "mean IU")
     ]
     told = json.loads((tmp_path / "net.json").read_text())
     confusion = evaluate(network, load_dataset(data).splits["val"], progress=False)
@@ -190,7 +191,7 @@ def test_a_process_prints_the_comparison_alone(run, make_folder, format, tmp_pat
     command = [sys.executable, "-m", "fcn_keras", "export", run, target]
     command += ["--precision", "int8", "--calibrate", data]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and done.stdout.count("\n") == 4
+    assert done.returncode == 0 and done.stdout.count("\n") == 5
     progress = [line for line in re.split("[\r\n]", done.stderr) if line]
     assert all(line.startswith(("calibrating: ", "comparing: ")) for line in progress), progress
     assert progress
@@ -230,7 +231,11 @@ def test_at_most_a_hundred_images_evenly_apart(tmp_path):
             "--freeze: cann",
         ),
         ("there.onnx", ["--precision", "int8", "--calibrate", "photos"], "there.json: exists alr"),
-        ("net.onnx", ["--precision", "int8", "--calibrate", "nowhere"], "'nowhere'"),
+        (
+            "net.onnx",
+            ["--precision", "int8", "--calibrate", "nowhere"],
+            "--calibrate must be one of",
+        ),
         ("net.onnx", ["--precision", "int8", "--calibrate", "empty"], "empty"),
         ("net.onnx", ["--precision", "int8", "--calibrate", "broken"], "a.png"),
         (
@@ -253,6 +258,26 @@ def test_mistakes(run, run_command, make_folder, tmp_path, monkeypatch, target, 
     code, out, err = run_command("export", run, target, *words)
     assert (code, out) == (2, "") and err.count("\n") == 1 and said in err
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_data_set_with_a_picture_beside_it(run, make_folder, tmp_path):
+    data = make_folder(tmp_path / "data", train=3, val=2)
+    Image.new("RGB", (30, 20)).save(data / "preview.jpg")
+    samples = samples_of(str(data), load_network(run))
+    assert (len(samples.shown), len(samples.scored), len(samples.labels)) == (3, 2, 2)
+
+
+def test_photographs_of_one_name(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        Image.new("RGB", (30, 20)).save(tmp_path / name)
+    assert len(samples_of(str(tmp_path), None).shown) == 2
+
+
+def test_labels_that_are_all_void(run, make_folder, tmp_path):
+    data = make_folder(tmp_path / "data", train=1, val=1)
+    Image.fromarray(np.full((20, 28), 255, "uint8")).save(data / "valannot" / "val_0.png")
+    with pytest.raises(UserError, match="data has no labelled pixel in its images for val"):
+        samples_of(str(data), load_network(run))
 
 
 def test_networks_for_one_size_are_refused(tmp_path, samples):

@@ -395,6 +395,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, run_command, tmp
             "--license: cannot be given with --format weights",
         ),
         ("folder", ["--format", "onnx"], "folder: must end in .onnx for --format onnx"),
+        ("net.XML", [], "net.XML: must end in .xml for --format openvino"),
         ("net.onnx", ["--format", "litert"], "net.onnx: must end in .tflite for --format litert"),
     ],
 )

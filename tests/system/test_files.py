@@ -39,6 +39,15 @@ def test_open_readers_keep_the_old_file(tmp_path):
         assert reader.read() == "old"
 
 
+@pytest.mark.parametrize("inside", ["a.json", "folder/a.json"])
+def test_a_file_where_the_folder_should_be(tmp_path, inside):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(UserError, match="is not a folder"):
+        with written_whole(tmp_path / "file" / inside):
+            pass
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 @pytest.mark.parametrize("old", ["old", None])
 def test_failure_changes_nothing(tmp_path, error, old):

@@ -527,7 +527,7 @@ def spoil_yolo(root, line):
             lambda r: spoil_coco(
                 r, lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4]])
             ),
-            "annotation 0 has what is no polygon",
+            "annotation 0 cannot be drawn .a polygon of 4",
         ),
         (
             "coco",
@@ -577,7 +577,50 @@ def test_what_is_wrong_is_named(format, spoil, words, tmp_path):
         ("data.yaml", "names: [a\n", "is not valid YAML"),
         ("data.yaml", "names: [a]\ntrain: nowhere\n", "nowhere is neither"),
         ("a.json", "{", "a.json: is not valid JSON"),
-        ("a.json", '{"images": [{}], "annotations": [], "categories": []}', "is not as the format"),
+        (
+            "a.json",
+            '{"images": [{}], "annotations": [], "categories": []}',
+            "is not as its program",
+        ),
+        ("a.json", '{"images": [], "annotations": [], "categories": []}', "list no images"),
+        (
+            "a.json",
+            '{"images": [{"id": 1}, {"id": 1}], "annotations": [], "categories": []}',
+            "two images have the id 1",
+        ),
+        (
+            "a.json",
+            '{"images": [{"id": 1}], "categories": [], '
+            '"annotations": [{"id": 7, "image_id": "1"}]}',
+            "annotation 7 is of image '1', which the file does not list",
+        ),
+        (
+            "a.json",
+            '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, '
+            '{"id": 1, "name": "b"}]}',
+            "a and b have one id, 1",
+        ),
+        ("a.json", "[]", "no images with masks found"),
+        (
+            "a.json",
+            '[{"data": {"left": "a.png", "right": "b.png"}, "annotations": [{"result": []}]}]',
+            "names 2 images",
+        ),
+        (
+            "a.json",
+            '[{"data": {"image": "a.png"}, "annotations": [{"result": [{"type": "polygon"}]}]}]',
+            "a result of the type 'polygon'",
+        ),
+        (
+            "a.json",
+            '[{"data": {"image": "a.png"}, "annotations": [{"result": null}]}]',
+            "is not as its program",
+        ),
+        ("a.xml", "<annotations><track/></annotations>", "Export the task as CVAT for images"),
+        ("data.yaml", "names: {0: a, 1: 3}\ntrain: images\n", "each by another string"),
+        ("data.yaml", "names: {a: b}\ntrain: images\n", "each by another string"),
+        ("data.yaml", "names: [a]\ntrain: 5\n", "5 is neither"),
+        ("data.yaml", "names: [a]\ntrain: images\n", "no image of train has labels"),
         ("a.xml", "<annotations><image/></annotations>", "is not as the format"),
         ("a.xml", "<annotations><version>1.1</version></annotations>", "lists no images"),
     ],
@@ -587,6 +630,174 @@ def test_files_that_are_wrong(name, content, words, tmp_path):
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=words):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e12", "Infinity"])
+@pytest.mark.parametrize("format", ["labelme", "coco", "yolo"])
+def test_corners_far_away_are_named(format, number, tmp_path):
+    """They would take all memory, or draw what nobody sees."""
+    root, *_ = written(format, tmp_path / "set")
+    if format == "labelme":
+        path = root / "train" / "photo 2.json"
+        shape = f'[{{"label": "car", "points": [[1, 1], [9, 1], [5, {number}]]}}]'
+        path.write_text(f'{{"imagePath": "photo 2.png", "imageData": null, "shapes": {shape}}}')
+    elif format == "coco":
+        path = root / "annotations" / "instances_train2017.json"
+        shape = {
+            "id": 0,
+            "image_id": 100,
+            "category_id": 2,
+            "segmentation": [[1, 1, 9, 1, 5, 12345]],
+        }
+        edit_json(path, lambda content: content.update(annotations=[shape]))
+        path.write_text(path.read_text().replace("12345", number))
+    else:
+        spoil_yolo(root, f"0 0.1 0.1 0.5 0.1 0.3 {number}".replace("Infinity", "inf"))
+    with pytest.raises(UserError, match="a corner at|is no number"):
+        label_maps(load_dataset(root))
+
+
+def square(size):
+    return [[1, 1, size, 1, size, size, 1, size]]
+
+
+def coco_of(root, names, **about):
+    """A COCO file of images of 20 x 30, on which there is a square."""
+    content = {
+        "categories": [{"id": 1, "name": "car"}],
+        "images": [
+            {"id": i, "file_name": name, "height": 20, "width": 30} for i, name in enumerate(names)
+        ],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": i,
+                "category_id": 1,
+                "segmentation": square(5 + i),
+                "iscrowd": "0",
+            }
+            for i in range(len(names))
+        ],
+    }
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.write_text(json.dumps(content | about))
+
+
+def test_images_of_one_name_in_two_splits(tmp_path):
+    """As COCO's own, and Roboflow's, where one of them is missing."""
+    for split in ("train", "val"):
+        write_image(tmp_path / "coco" / f"{split}2017" / "1.jpg", (20, 30))
+        coco_of(tmp_path / "coco" / "annotations" / f"instances_{split}2017.json", ["1.jpg"])
+    dataset = load_dataset(tmp_path / "coco")
+    assert [len(dataset.splits[split]) for split in ("train", "val")] == [1, 1]
+    write_image(tmp_path / "robo" / "valid" / "1.jpg", (20, 30))
+    for split in ("train", "valid"):
+        coco_of(tmp_path / "robo" / split / "_annotations.coco.json", ["1.jpg"])
+    with pytest.raises(UserError, match="train/1.jpg: is missing"):
+        load_dataset(tmp_path / "robo")
+    write_image(tmp_path / "robo" / "train" / "1.jpg", (20, 30))
+    dataset = load_dataset(tmp_path / "robo")
+    assert [split[0].id for split in dataset.splits.values()] == ["train/1", "valid/1"]
+
+
+def test_images_of_one_name_in_two_folders(tmp_path):
+    write_image(tmp_path / "images" / "1.png", (20, 30))
+    write_image(tmp_path / "images" / "b" / "1.png", (20, 30))
+    coco_of(tmp_path / "a.json", ["1.png", "b/1.png"])
+    found = load_dataset(tmp_path).splits
+    names = sorted(example.id for split in found.values() for example in [split[0]])
+    assert names == ["images/1", "images/b/1"]
+    coco_of(tmp_path / "a.json", ["a/1.png"])
+    with pytest.raises(UserError, match="a/1.png: is missing"):
+        load_dataset(tmp_path)
+
+
+def test_the_name_of_the_folder_is_no_split(tmp_path):
+    write_image(tmp_path / "field-test" / "1.png", (20, 30))
+    write_image(tmp_path / "field-test" / "2.png", (20, 30))
+    coco_of(tmp_path / "field-test" / "a.json", ["1.png", "2.png"])
+    assert {*load_dataset(tmp_path / "field-test").splits} == {"train", "val"}
+
+
+def test_an_image_is_annotated_once(tmp_path):
+    write_image(tmp_path / "1.png", (20, 30))
+    coco_of(tmp_path / "a.json", ["1.png"])
+    coco_of(tmp_path / "b.json", ["1.png"])
+    with pytest.raises(UserError, match="1.png: is annotated twice, in .*a.json.* and .*b.json"):
+        load_dataset(tmp_path)
+
+
+def test_splits_or_none(tmp_path):
+    root, *_ = written("labelme", tmp_path / "set")
+    (root / "extra").mkdir()
+    for path in (root / "train").glob("photo 0.*"):
+        path.rename(root / "extra" / path.name)
+    with pytest.raises(UserError, match="photo 0.png: is of no split, where others are of"):
+        load_dataset(root)
+
+
+@pytest.mark.parametrize("count", [254, 255])
+def test_many_labels(count, tmp_path):
+    write_image(tmp_path / "1.png", (20, 30))
+    write_image(tmp_path / "2.png", (20, 30))
+    categories = [{"id": i, "name": f"c{i}"} for i in range(1, count + 1)]
+    coco_of(tmp_path / "a.json", ["1.png", "2.png"], categories=categories)
+    if count == 254:
+        assert len(load_dataset(tmp_path).classes) == 255
+    else:
+        with pytest.raises(UserError, match="has 255 labels; 254 are the most"):
+            load_dataset(tmp_path)
+
+
+def test_numbers_of_yolos_names(tmp_path):
+    root, *_ = written("yolo", tmp_path / "set")
+    names = {"10": "ten", "2": "two", "0": "none", "1": "one"}
+    about = "train: images/train\nval: images/val\nnames:\n"
+    about += "".join(f"  '{key}': {name}\n" for key, name in names.items())
+    (root / "data.yaml").write_text(about)
+    spoil_yolo(root, "10 0.5 0.5 1 0.5 1 1 0.5 1")
+    dataset = load_dataset(root)
+    assert [*dataset.classes] == ["background", "none", "one", "two", "ten"]
+    found = {
+        Path(example.id).name: example.label
+        for example in map(dataset.splits["train"].__getitem__, range(7))
+    }
+    assert found["2"].max() == 4
+
+
+def test_images_outside_the_folder(tmp_path, run_command):
+    """Are called by their paths in a folder that holds all; nothing is written there."""
+    for name in ("1", "2"):
+        write_image(tmp_path / "pics" / "images" / f"{name}.png", (20, 30))
+        path = tmp_path / "pics" / "labels" / f"{name}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("0 0 0 1 0 1 1\n")
+    (tmp_path / "set").mkdir()
+    about = f"path: {tmp_path / 'pics'}\ntrain: images\nval: images\nnames: [a]\n"
+    (tmp_path / "set" / "data.yaml").write_text(about)
+    with pytest.raises(UserError, match="is annotated twice"):
+        load_dataset(tmp_path / "set")
+    (tmp_path / "set" / "data.yaml").write_text(about.replace("val: images\n", ""))
+    before = {path: path.read_bytes() for path in (tmp_path / "pics").rglob("*.png")}
+    code, _, err = run_command("data", "convert", tmp_path / "set", "--output", tmp_path / "out")
+    assert code == 0, err
+    assert {path: path.read_bytes() for path in (tmp_path / "pics").rglob("*.png")} == before
+    found = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")
+    )
+    assert found == [
+        f"{kind}/train/{name}.png" for kind in ("annotations", "images") for name in "12"
+    ]
+
+
+def test_tasks_that_nobody_has_annotated(tmp_path):
+    root, *_ = written("label_studio", tmp_path / "set")
+    edit_json(
+        root / "project-4.json", lambda tasks: tasks[3]["annotations"][0].update(was_cancelled=True)
+    )
+    assert sum(len(split) for split in load_dataset(root).splits.values()) == 9
+    [warning, *_] = [w for w in inspect(root, progress=False).warnings if w.kind == "passed_over"]
+    assert warning.text == "1 tasks that nobody has annotated"
 
 
 def test_two_formats_in_one_folder(tmp_path):

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.data.annotations.drawing import Drawn, Shape
-from fcn_keras.data.annotations.found import Annotated, Images, split_of, with_background, wrong
+from fcn_keras.data.annotations.drawing import Drawn, Shape, check_near
+from fcn_keras.data.annotations.found import (
+    Annotated,
+    Images,
+    split_of,
+    value_of,
+    with_background,
+)
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.errors import UserError
 
@@ -41,30 +47,52 @@ def read_coco(root: Path, contents: dict[Path, dict]) -> Annotated:
     absent: dict[str, list[Path]] = {}
     labels: list[str] = []
     for path, content in contents.items():
-        try:
-            names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-            found = with_background(names.values())
-            if labels and found != labels:
-                raise UserError(f"{path}: has other categories than {[*contents][0]}.")
-            labels = found
-            split = split_of(path.stem, path.parent.name)
-            annotations: dict[object, list] = {entry["id"]: [] for entry in content["images"]}
-            for annotation in content["annotations"]:
-                annotations.setdefault(annotation["image_id"], []).append(annotation)
-            for entry in content["images"]:
-                image = images.find(entry["file_name"], path.parent)
-                if image is None:
-                    absent.setdefault(split, []).append(path.parent / entry["file_name"])
-                    continue
-                size = int(entry["height"]), int(entry["width"])
-                shapes, fault = _shapes(annotations[entry["id"]], names, labels, size)
-                maps.setdefault(split, []).append(Drawn(path, image, shapes, size, fault=fault))
-        except (KeyError, TypeError, ValueError) as error:
-            raise wrong(path, *error.args[:1]) from error
+        names = _names(path, content)
+        found = with_background(names.values())
+        if labels and found != labels:
+            raise UserError(f"{path}: has other categories than {[*contents][0]}.")
+        labels = found
+        split = split_of(path.stem, *path.parent.relative_to(root).parts)
+        annotations = _by_image(path, content)
+        for entry in content["images"]:
+            image = images.find(str(entry["file_name"]), split)
+            if image is None:
+                absent.setdefault(split, []).append(path.parent / str(entry["file_name"]))
+                continue
+            size = int(entry["height"]), int(entry["width"])
+            shapes, fault = _shapes(annotations[entry["id"]], names, labels)
+            maps.setdefault(split, []).append(Drawn(path, image, shapes, size, fault=fault))
     return Annotated("COCO's JSON", labels, maps, absent)
 
 
-def _shapes(annotations, names, labels, size):
+def _names(path, content):
+    """The names of the categories by their ids."""
+    names: dict[object, str] = {}
+    for entry in content["categories"]:
+        name = str(entry["name"])
+        if names.setdefault(entry["id"], name) != name:
+            raise UserError(f"{path}: {names[entry['id']]} and {name} have one id, {entry['id']}.")
+    return names
+
+
+def _by_image(path, content):
+    """The annotations of each image, by its id."""
+    found: dict[object, list] = {}
+    for entry in content["images"]:
+        if entry["id"] in found:
+            raise UserError(f"{path}: two images have the id {entry['id']}.")
+        found[entry["id"]] = []
+    for annotation in content["annotations"]:
+        if annotation["image_id"] not in found:
+            raise UserError(
+                f"{path}: annotation {annotation.get('id')} is of image "
+                f"{annotation['image_id']!r}, which the file does not list."
+            )
+        found[annotation["image_id"]].append(annotation)
+    return found
+
+
+def _shapes(annotations, names, labels):
     """The shapes of an image, or what is wrong with one."""
     shapes = []
     for annotation in annotations:
@@ -74,14 +102,9 @@ def _shapes(annotations, names, labels, size):
             return (), f"{who} is of category {category!r}, which the file does not list."
         if not area:
             return (), f"{who} has no polygon or mask."
-        try:
-            runs = _runs_of(area, *size)
-        except Exception as error:  # of pycocotools, of any kind
-            return (), f"{who} has what is no polygon and no mask ({error})."
-        name = names[category]
-        value = 0 if name.lower() == labels[0] else labels.index(name)
-        value = IGNORE_LABEL if annotation.get("iscrowd") else value
-        shapes.append(Shape(value, partial(_covered, runs)))
+        value = value_of(names[category], labels)
+        value = IGNORE_LABEL if int(annotation.get("iscrowd") or 0) else value
+        shapes.append(Shape(value, partial(_covered, area), who))
     return tuple(shapes), ""
 
 
@@ -98,6 +121,8 @@ def _runs_of(area, height, width):
             if len(polygon) < 6 or len(polygon) % 2:
                 raise ValueError(f"a polygon of {len(polygon)} numbers")
         polygons = [[float(number) for number in polygon] for polygon in area]
+        for polygon in polygons:
+            check_near(polygon)
         counts = mask.merge(mask.frPyObjects(polygons, height, width))["counts"]
     runs = counts if isinstance(counts, list) else unpacked_runs(counts)
     if min(runs) < 0 or sum(runs) != height * width:
@@ -136,6 +161,7 @@ def unpacked_runs(counts: str | bytes) -> list[int]:
     return runs
 
 
-def _covered(runs, size):
+def _covered(area, size):
     height, width = size
+    runs = _runs_of(area, height, width)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T

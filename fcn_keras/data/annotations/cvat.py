@@ -36,7 +36,7 @@ def is_cvat(path: Path) -> bool:
         _, root = next(ElementTree.iterparse(path, events=("start",)))
     except (ElementTree.ParseError, OSError, StopIteration):
         return False
-    return root.tag == "annotations" and root.find("track") is None
+    return root.tag == "annotations"
 
 
 def read_cvat(path: Path) -> Annotated:
@@ -55,6 +55,8 @@ def read_cvat(path: Path) -> Annotated:
         root = ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:
         raise UserError(f"{path}: is not valid XML ({error}).") from error
+    if root.find("track") is not None:
+        raise UserError(f"{path}: is CVAT's for videos. Export the task as CVAT for images.")
     known = {
         named.text or "": _color(label.findtext("color", ""))
         for label in root.iterfind("meta//labels/label")
@@ -75,7 +77,7 @@ def read_cvat(path: Path) -> Annotated:
         except (KeyError, ValueError) as error:
             raise wrong(path, *error.args[:1]) from error
         split = split_of(entry.get("subset", ""), *Path(name).parent.parts)
-        image = images.find(name, path.parent)
+        image = images.find(name)
         if image is None:
             absent.setdefault(split, []).append(path.parent / name)
             continue
@@ -86,10 +88,8 @@ def read_cvat(path: Path) -> Annotated:
         maps.setdefault(split, []).append(Drawn(path, image, shapes, size, fault=fault))
     if not (maps or absent):
         raise UserError(f"{path}: lists no images.")
-    colors = [known.get(label) for label in labels]
-    colors[0] = colors[0] or (0, 0, 0)
-    given = [color for color in colors if color]
-    told = len({*given}) == len(labels)
+    colors = {label: color for label, color in known.items() if color}
+    told = len({*colors.values()}) == len(colors)
     words = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
     return Annotated(
         "CVAT's XML",
@@ -97,7 +97,7 @@ def read_cvat(path: Path) -> Annotated:
         maps,
         absent,
         f"{words} (no areas)" if words else "",
-        given if told else (),
+        colors if told else {},
     )
 
 
@@ -121,7 +121,7 @@ def _shapes(entry, labels):
             return (), f"{who}: the file does not list that label."
         try:
             order = int(shape.get("z_order", "0"))
-            shapes.append((order, Shape(value, _draw(shape))))
+            shapes.append((order, Shape(value, _draw(shape), who)))
         except (KeyError, ValueError) as error:
             return (), f"{who} is not as CVAT writes it ({error})."
     return tuple(shape for _, shape in sorted(shapes, key=lambda pair: pair[0])), ""

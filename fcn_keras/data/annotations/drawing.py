@@ -13,6 +13,9 @@ from PIL import Image, ImageDraw
 from fcn_keras.data.files.images import read_size
 from fcn_keras.errors import LabelError
 
+# Pixels from the corner of an image; what is drawn so far away takes memory for the way there.
+_FAR = 1e6
+
 # From height and width to the pixels that a shape covers, bool `(H, W)`.
 Draw = Callable[[tuple[int, int]], np.ndarray]
 
@@ -24,10 +27,12 @@ class Shape:
     Attributes:
         value: what its pixels become: the label's number, or 255 for void.
         draw: tells which they are.
+        name: what messages call it.
     """
 
     value: int
     draw: Draw
+    name: str = "a shape"
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,13 @@ class Drawn:
             raise LabelError(f"{self}: {self.fault}")
         size = self.size or read_size(self.image)
         values = np.zeros(size, np.uint8)
-        try:
-            layers = [(shape.value, shape.draw(size)) for shape in self.shapes]
-        except ValueError as error:
-            raise LabelError(f"{self}: holds {error}.") from error
+        layers = []
+        for shape in self.shapes:
+            try:
+                layers.append((shape.value, shape.draw(size)))
+            # Files hold anything.
+            except Exception as error:
+                raise LabelError(f"{self}: {shape.name} cannot be drawn ({error}).") from error
         if self.small_on_top:
             layers.sort(key=lambda layer: -np.count_nonzero(layer[1]))
         for value, covered in layers:
@@ -91,9 +99,17 @@ def drawn(method: str, points: Any, **options: Any) -> Draw:
 
 
 def _drawn(method, points, options, size):
+    check_near(points)
     image = Image.new("L", size[::-1])
     getattr(ImageDraw.Draw(image), method)(points, fill=1, **options)
     return np.asarray(image, bool)
+
+
+def check_near(points: Any) -> None:
+    """Raises a `ValueError` if a coordinate is no number, or lies far beyond any image."""
+    numbers = np.asarray(points, float)
+    if not (np.abs(numbers) <= _FAR).all():  # written such that what is no number is too far
+        raise ValueError(f"a corner at {numbers[~(np.abs(numbers) <= _FAR)][0]}")
 
 
 def turned(

@@ -65,7 +65,18 @@ def find_annotated(root: Path) -> Annotated | None:
         raise UserError(
             f"{root}: holds annotations of several formats ({', '.join(found)}); leave one."
         )
-    return next(iter(found.values()))() if found else None
+    for place, read in found.items():
+        try:
+            return read()
+        except UserError:
+            raise
+        # Files hold anything.
+        except Exception as error:
+            raise UserError(
+                f"{root if place == 'LabelMe' else place}: is not as its program writes it "
+                f"({type(error).__name__}: {error})."
+            ) from error
+    return None
 
 
 def _places(root):

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from fcn_keras.data.annotations.drawing import Drawn
 from fcn_keras.data.files.images import IMAGE_SUFFIXES
@@ -26,7 +25,7 @@ class Annotated:
         label_maps: of each split those of its images.
         absent: of each split images that the files name, but that are not there.
         passed_over: what is no area, in words.
-        colors: RGB of the labels, if the format tells.
+        colors: RGB of labels, as far as the format tells.
     """
 
     words: str
@@ -34,7 +33,7 @@ class Annotated:
     label_maps: Mapping[str, Sequence[Drawn]]
     absent: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     passed_over: str = ""
-    colors: Sequence[tuple[int, int, int]] = ()
+    colors: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 def with_background(labels: Iterable[str]) -> list[str]:
@@ -73,55 +72,43 @@ class Images:
     """
 
     def __init__(self, root: Path):
+        self.root = root
         self._by_name: dict[str, list[Path]] = {}
         for path in files_below(root):
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 self._by_name.setdefault(path.name, []).append(path)
 
-    def find(self, name: str, near: Path) -> Path | None:
+    def find(self, name: str, split: str = ALL) -> Path | None:
         """Finds the image that is meant.
 
         Args:
-            name: its name, with folders before it, or an address.
-            near: the folder whose images are rather meant than others of one name.
+            name: its name, perhaps with folders before it, which are all its own.
+            split: the split that it is of; an image in the folder of another one is not meant.
 
         Returns:
-            Its path; None if there is none.
+            Its path, of several the one in the fewest folders; None if there is none.
 
         Raises:
-            UserError: if there are several, and nothing tells which is meant.
+            UserError: if nothing tells which of several is meant.
         """
-        parts = PurePosixPath(unquote(name.replace("\\", "/"))).parts
-        found = self._by_name.get(parts[-1], []) if parts else []
-        if len(found) > 1:
-            found = _best(found, lambda path: _same_end(path.parts, parts))
-        if len(found) > 1:
-            found = _best(found, lambda path: _same_start(path.parts, near.parts))
+        parts = Path(name.replace("\\", "/")).parts
+        if Path(name).is_absolute() and Path(name).is_file():
+            return Path(name)
+        found = [
+            path
+            for path in self._by_name.get(parts[-1] if parts else "", ())
+            if path.relative_to(self.root).parts[-len(parts) :] == parts
+            and (split == ALL or self._split_of(path) in (ALL, split))
+        ]
+        own = [path for path in found if self._split_of(path) == split]
+        depths = [len(path.parts) for path in own or found]
+        found = [path for path in own or found if len(path.parts) == min(depths)]
         if len(found) > 1:
             raise UserError(f"{name!r} may be {found[0]} or {found[1]}: leave one of them.")
         return found[0] if found else None
 
-    def all(self) -> list[Path]:
-        """Returns all of them, in order of their names."""
-        return sorted(path for paths in self._by_name.values() for path in paths)
-
-
-def _best(paths, score):
-    scores = [score(path) for path in paths]
-    return [path for path, value in zip(paths, scores, strict=True) if value == max(scores)]
-
-
-def _same_start(one, other):
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
-
-
-def _same_end(one, other):
-    return _same_start(one[::-1], other[::-1])
+    def _split_of(self, path):
+        return split_of(*path.parent.relative_to(self.root).parts)
 
 
 def load_json(path: Path) -> Any:

@@ -3,6 +3,7 @@
 import re
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -13,12 +14,22 @@ from fcn_keras.errors import UserError
 
 _AREAS = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels")
 
+# Areas whose labels stand elsewhere, or that are stored in other ways.
+_OTHER_AREAS = (
+    *("polygon", "rectangle", "ellipse", "brush", "labels", "bitmask", "bitmasklabels"),
+    *("vector", "vectorlabels", "videorectangle", "magicwand"),
+)
+
 
 def is_label_studio(content: object) -> bool:
     """Whether the content of a JSON file is Label Studio's, of its format "JSON"."""
-    return isinstance(content, list) and all(
-        isinstance(task, dict) and isinstance(task.get("data"), dict) and "annotations" in task
-        for task in content
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and all(
+            isinstance(task, dict) and isinstance(task.get("data"), dict) and "annotations" in task
+            for task in content
+        )
     )
 
 
@@ -37,45 +48,57 @@ def read_label_studio(root: Path, contents: dict[Path, list]) -> Annotated:
     """
     images = Images(root)
     tasks = [(path, task) for path, content in contents.items() for task in content]
-    results = [_areas_of(path, task) for path, task in tasks]
-    labels = with_background(sorted({_label(area) for areas in results for area in areas} - {""}))
+    areas = [(path, task, _areas_of(path, task)) for path, task in tasks]
+    made = [(path, task, found) for path, task, found in areas if found is not None]
+    labels = with_background(sorted({_label(area) for *_, found in made for area in found} - {""}))
     maps: dict[str, list[Drawn]] = {}
     absent: dict[str, list[Path]] = {}
-    for (path, task), areas in zip(tasks, results, strict=True):
-        split = split_of(path.stem, path.parent.name)
+    for path, task, found in made:
+        split = split_of(path.stem, *path.parent.relative_to(root).parts)
         name = _image_name(path, task)
-        image = images.find(name, path.parent)
+        image = images.find(name, split) or images.find(re.sub("^[0-9a-f]{8}-", "", name), split)
         if image is None:
-            image = images.find(re.sub(r"(^|/)[0-9a-f]{8}-(?=[^/]+$)", r"\1", name), path.parent)
-        if image is None:
-            absent.setdefault(split, []).append(path.parent / Path(name).name)
+            absent.setdefault(split, []).append(path.parent / name)
             continue
-        sizes = {(area.get("original_height"), area.get("original_width")) for area in areas}
+        sizes = {(area.get("original_height"), area.get("original_width")) for area in found}
         size = sizes.pop() if len(sizes) == 1 else None
-        shapes, fault = _shapes(areas, labels)
-        if areas and (size is None or not all(type(side) is int for side in size)):
+        shapes, fault = _shapes(found, labels)
+        if found and (size is None or not all(type(side) is int for side in size)):
             shapes, fault = (), "its areas do not tell one size of the image."
         maps.setdefault(split, []).append(Drawn(path, image, shapes, size, fault=fault))
-    return Annotated("Label Studio's JSON", labels, maps, absent)
+    left = len(areas) - len(made)
+    words = f"{left} tasks that nobody has annotated" if left else ""
+    return Annotated("Label Studio's JSON", labels, maps, absent, words)
 
 
 def _areas_of(path, task):
-    """What was drawn on an image, in the annotation that counts."""
+    """What was drawn on an image, in the annotation that counts; None if there is none."""
     made = [a for a in task["annotations"] if not a.get("was_cancelled")]
     if len(made) > 1:
         raise UserError(
             f"{path}: task {task.get('id')} was annotated {len(made)} times; leave one of them."
         )
-    results = made[0].get("result", []) if made else []
-    return [area for area in results if area.get("type") in _AREAS]
+    if not made:
+        return None
+    for area in made[0]["result"]:
+        if area.get("type") in _OTHER_AREAS:
+            raise UserError(
+                f"{path}: task {task.get('id')} has a result of the type {area['type']!r}. Known "
+                f"are {', '.join(_AREAS)}."
+            )
+    return [area for area in made[0]["result"] if area.get("type") in _AREAS]
 
 
 def _image_name(path, task):
+    """What a task's image is called, without the folders of the server."""
+    names = []
     for value in task["data"].values():
-        text = str(value).partition("?d=")[2] or str(value).partition("?")[0]
+        text = unquote(str(value).partition("?d=")[2] or str(value).partition("?")[0])
         if Path(text).suffix.lower() in IMAGE_SUFFIXES:
-            return text
-    raise UserError(f"{path}: task {task.get('id')} names no image.")
+            names.append(Path(text.replace("\\", "/")).name)
+    if len(names) != 1:
+        raise UserError(f"{path}: task {task.get('id')} names {len(names)} images instead of one.")
+    return names[0]
 
 
 def _label(area):
@@ -94,7 +117,7 @@ def _shapes(areas, labels):
             return (), f"{who} is not as Label Studio writes it ({error})."
         if not label:
             return (), f"{who} has no label."
-        shapes.append(Shape(value_of(label, labels), draw))
+        shapes.append(Shape(value_of(label, labels), draw, who))
     return tuple(shapes), ""
 
 

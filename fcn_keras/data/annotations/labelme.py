@@ -66,9 +66,7 @@ def read_labelme(root: Path) -> Annotated:
         UserError: if a file is wrong; names it.
     """
     contents = {
-        path: content
-        for path in files_below(root)
-        if path.suffix.lower() == ".json" and is_labelme(content := load_json(path))
+        path: content for path in files_below(root) if (content := _content(path)) is not None
     }
     used = {_label(path, shape) for path, content in contents.items() for shape in _shapes(content)}
     listed = root / "labels.txt"
@@ -83,7 +81,7 @@ def read_labelme(root: Path) -> Annotated:
         image = path.parent / Path(str(content["imagePath"]).replace("\\", "/"))
         if not image.is_file():
             image = path.parent / image.name
-        if not image.is_file() and content.get("imageData"):
+        if not image.is_file() and content["imageData"]:
             image = path  # which `read_image` knows
         if not image.is_file():
             absent.setdefault(split, []).append(image)
@@ -93,6 +91,13 @@ def read_labelme(root: Path) -> Annotated:
         shapes, fault = _drawn_shapes(content, labels)
         maps.setdefault(split, []).append(Drawn(path, image, shapes, size, fault=fault))
     return Annotated("LabelMe's JSON", labels, maps, absent)
+
+
+def _content(path):
+    """What a file of LabelMe's says, and whether it holds the image; None for other files."""
+    content = load_json(path) if path.suffix.lower() == ".json" else None
+    # The images together would fill the memory.
+    return content | {"imageData": bool(content.get("imageData"))} if is_labelme(content) else None
 
 
 def _shapes(content):
@@ -119,7 +124,7 @@ def _drawn_shapes(content, labels):
         except ValueError:
             return (), f"shape {number} is labelled {label!r}, which labels.txt does not list."
         try:
-            shapes.append(Shape(value, _draw(shape)))
+            shapes.append(Shape(value, _draw(shape), f"shape {number}, {label!r},"))
         except UserError as error:
             return (), f"shape {number}, {label!r}, {error}"
         except (KeyError, TypeError, ValueError, OSError) as error:

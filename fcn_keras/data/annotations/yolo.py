@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fcn_keras.data.annotations.drawing import Drawn, Shape, drawn
+from fcn_keras.data.annotations.drawing import Drawn, Shape, check_near, drawn
 from fcn_keras.data.annotations.found import Annotated, value_of, with_background
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_size
 from fcn_keras.data.files.listing import files_below
@@ -26,12 +26,9 @@ def read_yolo(path: Path) -> Annotated:
         UserError: if PyYAML is missing, or the file is wrong.
     """
     about = _load(path)
-    names = about["names"]
-    names = [names[key] for key in sorted(names)] if isinstance(names, dict) else names
-    if not names or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-        raise UserError(f"{path}: `names` must name the classes, each by another string.")
-    labels = with_background(names)
-    values = [value_of(name, labels) for name in names]
+    names = _names(path, about["names"])
+    labels = with_background(names.values())
+    values = {number: value_of(name, labels) for number, name in names.items()}
     base = path.parent / str(about.get("path") or "")
     if not base.is_dir():  # where it was made, or where it is unpacked
         base = path.parent
@@ -46,7 +43,23 @@ def read_yolo(path: Path) -> Annotated:
     }
     if not maps:
         raise UserError(f"{path}: must say where `train` and `val` are.")
+    for split, found in maps.items():
+        if found and not any(label_map.file.is_file() for label_map in found):
+            raise UserError(f"{path}: no image of {split} has labels; {found[0].file} is missing.")
     return Annotated(f"YOLO's {path.name}", labels, maps)
+
+
+def _names(path, names):
+    """The names of the classes by their numbers."""
+    try:
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        found = {int(number): name for number, name in pairs}
+    except (TypeError, ValueError):
+        found = {}
+    right = found and all(isinstance(name, str) and name.strip() for name in found.values())
+    if not right or len({*found.values()}) < len(names):
+        raise UserError(f"{path}: `names` must name the classes, each by another string.")
+    return dict(sorted(found.items()))
 
 
 def _load(path):
@@ -71,6 +84,7 @@ def _listed(places):
 
 def _images(yaml, base, place):
     """The images of a folder, or of a list."""
+    place = str(place)
     found = next((p for p in (base / place, yaml.parent / place) if p.exists()), None)
     if found is None:  # Roboflow writes ../train/images, from nowhere
         found = base / place.removeprefix("../")
@@ -99,14 +113,16 @@ def _label_map(image, values):
     shapes = []
     for number, row in rows:
         try:
-            kind, numbers = int(row[0]), [min(max(float(n), 0.0), 1.0) for n in row[1:]]
+            kind, numbers = int(row[0]), [float(n) for n in row[1:]]
+            check_near(numbers)
         except ValueError:
             return Drawn(file, image, fault=f"line {number} holds what is no number.")
-        if not 0 <= kind < len(values):
+        if kind not in values:
             return Drawn(file, image, fault=f"line {number} is of class {kind}, which has no name.")
         if len(numbers) < 6 or len(numbers) % 2:
             what = "a box" if len(numbers) == 4 else f"{len(numbers)} numbers"
             return Drawn(file, image, fault=f"line {number} has {what} instead of a polygon.")
+        numbers = [min(max(number, 0.0), 1.0) for number in numbers]
         points = [(x * width, y * height) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
-        shapes.append(Shape(values[kind], drawn("polygon", points)))
+        shapes.append(Shape(values[kind], drawn("polygon", points), f"line {number}"))
     return Drawn(file, image, tuple(shapes), small_on_top=True)

@@ -153,11 +153,18 @@ def _open(path):
 
 
 def image_bytes(path: Path) -> bytes:
-    """Returns an image as it is stored: in its own file, or within one of LabelMe's."""
-    content = path.read_bytes()
-    if path.suffix.lower() != ".json":
-        return content
-    return base64.b64decode(json.loads(content)["imageData"])
+    """Returns an image as it is stored: in its own file, or within one of LabelMe's.
+
+    Raises:
+        UserError: if it is not there; names the file.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix.lower() != ".json":
+            return content
+        return base64.b64decode(json.loads(content)["imageData"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(path, "an image", error) from error
 
 
 def _check_plausible(image):

@@ -160,6 +160,8 @@ def read_description(root: Path, known: dict[str, Any], labels: Sequence[str] = 
             known = {key: value for key, value in known.items() if key not in _OF_VALUES}
     elif labels:
         given = {"values": _values_of_labels({}, labels)}
+        if fault := fault_in(given):
+            raise UserError(f"{root}: as to the labels: {fault}")
     given = known | given
     color, values = given.get("ignore_color"), given.get("values", {})
     names = [name for name in dict.fromkeys(values.values()) if name != VOID]

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fcn_keras.data.annotations.drawing import Drawn
-from fcn_keras.data.annotations.finding import find_annotated
 from fcn_keras.data.dataset import Dataset, Example, count_values, in_parallel
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size, read_whole
 from fcn_keras.data.files.masks import check_sizes, read_mask, values_with_meaning
 from fcn_keras.data.folders.description import Description, read_description
+from fcn_keras.data.folders.drawn import annotated_below, drawn_files
 from fcn_keras.data.folders.known import known_of
-from fcn_keras.data.folders.layout import ALL, find_layout, holds_masks
+from fcn_keras.data.folders.layout import ALL, find_layout
 from fcn_keras.data.folders.matching import Files, Pair, match
 from fcn_keras.data.folders.splitting import validated
 from fcn_keras.data.folders.voc_devkit import find_devkit, listed_files
@@ -80,8 +80,11 @@ def find_folder(root: str | Path, val_share: float | None = None) -> Folder:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder.")
     devkit = find_devkit(root)
-    if not devkit and (annotated := _annotated(root)):
-        return _drawn_folder(root, annotated, val_share)
+    if not devkit and (annotated := annotated_below(root)):
+        about, splits = drawn_files(root, annotated)
+        about = replace(about, root=root, val_share=val_share or about.val_share)
+        splits, words = _with_validation(root, splits, about, val_share)
+        return Folder(about, annotated.words + words, splits)
     whose, known = known_of(devkit or root, devkit)
     about = read_description(devkit or root, known)
     about = replace(about, root=root, val_share=val_share or about.val_share)
@@ -108,34 +111,6 @@ def _with_validation(root, splits, about, val_share):
             f"`val_share`: {root} has the splits {', '.join(splits)}, which stay as they are."
         )
     return splits, ""
-
-
-def _annotated(root):
-    """What an annotation program has written, unless there are masks."""
-    try:
-        layout = find_layout(root)
-    except UserError:
-        layout = None
-    if layout and any(holds_masks(masks) for _, masks in layout.folders.values()):
-        return None
-    return find_annotated(root)
-
-
-def _drawn_folder(root, annotated, val_share):
-    """A folder whose masks are drawn from shapes."""
-    known = {"colors": annotated.colors} if annotated.colors else {}
-    about = read_description(root, known, annotated.labels)
-    about = replace(about, root=root, val_share=val_share or about.val_share)
-    splits = {}
-    for split in {**annotated.label_maps, **annotated.absent}:
-        pairs = [
-            Pair(drawn.image.relative_to(root).with_suffix("").as_posix(), drawn.image, drawn)
-            for drawn in annotated.label_maps.get(split, ())
-        ]
-        absent = [*annotated.absent.get(split, ())]
-        splits[split] = Files(pairs, [], [], [], root, absent, annotated.passed_over)
-    splits, words = _with_validation(root, splits, about, val_share)
-    return Folder(about, annotated.words + words, splits)
 
 
 def load_folder(root: str | Path, val_share: float | None = None) -> Dataset:

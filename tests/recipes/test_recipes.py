@@ -187,7 +187,8 @@ def test_another_backbone_does_not_get_what_is_meant_for_the_recipe_s_own():
     for recipe in ("shapes", "small"):
         settings = resolve(recipe, backbone="resnet50")
         assert (settings.geometry, settings.width) == ("paper", 1.0)
-        assert settings.weights == "none" and settings.learning_rate == 1e-3
+        assert settings.weights == "none"
+        assert settings.learning_rate == resolve(recipe).learning_rate
     assert resolve("small", backbone="mobilenet_v2", width=0.35).width == 0.35
     assert resolve("small", backbone="vgg16").geometry == "same"
 

@@ -5,9 +5,9 @@
 Crops are as large as most photographs of the usual data sets, since what a place is depends on all
 that is around it: of 320x320, eight at a time, the network learns less in the same time. Batch
 normalisation stays as it was pre-trained, and so do the first blocks, which saves a fifth of a
-step. The other layers of MobileNetV2 learn at a tenth of the head's rate: at the head's they forget
-what ImageNet taught them. Dice beside cross-entropy counts a class as much as any other, however few
-pixels it has.
+step. The other layers of MobileNetV2 learn at a tenth of the head's rate: at the head's they
+forget what ImageNet taught them. Dice beside cross-entropy counts a class as much as any other,
+however few pixels it has.
 
 Cost: 17 training images a second on two cores of an AMD EPYC with AVX-512, where `--recipe small`
 does 21 smaller ones: 16 minutes for the 4000 steps, on any data set; three times as long on AVX2

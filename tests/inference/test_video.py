@@ -209,7 +209,7 @@ def test_nothing_of_others_is_written_over(tmp_path):
         label(film, tmp_path / "file")
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_stopped_by_ctrl_c(times, network, tmp_path):
     """Once, and by someone who cannot wait."""
     film = write_film(tmp_path / "film.mp4", 1500, size=(240, 320))

@@ -18,7 +18,7 @@ from fcn_keras.training.train import train
 
 SIZE, SPOT = 240, 8  # 64 of 57 600 pixels: 0.11 %
 IMAGES = {"train": 48, "val": 24}
-STEPS = 300
+STEPS = 800
 SEEDS = (0, 1)
 
 
@@ -55,6 +55,7 @@ def main():
                     dataset=str(data),
                     width=1 / 8,
                     steps=STEPS,
+                    learning_rate=2e-3,
                     crop_size=(64, 64),
                     class_weights="none",
                     class_crops=share,

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from PIL import Image
@@ -40,8 +39,8 @@ def convert_folder(root: str | Path, output: str | Path) -> dict[str, int]:
         raise UserError(f"{output}: exists already.")
     dataset = load_folder(root)
     with writing(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", dir=output.parent))
+        aside = output.with_name(f".{os.getpid()}.{output.name}")
+        aside.mkdir(parents=True)
         try:
             for name, split in dataset.splits.items():
                 _write_split(split, aside, name, palette_for(dataset.colors).tobytes())
@@ -51,7 +50,6 @@ def convert_folder(root: str | Path, output: str | Path) -> dict[str, int]:
                 "colors": [list(map(int, color)) for color in dataset.colors],
             }
             (aside / "dataset.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
-            aside.chmod(0o777 & ~_umask())
             aside.rename(output)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -86,9 +84,3 @@ def _ending(path, content):
         return path.suffix
     with Image.open(io.BytesIO(content)) as image:
         return {"JPEG": ".jpg"}.get(image.format or "", f".{(image.format or 'png').lower()}")
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

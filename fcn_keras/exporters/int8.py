@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from fcn_keras.errors import UserError
+from fcn_keras.evaluation.metrics import confusion_matrix
 from fcn_keras.evaluation.scores import scores_of
 from fcn_keras.exporters.formats import FORMATS, INT8, Metadata
 from fcn_keras.exporters.runtimes import check_output, export_to_runtime, need
@@ -98,8 +99,8 @@ def export_int8(
         aside = Path(plain_path(asides[0].parent), asides[0].name)
         with stderr_held():
             export_to_runtime(model, whole, format, classes, colors, license)
-        with _calibrating() as bar:
-            writer.write_int8(model, whole, aside, metadata, _counted(samples.shown, bar))
+        with _calibrating(samples.shown) as images:
+            writer.write_int8(model, whole, aside, metadata, images)
         found = _compare(writer, model, whole, aside, samples)
         asides[-1].write_text(json.dumps(_told(found, format, samples), indent=1) + "\n", "utf-8")
     return found
@@ -123,27 +124,15 @@ def check_int8_output(output: str | Path, format: str) -> list[Path]:
 
 
 @contextmanager
-def _calibrating():
-    """Gives a progress bar, while what the tools say is held back."""
+def _calibrating(images):
+    """Gives the images with a progress bar, while what the tools say is held back."""
     with (
         open(os.dup(2), "w") as terminal,
-        progress_bar("calibrating", None, file=terminal) as bar,
+        progress_bar("calibrating", None, iterable=images, file=terminal) as shown,
         stderr_held(),
         redirect_stdout(sys.stderr),
     ):
-        yield bar
-
-
-def _counted(images, bar):
-    """The images, as often as somebody goes through them."""
-
-    class Counted:
-        def __iter__(self):
-            for image in images:
-                yield image
-                bar.update(1)
-
-    return Counted()
+        yield shown
 
 
 def _compare(writer, model, whole, aside, samples):
@@ -171,11 +160,9 @@ def _compare(writer, model, whole, aside, samples):
         same += np.sum(answers[0] == answers[1])
         pixels += answers[0].size
         if samples.labels is not None:
-            label = samples.labels[number]
-            known = label < classes
             for confusion, answer in zip(confusions, answers, strict=True):
-                pairs = classes * label[known].astype(int) + answer[known]
-                confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+                counts, _ = confusion_matrix(samples.labels[number], answer, classes)
+                confusion += keras.ops.convert_to_numpy(counts)
     before, after = np.transpose(seconds)
     scores = [float(scores_of(confusion)["mean_iu"]) for confusion in confusions]
     return Comparison(

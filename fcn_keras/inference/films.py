@@ -86,7 +86,6 @@ class Film:
         """Decodes its frames, in the order in which they are shown, and tells `damage` of them."""
         clock = _Clock(1 / self.rate / self.time_base, round(_LATE / self.time_base))
         broken = count = 0
-        turned = False
         for frame, told in self._decoded():
             broken += frame.is_corrupt
             image, turned = _as_shown(frame)

@@ -621,7 +621,9 @@ def test_what_is_wrong_is_named(format, spoil, words, tmp_path):
         ("data.yaml", "names: {a: b}\ntrain: images\n", "each by another string"),
         ("data.yaml", "names: [a]\ntrain: 5\n", "5 is neither"),
         ("data.yaml", "names: [a]\ntrain: images\n", "no image of train has labels"),
-        ("a.xml", "<annotations><image/></annotations>", "is not as the format"),
+        ("a.json", '{"imagePath": "a.png", "shapes": null}', "a.json: `shapes` must be a list"),
+        ("a.json", '{"imagePath": "a.png", "shapes": [{}]}', "a.json: `shapes` must be a list"),
+        ("a.xml", "<annotations><image/></annotations>", "is not as its program"),
         ("a.xml", "<annotations><version>1.1</version></annotations>", "lists no images"),
     ],
 )

@@ -140,6 +140,23 @@ def test_what_is_written_and_told(network, samples, format, tmp_path):
         assert json.loads(model.get_rt_info("classes").astype(str)) == CLASSES
 
 
+def test_litert_stores_equal_vectors_once(network, samples, monkeypatch, tmp_path):
+    """The file is smaller by more than 8 bytes a channel, and computes the same."""
+    need("litert")
+    from fcn_keras.exporters import litert
+
+    sizes, answers = [], []
+    for name in ("shared", "apart"):
+        path = tmp_path / f"{name}.tflite"
+        found = export_int8(network, path, "litert", CLASSES, COLORS, samples)
+        sizes.append(found.bytes[1])
+        answers.append(logits_of("litert", path)(samples.scored[0][None]))
+        monkeypatch.setattr(litert, "_shared", lambda content: content)
+    channels = 32 + 32 + 3
+    assert sizes[0] < sizes[1] - 8 * channels
+    np.testing.assert_array_equal(*answers)
+
+
 def test_the_values_are_those_of_the_samples(network, tmp_path):
     """Calibrated on the dark, a network does not see how bright a place is."""
     need("onnx")

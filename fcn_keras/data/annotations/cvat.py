@@ -21,7 +21,6 @@ from fcn_keras.data.annotations.found import (
     split_of,
     value_of,
     with_background,
-    wrong,
 )
 from fcn_keras.errors import UserError
 
@@ -69,13 +68,7 @@ def read_cvat(path: Path) -> Annotated:
     absent: dict[str, list[Path]] = {}
     passed_over: dict[str, int] = {}
     for entry in root.iterfind("image"):
-        try:
-            name, size = (
-                entry.attrib["name"],
-                (int(entry.attrib["height"]), int(entry.attrib["width"])),
-            )
-        except (KeyError, ValueError) as error:
-            raise wrong(path, *error.args[:1]) from error
+        name, size = entry.attrib["name"], (int(entry.attrib["height"]), int(entry.attrib["width"]))
         split = split_of(entry.get("subset", ""), *Path(name).parent.parts)
         image = images.find(name)
         if image is None:

@@ -56,12 +56,8 @@ class Drawn:
     fault: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}" if self.file.stem == self.image.stem else f"{self.file}, {self.stem}"
-
-    @property
-    def stem(self) -> str:
-        """What the image is called, which messages name."""
-        return self.image.stem
+        one = self.file.stem == self.image.stem
+        return f"{self.file}" if one else f"{self.file}, {self.image.stem}"
 
     def values(self) -> np.ndarray:
         """Draws the label map, uint8 `(H, W)`; where there is no shape it is 0.

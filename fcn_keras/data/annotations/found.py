@@ -121,8 +121,3 @@ def load_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not valid JSON ({error}).") from error
-
-
-def wrong(path: Path, what: object) -> UserError:
-    """Returns the error for a file of a known format in which something is missing."""
-    return UserError(f"{path}: is not as the format wants it: {what!r} is missing or wrong.")

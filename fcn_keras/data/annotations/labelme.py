@@ -27,7 +27,6 @@ from fcn_keras.data.annotations.found import (
     split_of,
     value_of,
     with_background,
-    wrong,
 )
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.listing import files_below
@@ -68,7 +67,7 @@ def read_labelme(root: Path) -> Annotated:
     contents = {
         path: content for path in files_below(root) if (content := _content(path)) is not None
     }
-    used = {_label(path, shape) for path, content in contents.items() for shape in _shapes(content)}
+    used = {str(shape["label"]).strip() for c in contents.values() for shape in c["shapes"]}
     listed = root / "labels.txt"
     names = read_text(listed).splitlines() if listed.is_file() else sorted(used)
     labels = with_background(
@@ -96,25 +95,19 @@ def read_labelme(root: Path) -> Annotated:
 def _content(path):
     """What a file of LabelMe's says, and whether it holds the image; None for other files."""
     content = load_json(path) if path.suffix.lower() == ".json" else None
+    if not is_labelme(content):
+        return None
+    shapes = content["shapes"]
+    if not (isinstance(shapes, list) and all("label" in shape for shape in shapes)):
+        raise UserError(f"{path}: `shapes` must be a list of shapes, each with a `label`.")
     # The images together would fill the memory.
-    return content | {"imageData": bool(content.get("imageData"))} if is_labelme(content) else None
-
-
-def _shapes(content):
-    return content["shapes"] if isinstance(content["shapes"], list) else []
-
-
-def _label(path, shape):
-    try:
-        return str(shape["label"]).strip()
-    except (KeyError, TypeError):
-        raise wrong(path, "label") from None
+    return content | {"imageData": bool(content.get("imageData"))}
 
 
 def _drawn_shapes(content, labels):
     """The shapes, or what is wrong with one."""
     shapes = []
-    for number, shape in enumerate(_shapes(content), 1):
+    for number, shape in enumerate(content["shapes"], 1):
         label = str(shape["label"]).strip()
         try:
             if label == _IGNORED:

@@ -101,8 +101,8 @@ def _fault_in_files(given):
         may_be_empty = key.endswith("_suffix")
         if not (isinstance(given.get(key, "-"), str) and (given.get(key, "-") or may_be_empty)):
             return f"`{key}` must be a string, not {given[key]!r}."
-    share = given.get("val_share", 0.2)
-    if type(share) not in (int, float) or not 0 < share < 1:
+    share = given.get("val_share")
+    if "val_share" in given and (type(share) not in (int, float) or not 0 < share < 1):
         return f"`val_share` must be a number between 0 and 1, not {share!r}."
     try:
         re.compile(given.get("val_group", ""))

@@ -33,7 +33,16 @@ _OF_CROPS = (
     *("rotation", "blur", "replacement", "seed"),
 )
 
+_CHANNELS: Arguments = {
+    "--channels": dict(
+        type=positive,
+        metavar="N",
+        help="images of N channels, with their numbers as stored (default: photographs)",
+    )
+}
+
 _SHOW: Arguments = {
+    **_CHANNELS,
     "--split": dict(default="train", help="default: train"),
     "--augmented": dict(
         action="store_true",
@@ -51,6 +60,7 @@ _SHOW: Arguments = {
 
 _CHECK: Arguments = {
     **JSON,
+    **_CHANNELS,
     "--figure": dict(type=figure_file, metavar="FILE", help="draw the class frequencies"),
 }
 
@@ -94,7 +104,8 @@ def check(args: Namespace) -> int:
     from fcn_keras.data.inspection import inspect
 
     # A folder is not opened as a data set, which it might be too broken for.
-    inspection = inspect(_open_dataset(args) if _is_registered(args) else args.dataset)
+    what = _open_dataset(args) if _is_registered(args) else args.dataset
+    inspection = inspect(what, channels=args.channels)
     if args.figure:
         from fcn_keras.figures.dataset import frequencies_figure
         from fcn_keras.figures.style import save_figure
@@ -166,7 +177,8 @@ def _open_dataset(args):
     if _is_registered(args):
         import_tensorflow_silently()
     with redirect_stdout(sys.stderr):  # standard output is for results
-        return load_dataset(args.dataset, args.data_dir, args.manual_dir)
+        channels = getattr(args, "channels", None)
+        return load_dataset(args.dataset, args.data_dir, args.manual_dir, channels)
 
 
 def _checked_dataset(args):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from fcn_keras.data.files.readers import AsStored
 from fcn_keras.system.progress import progress_bar
 
 IGNORE_LABEL = 255
@@ -96,6 +97,7 @@ class Dataset:
         splits: `Split`s by name: "train", "val", perhaps "test".
         heads: where images have several label maps, the class names of each, in their order.
             `classes` and `colors` are those of the first.
+        stored: how the images are read where they are no photographs, but what files hold.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Dataset:
     colors: Sequence[tuple[int, int, int]]
     splits: dict[str, Split]
     heads: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stored: AsStored | None = None
 
     @property
     def num_classes(self) -> int:

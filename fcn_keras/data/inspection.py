@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL, Dataset, count_values, in_parallel
-from fcn_keras.data.files.images import read_image, read_size, read_whole
 from fcn_keras.data.files.masks import values_with_meaning
+from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored
 from fcn_keras.data.findings import Contents, Fault, Inspection, Look
 from fcn_keras.data.folders.folder import Folder, find_folder
 from fcn_keras.data.judging import judge_classes, judge_masks, judge_values
@@ -20,13 +20,16 @@ from fcn_keras.errors import LabelError, UserError
 _MIXED = 16
 
 
-def inspect(dataset: str | Path | Dataset, progress: bool = True) -> Inspection:
+def inspect(
+    dataset: str | Path | Dataset, progress: bool = True, channels: int | None = None
+) -> Inspection:
     """Reads every file of a data set, and lists everything that is wrong.
 
     Args:
         dataset: a folder, in which anything may be wrong but its layout and its `dataset.json`;
             or a `Dataset`.
         progress: whether to show a progress bar.
+        channels: see `fcn_keras.data.folders.folder.load_folder`.
 
     Returns:
         An `Inspection`.
@@ -40,7 +43,8 @@ def inspect(dataset: str | Path | Dataset, progress: bool = True) -> Inspection:
     """
     if isinstance(dataset, Dataset):
         return _inspect_dataset(dataset, progress)
-    return inspect_folder(find_folder(dataset), progress=progress)[0]
+    images = AsStored(channels) if channels else None
+    return inspect_folder(find_folder(dataset, images=images), progress=progress)[0]
 
 
 def inspect_folder(
@@ -51,7 +55,7 @@ def inspect_folder(
     Args:
         folder: the folder, whose files are known by name.
         images_of: None to decode every image. Else the splits whose images are looked at, all if
-            there are none, by `fcn_keras.data.files.images.read_whole`.
+            there are none, see `fcn_keras.data.files.readers.ImageReader.look`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -75,7 +79,7 @@ def inspect_folder(
         split, pair, mask_path = job
         size, digest, faults = None, None, []
         if not images_of or split in images_of:
-            size, digest, faults = _image(split, pair.image, decode=images_of is None)
+            size, digest, faults = _image(split, pair.image, folder.images, images_of is None)
         values, reading = [], None
         if mask_path:
             values, reading, more = _mask(split, mask_path, description.read, pair.image, size)
@@ -109,6 +113,7 @@ def inspect_folder(
             )
     inspection.understood = [
         f"layout: {folder.layout}",
+        *([f"images: {folder.images}"] if folder.images != PHOTOGRAPHS else []),
         *_forms(looks, description, inspection),
     ]
     return inspection, replace(folder, description=description)
@@ -154,16 +159,12 @@ def _missing(split, files):
         yield Fault("empty", split, str(files.folder), "holds no images")
 
 
-def _image(split, path, decode):
+def _image(split, path, reader, decode):
     """Returns an image's size, a digest of its bytes, and what is wrong with it."""
     try:
-        if decode:
-            size, data = read_image(path).shape[:2], path.read_bytes()
-        else:
-            size, data = read_size(path), read_whole(path)
+        return *reader.look(path, decode), []
     except UserError as error:
         return None, None, [Fault("unreadable", split, str(path), _text(error, path))]
-    return size, hashlib.blake2b(data, digest_size=16).digest(), []
 
 
 def _mask(split, path, read, image_path, size):

@@ -10,7 +10,10 @@ from fcn_keras.system.spelling import spelled_as_found
 
 
 def load_dataset(
-    name: str | Path, data_dir: str | None = None, manual_dir: str | None = None
+    name: str | Path,
+    data_dir: str | None = None,
+    manual_dir: str | None = None,
+    channels: int | None = None,
 ) -> Dataset:
     """Opens a data set.
 
@@ -22,6 +25,7 @@ def load_dataset(
             (`~/tensorflow_datasets`, or what the environment's `TFDS_DATA_DIR` says).
         manual_dir: where files lie that were fetched by hand; `downloads/manual` in `data_dir`
             if not given.
+        channels: see `fcn_keras.data.folders.folder.load_folder`; for folders alone.
 
     Returns:
         A `Dataset`.
@@ -35,6 +39,8 @@ def load_dataset(
     >>> shapes.splits["train"][0].image.shape
     (96, 96, 3)
     """
+    if channels and not is_path(name):
+        raise UserError(f"`channels`: is for a folder, not for {name}.")
     if str(name) in DATASETS and not is_path(name):
         # TFDS is heavy, and folders do without it.
         from fcn_keras.data.tfds.own import load_own
@@ -50,4 +56,4 @@ def load_dataset(
             f"`dataset` must be one of {', '.join(DATASETS)}, tfds:NAME, or the path of a folder. "
             f"Received: {str(name)!r}, which is neither."
         )
-    return load_folder(path)
+    return load_folder(path, channels=channels)

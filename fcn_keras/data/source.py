@@ -8,6 +8,7 @@ import numpy as np
 
 from fcn_keras.data.catalog import is_path
 from fcn_keras.data.dataset import Dataset
+from fcn_keras.data.files.readers import AsStored, ImageReader
 from fcn_keras.data.findings import Contents, Inspection, listed
 from fcn_keras.data.folders.folder import Folder, find_folder
 from fcn_keras.data.inspection import inspect_folder
@@ -23,6 +24,8 @@ class Source:
     Args:
         name: see `fcn_keras.data.registry.load_dataset`.
         val_share: see `fcn_keras.data.folders.folder.load_folder`; for folders alone.
+        images: see `fcn_keras.data.folders.folder.find_folder`; for folders alone, but for
+            photographs.
         data_dir, manual_dir: see `fcn_keras.data.registry.load_dataset`.
 
     Raises:
@@ -33,6 +36,7 @@ class Source:
         self,
         name: str | Path,
         val_share: float | None = None,
+        images: ImageReader | None = None,
         data_dir: str | None = None,
         manual_dir: str | None = None,
     ):
@@ -40,13 +44,15 @@ class Source:
         path = spelled_as_found(self.name)
         self._found: Dataset | Folder
         if is_path(name) and Path(path).is_dir():
-            self._found = find_folder(path, val_share)
+            self._found = find_folder(path, val_share, images)
         else:
             self._found = load_dataset(name, data_dir, manual_dir)
             if val_share is not None:
                 raise UserError(
                     f"`val_share`: is for a folder without splits, not for {self.name}."
                 )
+            if isinstance(images, AsStored):
+                raise UserError(f"`channels`: is for a folder, not for {self.name}.")
         self._counts: dict[str, np.ndarray] | None = None
 
     @property

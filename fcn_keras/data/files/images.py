@@ -66,10 +66,14 @@ def read_image(path: str | Path | BinaryIO, name: str | None = None) -> np.ndarr
         UserError: if the file is no image, or a broken one; names the file.
     """
     with open_image(path, name) as file:
-        image = to_rgb(file, path)
-        # Only now: Pillow turns a TIFF as it loads it, and looks behind the pixels of a PNG.
-        turn = _UPRIGHT.get(_orientation(file))
-        return np.asarray(image if turn is None else image.transpose(turn))
+        return np.asarray(upright(to_rgb(file, path), file))
+
+
+def upright(image: Image.Image, file: Image.Image) -> Image.Image:
+    """Turns an image as the EXIF or XMP data say of the file that it was loaded from."""
+    # Once it is loaded: Pillow turns a TIFF as it loads it, and looks behind the pixels of a PNG.
+    turn = _UPRIGHT.get(_orientation(file))
+    return image if turn is None else image.transpose(turn)
 
 
 def read_size(path: str | Path) -> tuple[int, int]:

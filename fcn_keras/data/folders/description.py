@@ -39,6 +39,8 @@ class Description:
             class ids.
         mask_suffix: what the name of a mask has behind that of its image; None to find it out.
         image_suffix: what the name of an image has behind that which its mask's begins with.
+        channels: how many channels the images have, where they are read as stored; None for
+            photographs.
         val_share: which share of the images is to be validated on, where there are no splits.
         val_group: a regular expression: images for whose names it finds the same are in one
             split.
@@ -54,6 +56,7 @@ class Description:
     values: tuple[tuple[int, str], ...] = ()
     mask_suffix: str | None = None
     image_suffix: str = ""
+    channels: int | None = None
     val_share: float = 0.2
     val_group: str | None = None
 
@@ -176,6 +179,7 @@ def read_description(root: Path, known: dict[str, Any], labels: Sequence[str] = 
         values=tuple((int(value), name) for value, name in values.items()),
         mask_suffix=given.get("mask_suffix"),
         image_suffix=given.get("image_suffix", ""),
+        channels=given.get("channels"),
         val_share=given.get("val_share", Description.val_share),
         val_group=given.get("val_group"),
     )

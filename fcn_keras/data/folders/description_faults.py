@@ -12,7 +12,7 @@ VOID = "void"
 
 _KEYS = (
     *("classes", "colors", "ignore_label", "name", "values", "ignore_color", "reduce_zero_label"),
-    *("mask_key", "mask_suffix", "image_suffix", "val_share", "val_group"),
+    *("mask_key", "mask_suffix", "image_suffix", "channels", "val_share", "val_group"),
 )
 
 
@@ -101,6 +101,9 @@ def _fault_in_files(given):
         may_be_empty = key.endswith("_suffix")
         if not (isinstance(given.get(key, "-"), str) and (given.get(key, "-") or may_be_empty)):
             return f"`{key}` must be a string, not {given[key]!r}."
+    channels = given.get("channels", 1)
+    if type(channels) is not int or channels < 1:
+        return f"`channels` must be a whole number from 1 up, not {channels!r}."
     share = given.get("val_share")
     if "val_share" in given and (type(share) not in (int, float) or not 0 < share < 1):
         return f"`val_share` must be a number between 0 and 1, not {share!r}."

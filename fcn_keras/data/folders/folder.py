@@ -9,10 +9,11 @@ import numpy as np
 
 from fcn_keras.data.annotations.drawing import Drawn
 from fcn_keras.data.dataset import Dataset, Example, count_values, in_parallel
-from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size, read_whole
 from fcn_keras.data.files.masks import check_sizes, read_mask, values_with_meaning
+from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored, ImageReader
 from fcn_keras.data.folders.description import Description, read_description
 from fcn_keras.data.folders.drawn import annotated_below, drawn_files
+from fcn_keras.data.folders.image_reading import reader_for, told_reader
 from fcn_keras.data.folders.known import known_of
 from fcn_keras.data.folders.layout import ALL, find_layout
 from fcn_keras.data.folders.matching import Files, Pair, match
@@ -30,11 +31,13 @@ class Folder:
         description: what its masks mean.
         layout: how it is laid out, for people.
         splits: the files of each split, whatever is wrong with them.
+        images: how the images are read.
     """
 
     description: Description
     layout: str
     splits: dict[str, Files]
+    images: ImageReader = PHOTOGRAPHS
 
     def dataset(self) -> Dataset:
         """Returns the data set, of files with which nothing is amiss by their names.
@@ -53,28 +56,39 @@ class Folder:
                     about.class_ids,
                     about.read_values,
                     [pair.name for pair in pairs],
+                    self.images,
                 )
                 for name, pairs in self.pairs().items()
             },
+            stored=self.images if isinstance(self.images, AsStored) else None,
         )
 
     def pairs(self) -> dict[str, list[Pair]]:
         """Returns the images and masks of each split; raises as `dataset` does."""
         # Masks alone are passed over.
+        suffixes = self.images.suffixes
         return {
-            name: _pairs_of(files) for name, files in self.splits.items() if files.folder.is_dir()
+            name: _pairs_of(files, suffixes)
+            for name, files in self.splits.items()
+            if files.folder.is_dir()
         }
 
 
-def find_folder(root: str | Path, val_share: float | None = None) -> Folder:
+def find_folder(
+    root: str | Path, val_share: float | None = None, images: ImageReader | None = None
+) -> Folder:
     """Finds out how a folder is laid out, and what `dataset.json` says; reads no image.
+
+    Of images that are read as stored, the first one is looked at: all must hold what it does.
 
     Args:
         root: the folder.
         val_share: see `load_folder`.
+        images: how the images are to be read; as `dataset.json` says if not given.
 
     Raises:
-        UserError: if the folder has no known layout, or `dataset.json` is wrong.
+        UserError: if the folder has no known layout, or `dataset.json` is wrong, or says that
+            images are to be read otherwise.
     """
     root = Path(spelled_as_found(str(root)))
     if not root.is_dir():
@@ -84,7 +98,7 @@ def find_folder(root: str | Path, val_share: float | None = None) -> Folder:
         about, splits = drawn_files(root, annotated)
         about = replace(about, root=root, val_share=val_share or about.val_share)
         splits, words = _with_validation(root, splits, about, val_share)
-        return Folder(about, annotated.words + words, splits)
+        return Folder(about, annotated.words + words, splits, reader_for(images, about, splits))
     whose, known = known_of(devkit or root, devkit)
     about = read_description(devkit or root, known)
     about = replace(about, root=root, val_share=val_share or about.val_share)
@@ -92,13 +106,14 @@ def find_folder(root: str | Path, val_share: float | None = None) -> Folder:
         words, splits = "PASCAL VOC's devkit", listed_files(devkit)
     else:
         layout = find_layout(root)
-        splits, suffix = match(layout.folders, about.image_suffix, about.mask_suffix)
+        suffixes = (images or told_reader(about)).suffixes
+        splits, suffix = match(layout.folders, about.image_suffix, about.mask_suffix, suffixes)
         words = layout.words + (f", masks called NAME{suffix}" if suffix else "")
     splits, more = _with_validation(root, splits, about, val_share)
     words += more
     if whose and about.classes == tuple(known["classes"]):
         words += f"; classes: {whose}"
-    return Folder(about, words, splits)
+    return Folder(about, words, splits, reader_for(images, about, splits))
 
 
 def _with_validation(root, splits, about, val_share):
@@ -113,7 +128,9 @@ def _with_validation(root, splits, about, val_share):
     return splits, ""
 
 
-def load_folder(root: str | Path, val_share: float | None = None) -> Dataset:
+def load_folder(
+    root: str | Path, val_share: float | None = None, channels: int | None = None
+) -> Dataset:
     """Opens a folder of images and masks.
 
     Known layouts, where SPLIT is train, val or test (or training, validation, valid, testing):
@@ -138,8 +155,9 @@ def load_folder(root: str | Path, val_share: float | None = None) -> Dataset:
     An optional `dataset.json` in the folder gives `name`, `classes` (names in order of their
     ids), `colors` (RGB), `ignore_label`, `ignore_color` (RGB), `reduce_zero_label` (0 is void, and
     the class ids are all one less), `values` (the class, or "void", of each value in a mask),
-    `mask_key` (the variable in MATLAB files), `mask_suffix`, `image_suffix`, `val_share` (0.2) and
-    `val_group` (a regular expression: images for whose names it finds the same are in one split).
+    `mask_key` (the variable in MATLAB files), `mask_suffix`, `image_suffix`, `channels` (see
+    below), `val_share` (0.2) and `val_group` (a regular expression: images for whose names it finds
+    the same are in one split).
     Ids count up from 0 and skip the ignore label. Without it, the classes are those that the
     layout is known for, and else counted in the masks.
 
@@ -147,6 +165,9 @@ def load_folder(root: str | Path, val_share: float | None = None) -> Dataset:
         root: the folder.
         val_share: which share of the images to validate on where there are no splits; as
             `dataset.json` says if not given.
+        channels: how many channels the images have, whose numbers are to be taken as stored (TIFF,
+            `.npy`, PNG), see `fcn_keras.data.files.rasters`. If neither this nor `dataset.json`
+            says so, they are photographs: RGB of 8 bits.
 
     Returns:
         A `Dataset`. Its splits know the files; nothing else has been read yet, except the
@@ -156,7 +177,7 @@ def load_folder(root: str | Path, val_share: float | None = None) -> Dataset:
         UserError: if the folder has no known layout, an image has no mask, or `dataset.json`
             is wrong.
     """
-    folder = find_folder(root, val_share)
+    folder = find_folder(root, val_share, AsStored(channels) if channels else None)
     if not folder.description.classes:
         read = folder.description.read_values
         counts = in_parallel(
@@ -180,26 +201,28 @@ class FolderSplit:
             has no meaning.
         read: gives the values in a mask file.
         names: what the images are called; their files' stems if not given.
+        images: how the images are read.
     """
 
     files: Sequence[tuple[Path, Path | Drawn]]
     ids: np.ndarray = field(repr=False)
     read: Callable[[Any], np.ndarray] = field(default=read_mask, repr=False)
     names: Sequence[str] = field(default=(), repr=False)
+    images: ImageReader = PHOTOGRAPHS
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Example:
         image_path, mask_path = self.files[index]
-        image = read_image(image_path)
+        image = self.images.read(image_path)
         label = self._label(mask_path)
         check_sizes(image_path, image.shape[:2], mask_path, label.shape)
         name = self.names[index] if self.names else image_path.stem
         return Example(image, label[:, :, None], name)
 
     def size(self, index: int) -> tuple[int, int]:
-        return read_size(self.files[index][0])
+        return self.images.size(self.files[index][0])
 
     def _label(self, path):
         mask = self.read(path)
@@ -225,8 +248,8 @@ class FolderSplit:
         def check(pair):
             image_path, mask_path = pair
             label = self._label(mask_path)
-            check_sizes(image_path, read_size(image_path), mask_path, label.shape)
-            read_whole(image_path)
+            size, _ = self.images.look(image_path, decode=False)
+            check_sizes(image_path, size, mask_path, label.shape)
             return count_values(label)
 
         return sum(in_parallel(check, self.files, "checking", "file"), np.zeros(256, "int64"))
@@ -248,7 +271,7 @@ def _divided(files, about):
     return {"train": train, "val": val}
 
 
-def _pairs_of(files):
+def _pairs_of(files, suffixes):
     """The pairs of a split in which nothing is amiss."""
     for path, other in files.same_name:
         raise UserError(f"{path} and {other}: two files of one name.")
@@ -261,5 +284,5 @@ def _pairs_of(files):
             + (f", and so are {more} more." if more else ".")
         )
     if not files.pairs:
-        raise UserError(f"{files.folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+        raise UserError(f"{files.folder}: holds no images ({', '.join(suffixes)}).")
     return files.pairs

@@ -47,7 +47,10 @@ class Files(NamedTuple):
 
 
 def match(
-    folders: dict[str, tuple[Path, Path]], image_suffix: str = "", mask_suffix: str | None = None
+    folders: dict[str, tuple[Path, Path]],
+    image_suffix: str = "",
+    mask_suffix: str | None = None,
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> tuple[dict[str, Files], str]:
     """Finds the mask of each image.
 
@@ -57,6 +60,7 @@ def match(
         mask_suffix: what the name of a mask has behind that of its image. None to find it out:
             "" where an image has a mask of its own name, or else the one with which each image
             has a mask.
+        suffixes: how the files of images end.
 
     Returns:
         A pair: the files of each split, and the suffix of the masks.
@@ -64,7 +68,7 @@ def match(
     Raises:
         UserError: if there are several suffixes with which each image has a mask.
     """
-    images = {split: _Listed(pair[0], IMAGE_SUFFIXES) for split, pair in folders.items()}
+    images = {split: _Listed(pair[0], suffixes) for split, pair in folders.items()}
     masks = {split: _Listed(pair[1], MASK_SUFFIXES) for split, pair in folders.items()}
     for listed in images.values():
         listed.cut(image_suffix)

@@ -1,0 +1,115 @@
+"""How the image files of a data set are read: as photographs, or with the numbers they hold."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size, read_whole
+from fcn_keras.data.files.rasters import RASTER_SUFFIXES, as_numbers, kind_of, open_raster
+from fcn_keras.errors import UserError
+
+# Pixels of a large image that are looked at together.
+_BAND = 1 << 24
+
+
+class ImageReader(Protocol):
+    """How image files are read."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """How the names of the files end."""
+
+    def read(self, path: Path) -> np.ndarray:
+        """Reads an image, `(H, W, C)`; raises a `UserError` that names the file."""
+
+    def size(self, path: Path) -> tuple[int, int]:
+        """Reads height and width."""
+
+    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes]:
+        """Reads an image, or if not `decode`, what tells that it is whole.
+
+        Returns:
+            Its height and width, and a digest of its bytes.
+        """
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """RGB of 8 bits, upright, see `fcn_keras.data.files.images`."""
+
+    suffixes = IMAGE_SUFFIXES
+
+    def read(self, path: Path) -> np.ndarray:
+        return read_image(path)
+
+    def size(self, path: Path) -> tuple[int, int]:
+        return read_size(path)
+
+    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes]:
+        height, width = read_image(path).shape[:2] if decode else read_size(path)
+        return (height, width), _digest(path.read_bytes() if decode else read_whole(path))
+
+
+@dataclass(frozen=True)
+class AsStored:
+    """Images of a number of channels, all of one kind of numbers.
+
+    See `fcn_keras.data.files.rasters`.
+
+    Attributes:
+        channels: how many.
+        dtype: of their numbers, one of `fcn_keras.data.files.rasters.DTYPES`; None for any.
+    """
+
+    channels: int
+    dtype: str | None = None
+
+    suffixes = RASTER_SUFFIXES
+
+    def __str__(self):
+        return f"{self.channels} channel{'s' * (self.channels != 1)} of {self.dtype or 'any kind'}"
+
+    def like(self, path: Path) -> "AsStored":
+        """Returns a reader of images that hold the same kind of numbers as a file."""
+        with open_raster(path, self.channels) as raster:
+            return replace(self, dtype=kind_of(raster.dtype))
+
+    def read(self, path: Path) -> np.ndarray:
+        with open_raster(path, self.channels) as raster:
+            self._check(path, raster)
+            return as_numbers(raster.read())
+
+    def size(self, path: Path) -> tuple[int, int]:
+        with open_raster(path, self.channels) as raster:
+            height, width, _ = raster.shape
+            return height, width
+
+    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes]:
+        """Decodes it in any case: how else could it be known that its numbers are some."""
+        with open_raster(path, self.channels) as raster:
+            self._check(path, raster)
+            height, width, _ = raster.shape
+            rows = max(1, _BAND // width)
+            for top in range(0, height, rows):
+                as_numbers(raster.read(slice(top, min(top + rows, height)), slice(0, width)))
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        return (height, width), digest.digest()
+
+    def _check(self, path, raster):
+        kind = kind_of(raster.dtype)
+        if self.dtype not in (None, kind):
+            raise UserError(
+                f"{path}: holds {kind}, and {self.dtype} is wanted: numbers of another kind have "
+                "another scale. Save all images with the same."
+            )
+
+
+PHOTOGRAPHS = Photographs()
+
+
+def _digest(data):
+    return hashlib.blake2b(data, digest_size=16).digest()

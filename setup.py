@@ -44,6 +44,8 @@ setup(
         "litert": ["ai-edge-litert>=2.3"],
         "int8": ["nncf>=3.4"],  # rounds networks to 8 bits for OpenVINO
         "polygons": ["shapely>=2.1"],  # makes outlines simpler: predict --simplify
+        # Reads images of more than three channels; imagecodecs, the usual compressions.
+        "tiff": ["tifffile>=2025.5", "imagecodecs"],
         "coco": ["pycocotools>=2.0.10"],  # reads data sets in COCO's form
         "yolo": ["pyyaml"],  # reads data sets in YOLO's form
         "video": ["av>=18"],  # reads films and writes them: predict FILM
@@ -66,6 +68,9 @@ setup(
             "pycocotools>=2.0.10",  # reads polygons as others do, and Shapely checks them
             "pyyaml",
             "shapely>=2.1",
+            "tifffile>=2025.5",
+            "imagecodecs",
+            "rasterio",  # reads what has been written of a place on the earth
             "av>=18",
             # Runs Caffe's definitions, to compare networks with; version 5 does so no more.
             "opencv-python-headless>=4.8,<5",

@@ -8,7 +8,7 @@ from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcn_keras.data.files.images import TooManyPixels, read_image, read_size
+from fcn_keras.data.files.images import TooManyPixels
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
 from fcn_keras.inference.job import make_worklist, mark_of
@@ -124,7 +124,8 @@ def label_images(
     write = partial(_write, Path(output), classes, palette_for(colors), job, outputs)
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
-        photos = ahead(pool, _read, _batches(images, batch_size, segmenter), 2 + requests)
+        read = partial(_read, segmenter.images)
+        photos = ahead(pool, read, _batches(images, batch_size, segmenter), 2 + requests)
         answers = ahead(pool, label, photos, requests) if requests else map(label, photos)
         yield from ahead(pool, write, answers, 2)
 
@@ -155,7 +156,7 @@ def _batches(images, batch_size, segmenter):
     groups = {}
     for path in images:
         try:
-            shape = read_size(path)
+            shape = segmenter.images.size(path)
         except UserError:
             shape = (_BATCH_PIXELS,)  # told when it is read
         groups.setdefault(shape, []).append(path)
@@ -166,12 +167,12 @@ def _batches(images, batch_size, segmenter):
     return batches
 
 
-def _read(paths):
+def _read(reader, paths):
     """Reads a batch: the images by their paths, and what is wrong with each path, or None."""
     images, faults = {}, dict.fromkeys(paths)
     for path in paths:
         try:
-            images[path] = read_image(path)
+            images[path] = reader.read(path)
         except TooManyPixels as error:
             faults[path] = f"{error} Or give --tile, which looks at it in parts, however large."
         except UserError as error:

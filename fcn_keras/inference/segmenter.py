@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcn_keras.data.files.readers import PHOTOGRAPHS, ImageReader
+
 if TYPE_CHECKING:
     from fcn_keras.inference.network import Network
 
@@ -25,6 +27,7 @@ class Segmenter:
         job: what its label maps depend on beside the images, classes and colours, for JSON; of a
             Keras model, which tells nothing of itself, it is empty.
         network: the network with its Keras model; None if it is not in Keras.
+        images: how the images are read that it takes.
         batch_size: how many images, of any sizes, `label` is best given at a time; None for as
             many of one size as memory holds.
         requests: how many calls of `label` may wait for a server at a time; 0 if there is none.
@@ -32,6 +35,7 @@ class Segmenter:
     """
 
     network: "Network | None" = None
+    images: ImageReader = PHOTOGRAPHS
     batch_size: int | None = None
     requests: int = 0
     too_large: str = "takes more memory than there is: see --tile."
@@ -46,7 +50,8 @@ class Segmenter:
         """Labels images; those of one size go through the network together.
 
         Args:
-            images: each uint8 `(H, W, 3)`, RGB.
+            images: each as `self.images` reads them: uint8 `(H, W, 3)`, RGB, if they are
+                photographs.
             paths: the files that they were read from, if there are any.
 
         Returns:

@@ -11,6 +11,7 @@ from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import colorize
 from fcn_keras.figures.pages import Legend, colorize_truth, place_picture, thinned, write_text
+from fcn_keras.figures.pictures import as_picture
 from fcn_keras.figures.style import in_style, shortened
 
 
@@ -18,7 +19,7 @@ class Sample(NamedTuple):
     """An image, and what a network takes its pixels for.
 
     Attributes:
-        image: uint8 `(H, W, 3)`.
+        image: `(H, W, C)`, see `fcn_keras.figures.pictures.as_picture`.
         label: uint8 `(H, W)`, the truth; 255 for void.
         class_ids: uint8 `(H, W)`, the prediction.
         name: what the image is called.
@@ -75,7 +76,9 @@ def samples_figure(
         score = f"mean IU {100 * iu:.1f} %" if math.isfinite(iu) else "mean IU unknown"
         write_text(figure, margin, top + title / 2, f"{shortened(sample.name, 90)}   {score}")
         top += title
-        image, label, class_ids = thinned(sample.image, sample.label, sample.class_ids)
+        image, label, class_ids = thinned(
+            as_picture(sample.image), sample.label, sample.class_ids
+        )
         panels = (
             image,
             colorize_truth(label, palette),

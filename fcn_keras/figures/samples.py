@@ -76,9 +76,7 @@ def samples_figure(
         score = f"mean IU {100 * iu:.1f} %" if math.isfinite(iu) else "mean IU unknown"
         write_text(figure, margin, top + title / 2, f"{shortened(sample.name, 90)}   {score}")
         top += title
-        image, label, class_ids = thinned(
-            as_picture(sample.image), sample.label, sample.class_ids
-        )
+        image, label, class_ids = thinned(as_picture(sample.image), sample.label, sample.class_ids)
         panels = (
             image,
             colorize_truth(label, palette),

@@ -10,9 +10,11 @@ import re
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from fcn_keras.errors import UserError
+from fcn_keras.models.channels import PHOTO_MEAN, extended, spread
 from fcn_keras.models.coverage import least_padding, moved
 from fcn_keras.models.layers import Feature, pad_to_remainder
 from fcn_keras.models.tracing import STRIDE, WINDOWED, Place, Step, Trace
@@ -21,7 +23,10 @@ from fcn_keras.models.tracing import STRIDE, WINDOWED, Place, Step, Trace
 MAPS = {"fc7": 32, "pool4": 16, "pool3": 8}
 
 # How the names of this package's own layers begin.
-_RESERVED = ("image", "normalize", "score", "up", "fuse_", "scale_pool", "drop7", "standardize")
+_RESERVED = (
+    *("image", "from_", "normalize", "standardize", "score", "up", "fuse_", "scale_pool"),
+    "drop7",
+)
 
 _POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
 _PADDINGS = (layers.ZeroPadding2D, layers.Cropping2D)
@@ -98,6 +103,7 @@ class ClassifierTrunk:
 
     def _copied(self, image):
         """Computes the maps of an image by copies of the classifier's layers, with its weights."""
+        self._channels = image.shape[-1]
         copies: dict[int, tuple[keras.Operation, keras.Operation]] = {}
         names = _Names()
 
@@ -109,13 +115,27 @@ class ClassifierTrunk:
         tensors = self._trace.compute(self._tensors, image, copy)
         for old, new in copies.values():
             if self._keep_weights and isinstance(new, layers.Layer) and new.weights:
-                new.set_weights(old.get_weights())
+                new.set_weights(self._weights_for(new, old))
         return tensors
+
+    def _weights_for(self, new, old):
+        """A layer's weights, spread over the channels that its copy sees of an image."""
+        weights = old.get_weights()
+        shapes = [tuple(weight.shape) for weight in new.weights]
+        if [weight.shape for weight in weights] == shapes:
+            return weights
+        if not isinstance(new, layers.Conv2D) or new.groups > 1:
+            raise UserError(
+                f"`channels` must be {self._trace.image.shape[-1]} on this backbone: its layer "
+                f"{old.name} ({type(old).__name__}) has weights for so many channels of an image, "
+                "and they are no plain convolution's, which could be spread over others."
+            )
+        return [spread(weights[0], shapes[0][2]), *weights[1:]]
 
     def _copy(self, operation, names):
         """A copy of an operation, dilated where strides are taken out."""
         if isinstance(operation, layers.Normalization):
-            return _as_rescaling(operation, names.unique("standardize"))
+            return _as_rescaling(operation, names.unique("standardize"), self._channels)
         config = operation.get_config() | self._dilations.get(id(operation), {})
         return type(operation).from_config(config | {"name": names.of(operation)})
 
@@ -234,12 +254,14 @@ def _cannot_be_dilated(layer, reason):
     )
 
 
-def _as_rescaling(layer, name):
+def _as_rescaling(layer, name, channels):
     """The same with numbers in place of weights, which exporters take for inputs."""
     mean, variance = (
         keras.ops.convert_to_numpy(numbers).reshape(-1) for numbers in (layer.mean, layer.variance)
     )
     std = keras.ops.convert_to_numpy(keras.ops.maximum(variance**0.5, 1e-7))
+    if len(mean) == len(PHOTO_MEAN):
+        mean, std = (np.array(extended(numbers, channels)) for numbers in (mean, std))
     scale, offset = (std, mean) if layer.invert else (1 / std, -mean / std)
     # Always float32: bfloat16 would round the mean before it is subtracted.
     return layers.Rescaling(scale.tolist(), offset.tolist(), dtype="float32", name=name)

@@ -51,7 +51,7 @@ def _network(args):
     if name is None:
         raise UserError("--dataset: needed, as the model does not lie in a run that tells it.")
     val_share = None if args.dataset else settings.get("val_share")
-    source = Source(name, val_share)
+    source = Source(name, val_share, network.images)
     dataset = source.dataset
     check_split(args.split, dataset.splits)
     network.check_dataset(dataset, args.model, name)

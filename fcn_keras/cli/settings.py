@@ -14,6 +14,8 @@ HELP = {
     "variant": "network (default: fcn8s)",
     "dataset": f"{', '.join(DATASETS)}, or a folder of images and masks (default: shapes)",
     "val_share": "share of a folder without splits to validate on (default: 0.2)",
+    "channels": "images of a folder have N channels, with their numbers as stored: TIFF, .npy, PNG "
+    "(default: RGB photographs)",
     "backbone": "classifier that the network is built on, as keras.applications has it "
     "(default: vgg16)",
     "weights": "imagenet, none, or the path of a .keras, .weights.h5, .h5 (the classifier's, as "
@@ -74,6 +76,7 @@ _KINDS: dict[Any, dict[str, Any]] = {
     bool: dict(action=BooleanOptionalAction),
     bool | None: dict(action=BooleanOptionalAction),
     int: dict(type=int, metavar="N"),
+    int | None: dict(type=int, metavar="N"),
     float: dict(type=float, metavar="X"),
     float | None: dict(type=float, metavar="X"),
     str: {},

@@ -24,8 +24,8 @@ class Source:
     Args:
         name: see `fcn_keras.data.registry.load_dataset`.
         val_share: see `fcn_keras.data.folders.folder.load_folder`; for folders alone.
-        images: see `fcn_keras.data.folders.folder.find_folder`; for folders alone, but for
-            photographs.
+        images: how they are to be read, see `fcn_keras.data.folders.folder.find_folder`; what is no
+            folder must have such images.
         data_dir, manual_dir: see `fcn_keras.data.registry.load_dataset`.
 
     Raises:
@@ -51,8 +51,8 @@ class Source:
                 raise UserError(
                     f"`val_share`: is for a folder without splits, not for {self.name}."
                 )
-            if isinstance(images, AsStored):
-                raise UserError(f"`channels`: is for a folder, not for {self.name}.")
+            if images is not None:
+                _check_images(self._found, images, self.name)
         self._counts: dict[str, np.ndarray] | None = None
 
     @property
@@ -102,6 +102,17 @@ class Source:
                 raise UserError(_told(self.name, faults))
             self._counts = {name: held.pixels[0] for name, held in inspection.splits.items()}
         return self._counts
+
+
+def _check_images(dataset, images, name):
+    """Refuses a data set that is no folder, and has other images than are wanted."""
+    if isinstance(images, AsStored) and images.dtype is None:
+        raise UserError(f"`channels`: is for a folder, not for {name}.")
+    image = next(iter(dataset.splits.values()))[0].image
+    found = AsStored(image.shape[-1], image.dtype.name)
+    wanted = images if isinstance(images, AsStored) else AsStored(3, "uint8")
+    if found != wanted:
+        raise UserError(f"{name}: its images have {found}, and {wanted} are wanted.")
 
 
 def _counted(dataset, splits):

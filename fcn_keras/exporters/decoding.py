@@ -32,6 +32,30 @@ def decode_or_skip(image_bytes: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, 
     return _decoder(max_pixels)(image_bytes)
 
 
+def decode_stored_or_skip(
+    image_bytes: tf.Tensor, channels: int, dtype: str, max_pixels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes the bytes of a PNG file, with its numbers as stored, in a graph.
+
+    Args:
+        image_bytes: string scalar.
+        channels: how many it must have, from 1 to 4.
+        dtype: of its numbers, uint8 or uint16.
+        max_pixels: see `decode_or_skip`.
+
+    Returns:
+        A pair as of `decode_or_skip`: the image is `(H, W, channels)`, of that dtype.
+    """
+    nothing = tf.zeros((1, 1, channels), dtype)
+
+    def decode():
+        with required(_starts_with(image_bytes, _PNG)), _checked_png(image_bytes, max_pixels):
+            return (png.decode_as_stored(image_bytes, channels, dtype),)
+
+    image, good = _attempt(decode, nothing)
+    return tf.ensure_shape(image, (None, None, channels)), good
+
+
 def decode_image(image_bytes: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Decodes a file as `decode_or_skip` does, or fails; for a graph of one's own.
 
@@ -174,11 +198,15 @@ def _checked_jpeg(data, right, max_pixels):
 
 
 def _decode_png(data, max_pixels):
+    with _checked_png(data, max_pixels):
+        return png.decode_png(data)
+
+
+def _checked_png(data, max_pixels):
     # The first chunk has to be the header; a decoder might pass over another to find it.
     with required(tf.strings.substr(data, 8, 8) == b"\x00\x00\x00\rIHDR"):
         width, height = _numbers(data, 16, 2, little_endian=False)
-    with _check_size(height, width, max_pixels):
-        return png.decode_png(data)
+    return _check_size(height, width, max_pixels)
 
 
 # How TensorFlow takes the words of 32 bits: what lies where in them, red, green and blue.

@@ -7,6 +7,8 @@ import tensorflow as tf
 from fcn_keras.exporters.checks import required
 
 _DIM = 4096
+# What a header calls grey, grey and alpha, RGB, RGBA.
+_KINDS = {1: b"\x00", 2: b"\x04", 3: b"\x02", 4: b"\x06"}
 _MAX_CHUNKS = 10_000
 _OCTETS = [bytes([octet]) for octet in range(256)]
 _DIGITS = [int(chr(octet), 16) if chr(octet) in hexdigits else 0 for octet in range(256)]
@@ -44,6 +46,26 @@ def decode_png(data: tf.Tensor) -> tf.Tensor:
 
     is_deep = tf.strings.substr(data, 24, 1) == b"\x10"
     return tf.cond(is_deep, deep, lambda: tf.io.decode_png(data, 3))
+
+
+def decode_as_stored(data: tf.Tensor, channels: int, dtype: str) -> tf.Tensor:
+    """Decodes a PNG of so many channels, of 16 bits where they are uint16.
+
+    Args:
+        data: the file, a string scalar.
+        channels: from 1 to 4.
+        dtype: uint8 or uint16.
+
+    Returns:
+        `(H, W, channels)`, of that dtype.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when it runs, if the file is damaged, or holds others.
+    """
+    is_deep = tf.strings.substr(data, 24, 1) == b"\x10"
+    kind = tf.strings.substr(data, 25, 1)
+    with required((is_deep == (dtype == "uint16")) & (kind == _KINDS[channels])):
+        return tf.io.decode_png(data, channels, dtype)
 
 
 def has_metadata(data: tf.Tensor) -> tf.Tensor:

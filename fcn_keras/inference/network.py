@@ -6,8 +6,10 @@ from typing import NamedTuple
 import keras
 
 from fcn_keras.data.dataset import Dataset
+from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored, ImageReader
 from fcn_keras.errors import UserError
 from fcn_keras.inference.run_folder import classes_of, config_of, network_file
+from fcn_keras.models.channels import stored_pixels
 from fcn_keras.models.head import first_head
 from fcn_keras.models.weights.keras_files import open_model
 
@@ -16,7 +18,7 @@ class Network(NamedTuple):
     """A trained network and what its classes are called.
 
     Attributes:
-        model: `(N, H, W, 3)` RGB images to logits `(N, H, W, C)`.
+        model: images `(N, H, W, 3)`, or of other channels, to logits `(N, H, W, C)`.
         classes: C names.
         colors: C RGB triples.
         config: the `config.json` of its run; empty for a file on its own.
@@ -31,6 +33,12 @@ class Network(NamedTuple):
     config: dict
     heads: tuple[str, ...]
     full: keras.Model
+
+    @property
+    def images(self) -> ImageReader:
+        """How the images are read that it takes."""
+        pixels = stored_pixels(self.full)
+        return AsStored(*pixels) if pixels else PHOTOGRAPHS
 
     def check_dataset(self, dataset: Dataset, path: str | Path, name: str):
         """Raises a `UserError` if a data set has other classes, or other label maps.

@@ -59,10 +59,18 @@ def as_photograph(
     return rescale(image)
 
 
-def stored_dtype(model: keras.Model) -> str | None:
-    """Returns the dtype of the images that a network takes; None if they are photographs."""
+def stored_pixels(model: keras.Model) -> tuple[int, str] | None:
+    """Returns channels and dtype of the images that a network takes; None if they are photographs.
+
+    Networks that were made elsewhere take photographs if they have three channels, or bytes.
+    """
+    channels = model.input_shape[-1]
     layer = _rescaling(model)
-    return layer and layer.name.removeprefix(FROM)
+    if layer:
+        return channels, layer.name.removeprefix(FROM)
+    if channels == len(PHOTO_MEAN):
+        return None
+    return channels, "uint16" if reads_depth(model) else "uint8"
 
 
 def channel_numbers(model: keras.Model) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.data.dataset import Dataset, Split
+from fcn_keras.data.statistics import ChannelStatistics
 from fcn_keras.errors import UserError, first_line
 from fcn_keras.system.devices import is_chief
 from fcn_keras.system.files import writing
@@ -37,6 +38,7 @@ class TrainingJob:
         backup_steps: steps from one backup to the next within an epoch; 0 for none there, None
             to go by time.
         callbacks: the user's own, to be called on the machine that writes.
+        statistics: what the training images are, channel by channel; None for photographs.
     """
 
     run: Run
@@ -50,6 +52,7 @@ class TrainingJob:
     steps: int
     backup_steps: int | None
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    statistics: ChannelStatistics | None = None
 
     @property
     def chief(self) -> bool:

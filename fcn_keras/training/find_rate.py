@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from fcn_keras.data.batches import reading_errors
-from fcn_keras.data.source import Source
 from fcn_keras.errors import UserError
 from fcn_keras.figures.rates import rates_figure
 from fcn_keras.figures.style import save_figure
@@ -19,7 +18,7 @@ from fcn_keras.system.progress import progress_bar
 from fcn_keras.training.fit import batches_of
 from fcn_keras.training.run import Run, default_path
 from fcn_keras.training.settings import Settings
-from fcn_keras.training.train import dataset_of, make_job
+from fcn_keras.training.train import dataset_of, make_job, source_of
 
 STEPS = 120
 DECADES = 3  # to either side of the rate that the settings have
@@ -97,7 +96,7 @@ def find_learning_rate(
     """
     strategy = make_strategy(devices, "none")  # one machine will do
     with reading_errors():
-        source = Source(settings.dataset, settings.val_share)
+        source = source_of(settings)
         dataset = dataset_of(settings, source)
         run = Run(run_dir or default_path(dataset.name, settings.variant))
         counts = source.check()["train"]

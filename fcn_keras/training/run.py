@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from fcn_keras.data.dataset import Dataset
@@ -175,6 +176,7 @@ def _config(settings, dataset):
             "classes": list(dataset.classes),
             "colors": [list(color) for color in dataset.colors],
             **({"heads": {k: list(v) for k, v in dataset.heads.items()}} if dataset.heads else {}),
+            **({"stored": asdict(dataset.stored)} if dataset.stored else {}),
             "images": {name: len(split) for name, split in dataset.splits.items()},
         },
     }

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from fcn_keras.models.variants import OWN_CHANNELS
 from fcn_keras.training.losses.names import DICE, WEIGHED, parse_loss
 
 # What numbers are allowed, in words -> whether one is, and the settings that it holds for.
@@ -50,6 +51,17 @@ def requirements(settings: Any) -> Iterator[tuple[str, bool, str]]:
             "val_share",
             settings.val_share is None or 0 < settings.val_share < 1,
             "a number between 0 and 1",
+        ),
+        ("channels", settings.channels is None or settings.channels >= 1, "at least 1, or none"),
+        (
+            "channels",
+            settings.channels is None or settings.variant not in OWN_CHANNELS,
+            f"none for {settings.variant}, which has channels of its own",
+        ),
+        (
+            "input_mean",
+            settings.channels is None or settings.input_mean is None,
+            "none where `channels` is given: it is that of the training set",
         ),
         ("crop_size", not crops or min(crops) > 0, "at least 1 x 1"),
         ("batch_size", crops or settings.batch_size == 1, unscaled),

@@ -26,6 +26,7 @@ KINDS = {
         "true or false, or left out",
     ),
     int: (_is_whole, "a whole number"),
+    int | None: (lambda value: value is None or _is_whole(value), "a whole number, or none"),
     float: (_is_number, "a finite number"),
     float | None: (lambda value: value is None or _is_number(value), "a finite number, or none"),
     tuple[int, int] | None: (

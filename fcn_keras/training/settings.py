@@ -47,6 +47,9 @@ class Settings:
         dataset: registered name or folder.
         val_share: which share of a folder without splits to validate on; None for what its
             `dataset.json` says, or 0.2.
+        channels: how many channels the images of a folder have, whose numbers are taken as stored,
+            see `fcn_keras.data.folders.folder.load_folder`; None for photographs, or what its
+            `dataset.json` says.
         recipe: which recipe the settings started from.
         init_from: a run or `.keras` file whose layers are copied where name and shape agree, and
             whose preprocessing is taken over; `weights` does not count then.
@@ -98,6 +101,7 @@ class Settings:
     variant: str = "fcn8s"
     dataset: str = "shapes"
     val_share: float | None = None
+    channels: int | None = None
     recipe: str = ""
     backbone: str = VGG16
     weights: str = "imagenet"

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from fcn_keras.data.batches import reading_errors
 from fcn_keras.data.dataset import Dataset, Remembered
+from fcn_keras.data.files.readers import AsStored
 from fcn_keras.data.source import Source
+from fcn_keras.data.statistics import channel_statistics
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import score_table
 from fcn_keras.system.devices import (
@@ -82,7 +84,7 @@ def train(
     with reaching(strategy), reading_errors():
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
-        source = Source(settings.dataset, settings.val_share)
+        source = source_of(settings)
         dataset = dataset_of(settings, source)
         run = Run(run_dir or default_path(dataset.name, settings.variant))
         if fresh:
@@ -113,6 +115,12 @@ def train(
                 shutil.rmtree(run.path / "backup", ignore_errors=True)
         wait_for_all(strategy)  # so that all are there to start again until it has ended
         return run.path
+
+
+def source_of(settings: Settings) -> Source:
+    """Returns the data set of a training, still to be checked."""
+    images = AsStored(settings.channels) if settings.channels else None
+    return Source(settings.dataset, settings.val_share, images)
 
 
 def dataset_of(settings: Settings, source: Source) -> Dataset:
@@ -157,6 +165,7 @@ def make_job(
     epochs, steps = settings.length(len(train_split))
     if backup_steps is None and not is_alone(strategy):
         backup_steps = 0
+    statistics = channel_statistics(train_split) if dataset.stored else None
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = make_task(
@@ -165,6 +174,7 @@ def make_job(
             counts,
             total_steps=epochs * steps,
             micro_batch=-(-settings.batch_size // strategy.num_replicas_in_sync),
+            statistics=statistics,
         )
     return TrainingJob(
         run,
@@ -178,6 +188,7 @@ def make_job(
         steps,
         backup_steps,
         tuple(callbacks),
+        statistics,
     )
 
 

@@ -3,7 +3,7 @@
 - TIFF by tifffile: channels in any order of axes, pages as channels, window by window.
 - `.npy`: arrays `(H, W, C)`, `(C, H, W)` or `(H, W)`, window by window.
 - PNG of 16 bits by TensorFlow, as Pillow keeps 8 of them.
-- All others by Pillow, with 8 bits: grey, grey and alpha, RGB, RGBA.
+- All others by Pillow, with 8 bits: grey, grey and alpha, RGB, RGBA; upright, but for PNG.
 
 Numbers of 8 and 16 bits without a sign stay what they are; all others become float32.
 """
@@ -28,13 +28,10 @@ from fcn_keras.system.console import import_tensorflow_silently
 
 RASTER_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
-# What images hold, to a network; the last one stands for all kinds of numbers but the others.
-DTYPES = ("uint8", "uint16", "float32")
-
 _TIFF = (".tif", ".tiff")
 _BIT_DEPTH = slice(24, 25)  # of a PNG, in its header
 
-_CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+_MODES = ("1", "L", "LA", "RGB", "RGBA")  # of Pillow
 
 
 class Raster(Protocol):
@@ -112,7 +109,7 @@ def read_raster(
         rows, columns: the window, within the image; all of it if not given.
 
     Returns:
-        An array `(H, W, C)` of one of `DTYPES`.
+        An array `(H, W, C)` of uint8, uint16 or float32.
 
     Raises:
         UserError: if the file is no image, or a broken one, has other channels, or holds what is no
@@ -123,7 +120,7 @@ def read_raster(
 
 
 def as_numbers(pixels: np.ndarray) -> np.ndarray:
-    """Returns pixels of any numbers as what a network takes, see `DTYPES`.
+    """Returns pixels of any numbers as what a network takes: uint8, uint16 or float32.
 
     Raises:
         ValueError: if there are some that are no numbers, or infinite.
@@ -144,7 +141,7 @@ def as_numbers(pixels: np.ndarray) -> np.ndarray:
 
 
 def kind_of(dtype: np.dtype) -> str:
-    """Says which of `DTYPES` numbers of a type become."""
+    """Says what numbers of a type become, see `as_numbers`."""
     if dtype.kind == "b":
         return "uint8"
     return dtype.name if dtype in (np.uint8, np.uint16) else "float32"
@@ -193,11 +190,11 @@ def _png(path):
 def _picture(path):
     with open_image(path) as image:
         if image.mode == "P":
-            loaded = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        elif image.mode in _CHANNELS:
-            loaded = image
-        else:
+            raise ValueError("its numbers are entries of a palette: save it in its colours")
+        if image.mode not in _MODES:
             raise ValueError(f"it is of mode {image.mode}: save it as TIFF or .npy")
         image.load()
-        pixels = np.asarray(upright(loaded.convert("L") if image.mode == "1" else loaded, image))
+        loaded = image.convert("L") if image.mode == "1" else image
+        # Of a PNG served graphs do not look for what tells how a camera was held, either.
+        pixels = np.asarray(loaded if image.format == "PNG" else upright(loaded, image))
     return pixels.reshape(*pixels.shape[:2], -1)

@@ -61,7 +61,7 @@ class AsStored:
 
     Attributes:
         channels: how many.
-        dtype: of their numbers, one of `fcn_keras.data.files.rasters.DTYPES`; None for any.
+        dtype: of their numbers, uint8, uint16 or float32; None for any.
     """
 
     channels: int

@@ -12,6 +12,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.inference.network import Network
 from fcn_keras.inference.segmenter import Segmenter
 from fcn_keras.inference.tiling import Tiling
+from fcn_keras.models.weights.early_fusion import reads_depth
 
 
 class KerasSegmenter(Segmenter):
@@ -83,9 +84,9 @@ def make_segmenter(
         probabilities: whether to return those of all classes instead of class ids.
 
     Returns:
-        A function: uint8 `(N, H, W, 3)`, RGB, to uint8 `(N, H, W)`, or float32 `(N, H, W, C)`. Its
-        graph is traced once, for images of any size. Without averaging it can be called within a
-        graph, too.
+        A function: uint8 `(N, H, W, 3)`, RGB, or uint16 `(N, H, W, 4)` where the network takes a
+        depth in millimetres, to uint8 `(N, H, W)`, or float32 `(N, H, W, C)`. Its graph is traced
+        once, for images of any size. Without averaging it can be called within a graph, too.
 
     Raises:
         UserError: if an argument is out of its range.
@@ -101,6 +102,7 @@ def make_segmenter(
         raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
     computed = on_this_machine(model)
+    pixels = tf.uint16 if reads_depth(model) else tf.uint8
 
     def class_ids(image):
         return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
@@ -115,7 +117,7 @@ def make_segmenter(
         input_signature=[
             tf.TensorSpec(
                 (None, None, None, model.input_shape[-1]),
-                tf.float32 if averaged else tf.uint8,
+                tf.float32 if averaged else pixels,
                 name="image",
             )
         ],

@@ -117,7 +117,12 @@ def label_images(
     Returns:
         An iterator, which does the work: after each batch it gives the batch's files, with what
         is wrong with each of them, or None.
+
+    Raises:
+        UserError: if the network takes a depth beside the colours, which image files do not hold.
     """
+    if segmenter.network:
+        _check_channels(segmenter)
     if outputs.need_probabilities:
         batch_size = batch_size or 1  # of each pixel there are as many numbers as classes
     label, requests = partial(_label, segmenter, outputs), segmenter.requests
@@ -127,6 +132,17 @@ def label_images(
         photos = ahead(pool, _read, _batches(images, batch_size, segmenter), 2 + requests)
         answers = ahead(pool, label, photos, requests) if requests else map(label, photos)
         yield from ahead(pool, write, answers, 2)
+
+
+def _check_channels(segmenter):
+    from fcn_keras.models.weights.early_fusion import reads_depth  # with Keras, which is there
+
+    if reads_depth(segmenter.network.full):
+        raise UserError(
+            f"{segmenter.name}: takes images (N, H, W, 4) of colours and depth in millimetres. "
+            "Received: image files, of colours alone. Open it by keras.models.load_model, and call "
+            "it on arrays."
+        )
 
 
 def ahead(

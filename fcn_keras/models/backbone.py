@@ -13,7 +13,7 @@ from fcn_keras.models.backbones import BACKBONES, CLASSIFIERS, PREPROCESSING
 from fcn_keras.models.classifier_trunk import ClassifierTrunk
 from fcn_keras.models.layers import Feature, divided, preprocess, preprocessing_of
 from fcn_keras.models.tracing import is_graph
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
+from fcn_keras.models.variants import ALEXNET, COLOR_D, COLOR_HHA, HHA
 from fcn_keras.models.weights.classifiers import is_classifier_file, named_classifier
 from fcn_keras.models.weights.starts import (
     IMAGENET_MEAN,
@@ -145,7 +145,7 @@ def _alike(one, other):
 
 
 def _check(variant, backbone, width, preprocessing, others):
-    if variant in (ALEXNET, HHA, COLOR_HHA):
+    if variant in (ALEXNET, HHA, COLOR_D, COLOR_HHA):
         raise UserError(
             f"`backbone` of {variant} must be left out: it has a trunk of its own. "
             f"Received: {getattr(backbone, 'name', backbone)}."

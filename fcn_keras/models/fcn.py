@@ -37,7 +37,7 @@ def build(
     learn_upsampling: bool | None = None,
     elide_padding: bool = True,
     input_mean: tuple[float, ...] | None = None,
-    input_std: float | None = None,
+    input_std: float | tuple[float, ...] | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """Builds a fully convolutional network for semantic segmentation.
@@ -53,6 +53,11 @@ def build(
             - `"fcn-alexnet"`: on CaffeNet.
             - `"fcn32s-hha"`: FCN-32s on an encoding of depth (HHA) in place of colours: its
               channels keep their order.
+            - `"fcn32s-color-d"`: FCN-32s on a four-channel image, RGB and the depth in
+              millimetres, as a 16-bit PNG has it: uint16, or float. The network takes the
+              logarithm of the depth, for which less than 1 counts as 1 (0 is unknown), and joins
+              it to the colours in its first layer, `conv1_1_bgrd` (section 5). From a classifier
+              the depth starts with the mean of the colours' kernels.
             - `"fcn32s-color-hha"`: two FCN-32s on a six-channel image, RGB and an encoding of
               depth (HHA), whose scores are averaged (section 5 of the paper).
         num_classes: number of classes, background included. A dictionary, such as
@@ -78,7 +83,8 @@ def build(
         preprocessing: what a model as `backbone` expects: `"tf"`, `"torch"`, `"caffe"` or
             `"none"`, as `keras.applications` has them. Not given: known by the name that the
             model has there.
-        input_shape: `(H, W, 3)`; None for a free side, and for all of it.
+        input_shape: `(H, W, 3)`, or the channels of `variant`; None for a free side, and for all
+            of it.
         geometry: `"paper"` pads the image by 100 pixels, as published. `"same"` pads each
             convolution by half its kernel: cheaper, and other results near the borders. VGG16's
             and CaffeNet's alone, as `elide_padding`, `input_mean` and `input_std` are.
@@ -98,11 +104,12 @@ def build(
         elide_padding: whether to compute what becomes of the paper's padding once, and to repeat
             it, where it is the same in every row. The function and the weights are the same; it
             takes less time and memory.
-        input_mean: BGR mean to subtract, in grey levels (with HHA: six numbers). Not given: the
-            one of the weights.
-        input_std: grey levels to divide by. Not given: that of the weights, which is 1 for
-            published ones and 64 for a random start. `.weights.h5` files written by
-            `fcn-keras convert` bring both along; for others give what they were trained with.
+        input_mean: BGR mean to subtract, in grey levels (with HHA: six numbers; with depth: four,
+            the last one of its logarithm). Not given: the one of the weights.
+        input_std: grey levels to divide by; or one number for each channel. Not given: that of
+            the weights, which is 1 for published ones and 64 for a random start (0.5 for the
+            logarithm of depth). `.weights.h5` files written by `fcn-keras convert` bring both
+            along; for others give what they were trained with.
         name: name of the model; the variant if not given.
 
     Returns:

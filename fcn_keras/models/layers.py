@@ -51,6 +51,17 @@ def preprocess(
     return Feature(normalize(image), IMAGE)
 
 
+def with_log_depth(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Makes of colours and depth what the first layer reads: blue, green, red, logarithm of depth.
+
+    Args:
+        image: `(N, H, W, 4)`: RGB in 0..255, and the depth in millimetres. Less than 1, such as
+            the 0 that stands for an unknown depth, counts as 1: its logarithm is 0.
+    """
+    bgr = ops.flip(image[..., :3], axis=-1)
+    return ops.concatenate([bgr, ops.log(ops.maximum(image[..., 3:], 1.0))], axis=-1)
+
+
 def divided(image: keras.KerasTensor, divisor: float) -> keras.KerasTensor:
     """Divides an image, in float32: to the bit what Keras' own preprocessing makes of it.
 

@@ -12,8 +12,10 @@ from fcn_keras.models.fcn import build
 from fcn_keras.models.head import is_of_head
 from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.layers import preprocessing_of
-from fcn_keras.models.variants import COLOR_HHA
+from fcn_keras.models.variants import COLOR_D, COLOR_HHA
 from fcn_keras.models.weights.copying import copy_matching
+from fcn_keras.models.weights.early_fusion import fill_the_rest
+from fcn_keras.models.weights.starts import LOG_DEPTH_MEAN
 from fcn_keras.system.spelling import split_paths
 from fcn_keras.training.batch_norm import settle
 from fcn_keras.training.freezing import freeze
@@ -107,6 +109,8 @@ def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras
         for layer in source.layers
     }
     others = copy_matching(layers, network)
+    if settings.variant == COLOR_D:
+        others = fill_the_rest(layers, network, others)
     _check_backbone(settings, network, others, sources[0])
     copied = f"every layer but {', '.join(others)}" if others else "all layers"
     print(f"from {settings.init_from}: {copied}")
@@ -140,4 +144,7 @@ def _preprocessing(settings, sources):
             "`init_from` must be networks that divide their images by one number. "
             f"Received: {' and '.join(map(str, stds))} in {settings.init_from}."
         )
-    return {"input_mean": settings.input_mean or sum(means, ()), "input_std": stds[0]}
+    mean = sum(means, ())
+    if settings.variant == COLOR_D and len(mean) == 3:
+        mean += (LOG_DEPTH_MEAN,)
+    return {"input_mean": settings.input_mean or mean, "input_std": stds[0]}

@@ -10,8 +10,9 @@ import numpy as np
 
 from fcn_keras.errors import UserError, first_line
 from fcn_keras.models.layers import preprocessing_of
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
+from fcn_keras.models.variants import ALEXNET, COLOR_D, COLOR_HHA, HHA
 from fcn_keras.models.weights.copying import copy_weights
+from fcn_keras.models.weights.early_fusion import blobs_with_depth
 from fcn_keras.models.weights.imagenet import copy_classifier, fetch_imagenet, load_classifier
 from fcn_keras.models.weights.keras_files import open_model
 from fcn_keras.models.weights.published import SUFFIXES, is_foreign, read_weights
@@ -24,16 +25,23 @@ REFERENCE_MEAN = (104.00699, 116.66877, 122.67892)
 # What NYUDv2's HHA images have on average, in their files' own order (nyud_layers.py).
 HHA_MEAN = (132.431, 94.076, 118.477)
 
+# What the logarithms of NYUDv2's depths, in millimetres, are on average: of 2.55 m.
+LOG_DEPTH_MEAN = 7.844
+
 # Grey levels of a usual photograph scatter by about this much: dividing by it lets a random
 # start see numbers of order one, which He scaling then carries through all 16 layers.
 RANDOM_START_STD = 64.0
+
+# The logarithms of a room's depths scatter by about this much.
+RANDOM_START_LOG_DEPTH_STD = 0.5
 
 
 class Start:
     """What a network starts from; this one, the random kernels that it is built with.
 
     Attributes:
-        mean: what the weights expect to be subtracted from an image: BGR, HHA, or both.
+        mean: what the weights expect to be subtracted from an image: BGR, HHA, or both; or BGR
+            and the logarithm of the depth.
         std: what they expect it to be divided by.
     """
 
@@ -41,9 +49,16 @@ class Start:
     std: float | tuple[float, ...]
 
     def __init__(
-        self, variant: str, color_mean: tuple[float, ...] = IMAGENET_MEAN, std: float = 1.0
+        self,
+        variant: str,
+        color_mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: float | tuple[float, ...] = 1.0,
     ):
-        self.mean = {HHA: HHA_MEAN, COLOR_HHA: (*color_mean, *HHA_MEAN)}.get(variant, color_mean)
+        self.mean = {
+            HHA: HHA_MEAN,
+            COLOR_HHA: (*color_mean, *HHA_MEAN),
+            COLOR_D: (*color_mean, LOG_DEPTH_MEAN),
+        }.get(variant, color_mean)
         self.std = std
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
@@ -143,10 +158,14 @@ class PublishedFile(Start):
     def __init__(self, path: Path, variant: str):
         super().__init__(variant, REFERENCE_MEAN)
         self.path = path
+        self.variant = variant
         self.blobs = read_weights(path)
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
-        transplant(self.blobs, model, self.path, is_classifier(self.blobs), skip)
+        blobs, starting = self.blobs, is_classifier(self.blobs)
+        if starting and self.variant == COLOR_D:
+            blobs = blobs_with_depth(blobs)
+        transplant(blobs, model, self.path, starting, skip)
 
 
 # By the endings of files; the first that fits counts.
@@ -165,7 +184,9 @@ def choose_start(
         UserError: if there are no such weights, or none for this network.
     """
     if weights is None:
-        return Start(variant, std=RANDOM_START_STD)
+        color_std = (RANDOM_START_STD,) * 3
+        early = (*color_std, RANDOM_START_LOG_DEPTH_STD)
+        return Start(variant, std=early if variant == COLOR_D else RANDOM_START_STD)
     if isinstance(weights, keras.Model):
         return Classifier(weights, variant)
     if weights == "imagenet":

@@ -11,6 +11,9 @@ from fcn_keras.data.dataset import IGNORE_LABEL
 # then the mean of HHA, for images that bring that along.
 PADDING_COLOR = (124, 117, 104, 132, 94, 118)
 
+# The same for images that bring a depth in millimetres along.
+PADDING_WITH_DEPTH = (*PADDING_COLOR[:3], 2550)
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -27,6 +30,7 @@ class Augmentation:
         vertical_flip: whether half of the images are turned upside down.
         rotation: by how many degrees crops are turned at most, either way.
         blur: of half of the images, up to which standard deviation they are blurred, in pixels.
+        padding: what lies beyond the border of an image, for each channel.
     """
 
     crop_size: tuple[int, int] | None
@@ -37,6 +41,7 @@ class Augmentation:
     vertical_flip: bool = False
     rotation: float = 0.0
     blur: float = 0.0
+    padding: tuple[int, ...] = PADDING_COLOR
 
 
 def augment(
@@ -45,13 +50,14 @@ def augment(
     """Varies one image and its labels alike.
 
     Args:
-        image: uint8 tensor `(H, W, 3)`, or `(H, W, 6)` with an encoding of depth.
+        image: uint8 tensor `(H, W, 3)`, or `(H, W, 6)` with an encoding of depth; uint16 tensor
+            `(H, W, 4)` with the depth itself.
         label: uint8 tensor `(H, W, maps)`.
         augmentation: how far.
         seed: two integers, from which all that is drawn follows.
 
     Returns:
-        Both, of the crop's size.
+        Both, of the crop's size and the dtypes that they had.
     """
     draw = tf.unstack(tf.random.stateless_uniform([9], seed))
     further = tf.random.experimental.stateless_fold_in(seed, 1)
@@ -65,7 +71,7 @@ def augment(
     if augmentation.blur:
         image = _blurred(image, augmentation.blur, more[5:])
     if augmentation.color:
-        # An encoding of depth behind the three colours stays as it is.
+        # What tells of depth behind the three colours stays as it is.
         image = tf.concat(
             [_recolor(image[..., :3], augmentation.color, draw[4:]), image[..., 3:]], axis=-1
         )
@@ -97,11 +103,11 @@ def _crop(image, label, augmentation, draw, more):
         cut.append(slice(tf.maximum(start, 0), tf.minimum(start + window, side)))
         pads.append([tf.maximum(-start, 0), tf.maximum(start + window - side, 0)])
     pads.append([0, 0])
-    color = tf.constant(PADDING_COLOR[: image.shape[-1]], tf.uint8)
-    image = tf.pad(image[tuple(cut)] - color, pads) + color  # modulo 256, so nothing is lost
+    color = tf.constant(augmentation.padding[: image.shape[-1]], image.dtype)
+    image = tf.pad(image[tuple(cut)] - color, pads) + color  # modulo 2^bits, so nothing is lost
     label = tf.pad(label[tuple(cut)], pads, constant_values=IGNORE_LABEL)
     if low != 1 or high != 1:
-        image = tf.cast(tf.round(tf.image.resize(image, sides)), tf.uint8)
+        image = tf.cast(tf.round(tf.image.resize(image, sides)), image.dtype)
         label = tf.image.resize(label, sides, "nearest")
     if augmentation.rotation:
         image, label = _turned(image, label, angle, augmentation.crop_size)
@@ -184,7 +190,7 @@ def _turned(image, label, angle, sides):
     # The crop lies within the image, to rounding: nothing is to be seen of what lies outside.
     turned = turn(tf.cast(image, tf.float32), "BILINEAR", "NEAREST", 0.0)
     return (
-        tf.cast(tf.round(turned), tf.uint8),
+        tf.cast(tf.round(turned), image.dtype),
         turn(label, "NEAREST", "CONSTANT", float(IGNORE_LABEL)),
     )
 
@@ -211,13 +217,14 @@ def _blurred(image, strength, draw):
         for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
             kernel = tf.tile(tf.reshape(line, shape), (1, 1, image.shape[-1] + 1, 1))
             blurred = tf.nn.depthwise_conv2d(blurred, kernel, [1] * 4, "SAME")
-        return tf.cast(tf.round(blurred[0, ..., :-1] / blurred[0, ..., -1:]), tf.uint8)
+        return tf.cast(tf.round(blurred[0, ..., :-1] / blurred[0, ..., -1:]), image.dtype)
 
     return tf.cond(draw[0] < 0.5, blur, lambda: image)
 
 
 def _recolor(image, strength, draw):
     """Moves saturation, contrast, brightness and tint, each by a factor drawn around 1."""
+    dtype = image.dtype
     image = tf.cast(image, tf.float32)
     centred = [strength * (2 * number - 1) for number in draw]
     grey = tf.reduce_mean(image, axis=2, keepdims=True)
@@ -226,4 +233,4 @@ def _recolor(image, strength, draw):
     image = mean + (image - mean) * tf.exp(centred[1])
     tint = 0.3 * tf.stack([centred[3], -(centred[3] + centred[4]) / 2, centred[4]])
     image = image * tf.exp(centred[2] + tint)
-    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), dtype)

@@ -68,7 +68,8 @@ def contact_sheet_figure(
         row, column = divmod(i, columns)
         left = margin + column * (cell + space)
         write_text(figure, left, top + name_height / 2, shortened(example.id, 44), fontsize=9)
-        image, label = thinned(example.image[..., :3], label_maps[i])
+        colors = example.image[..., :3].astype("uint8", copy=False)  # beside a depth, 16 bits
+        image, label = thinned(colors, label_maps[i])
         for side, panel in enumerate((image, colorize_truth(label, palette))):
             place_picture(
                 figure, panel, left + side * (shown + gap), top + name_height, shown, height

@@ -1,8 +1,9 @@
 """How a run's training images are varied, and what they become."""
 
-from fcn_keras.data.augmentation import Augmentation
+from fcn_keras.data.augmentation import PADDING_COLOR, PADDING_WITH_DEPTH, Augmentation
 from fcn_keras.data.batches import images_of_batch, training_batches
 from fcn_keras.data.dataset import Example, Split
+from fcn_keras.models.variants import COLOR_D
 from fcn_keras.training.settings import Settings
 
 
@@ -17,6 +18,7 @@ def augmentation_of(settings: Settings) -> Augmentation:
         settings.vertical_flip,
         settings.rotation,
         settings.blur,
+        PADDING_WITH_DEPTH if settings.variant == COLOR_D else PADDING_COLOR,
     )
 
 

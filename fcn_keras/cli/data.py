@@ -91,11 +91,13 @@ def show(args: Namespace) -> None:
     check_split(split, dataset.splits)
     crops: list = []
     if args.augmented:
-        settings = resolve(args.recipe, dataset=args.dataset, **given)
+        settings = resolve(args.recipe, dataset=args.dataset, channels=args.channels, **given)
         import_tensorflow_silently()
         from fcn_keras.training.crops import first_crops
 
-        crops = first_crops(settings, dataset.splits[split], args.count)
+        crops = first_crops(
+            settings, dataset.splits[split], args.count, stored=bool(dataset.stored)
+        )
     save_figure(contact_sheet_figure(dataset, split, args.count, crops), args.output)
     print(f"{dataset.name}, {split}, in {args.output}")
 

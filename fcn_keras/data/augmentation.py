@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from fcn_keras.data.dataset import IGNORE_LABEL
@@ -10,6 +11,9 @@ from fcn_keras.data.dataset import IGNORE_LABEL
 # What lies beyond the border of an image: the mean of photographs, which the network sees as 0;
 # then the mean of HHA, for images that bring that along.
 PADDING_COLOR = (124, 117, 104, 132, 94, 118)
+
+# The same for images that bring a depth in millimetres along.
+PADDING_WITH_DEPTH = (*PADDING_COLOR[:3], 2550)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Augmentation:
         vertical_flip: whether half of the images are turned upside down.
         rotation: by how many degrees crops are turned at most, either way.
         blur: of half of the images, up to which standard deviation they are blurred, in pixels.
+        padding: what lies beyond the border of an image, for each channel.
+        brightest: the largest number that a colour may have.
     """
 
     crop_size: tuple[int, int] | None
@@ -37,6 +43,8 @@ class Augmentation:
     vertical_flip: bool = False
     rotation: float = 0.0
     blur: float = 0.0
+    padding: tuple[float, ...] = PADDING_COLOR
+    brightest: float = 255
 
 
 def augment(
@@ -45,13 +53,14 @@ def augment(
     """Varies one image and its labels alike.
 
     Args:
-        image: uint8 tensor `(H, W, 3)`, or `(H, W, 6)` with an encoding of depth.
+        image: uint8 tensor `(H, W, 3)`, RGB; or of any numbers and channels, of which the first
+            three are colours, if there are so many.
         label: uint8 tensor `(H, W, maps)`.
         augmentation: how far.
         seed: two integers, from which all that is drawn follows.
 
     Returns:
-        Both, of the crop's size.
+        Both, of the crop's size and the dtypes that they had.
     """
     draw = tf.unstack(tf.random.stateless_uniform([9], seed))
     further = tf.random.experimental.stateless_fold_in(seed, 1)
@@ -64,12 +73,16 @@ def augment(
         image, label = _mirrored(image, label, 0, more[4])
     if augmentation.blur:
         image = _blurred(image, augmentation.blur, more[5:])
-    if augmentation.color:
-        # An encoding of depth behind the three colours stays as it is.
-        image = tf.concat(
-            [_recolor(image[..., :3], augmentation.color, draw[4:]), image[..., 3:]], axis=-1
-        )
+    if augmentation.color and image.shape[-1] >= 3:
+        # What is behind the three colours stays as it is.
+        colors = _recolor(image[..., :3], augmentation, draw[4:])
+        image = tf.concat([colors, image[..., 3:]], axis=-1)
     return image, label
+
+
+def _as(image, dtype):
+    """Numbers as an image has them."""
+    return tf.cast(tf.round(image) if dtype.is_integer else image, dtype)
 
 
 def _crop(image, label, augmentation, draw, more):
@@ -97,11 +110,10 @@ def _crop(image, label, augmentation, draw, more):
         cut.append(slice(tf.maximum(start, 0), tf.minimum(start + window, side)))
         pads.append([tf.maximum(-start, 0), tf.maximum(start + window - side, 0)])
     pads.append([0, 0])
-    color = tf.constant(PADDING_COLOR[: image.shape[-1]], tf.uint8)
-    image = tf.pad(image[tuple(cut)] - color, pads) + color  # modulo 256, so nothing is lost
+    image = _padded(image[tuple(cut)], pads, augmentation.padding)
     label = tf.pad(label[tuple(cut)], pads, constant_values=IGNORE_LABEL)
     if low != 1 or high != 1:
-        image = tf.cast(tf.round(tf.image.resize(image, sides)), tf.uint8)
+        image = _as(tf.image.resize(image, sides), image.dtype)
         label = tf.image.resize(label, sides, "nearest")
     if augmentation.rotation:
         image, label = _turned(image, label, angle, augmentation.crop_size)
@@ -110,6 +122,15 @@ def _crop(image, label, augmentation, draw, more):
         tf.ensure_shape(image, (height, width, None)),
         tf.ensure_shape(label, (height, width, None)),
     )
+
+
+def _padded(image, pads, padding):
+    color = np.array(padding[: image.shape[-1]])
+    if image.dtype.is_integer:
+        color = np.rint(color).astype(image.dtype.as_numpy_dtype)
+        return tf.pad(image - color, pads) + color  # modulo 2^bits, so nothing is lost
+    inside = tf.pad(tf.ones_like(image, tf.bool), pads)
+    return tf.where(inside, tf.pad(image, pads), color.astype("float32"))
 
 
 def _start(side, window, place):
@@ -184,7 +205,7 @@ def _turned(image, label, angle, sides):
     # The crop lies within the image, to rounding: nothing is to be seen of what lies outside.
     turned = turn(tf.cast(image, tf.float32), "BILINEAR", "NEAREST", 0.0)
     return (
-        tf.cast(tf.round(turned), tf.uint8),
+        _as(turned, image.dtype),
         turn(label, "NEAREST", "CONSTANT", float(IGNORE_LABEL)),
     )
 
@@ -211,13 +232,14 @@ def _blurred(image, strength, draw):
         for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
             kernel = tf.tile(tf.reshape(line, shape), (1, 1, image.shape[-1] + 1, 1))
             blurred = tf.nn.depthwise_conv2d(blurred, kernel, [1] * 4, "SAME")
-        return tf.cast(tf.round(blurred[0, ..., :-1] / blurred[0, ..., -1:]), tf.uint8)
+        return _as(blurred[0, ..., :-1] / blurred[0, ..., -1:], image.dtype)
 
     return tf.cond(draw[0] < 0.5, blur, lambda: image)
 
 
-def _recolor(image, strength, draw):
+def _recolor(image, augmentation, draw):
     """Moves saturation, contrast, brightness and tint, each by a factor drawn around 1."""
+    dtype, strength = image.dtype, augmentation.color
     image = tf.cast(image, tf.float32)
     centred = [strength * (2 * number - 1) for number in draw]
     grey = tf.reduce_mean(image, axis=2, keepdims=True)
@@ -226,4 +248,6 @@ def _recolor(image, strength, draw):
     image = mean + (image - mean) * tf.exp(centred[1])
     tint = 0.3 * tf.stack([centred[3], -(centred[3] + centred[4]) / 2, centred[4]])
     image = image * tf.exp(centred[2] + tint)
-    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+    if not dtype.is_integer:
+        return image
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, augmentation.brightest), dtype)

@@ -169,9 +169,7 @@ def evaluation_batches(split: Split, batch_size: int, shards: Shards = WHOLE) ->
     return _ahead(
         tf.data.Dataset.from_tensor_slices(mine)
         .map(lambda index: _read(split, index), num_parallel_calls=cores())
-        .padded_batch(
-            size, padding_values=(np.uint8(0), np.uint8(IGNORE_LABEL)), drop_remainder=True
-        )
+        .padded_batch(size, padding_values=(None, np.uint8(IGNORE_LABEL)), drop_remainder=True)
     )
 
 
@@ -205,17 +203,19 @@ def _by_size(split, batch_size):
 
 def _read(split, index):
     """Reads an example by its number; for -1, a pixel of void."""
-    depth, maps = (array.shape[-1] for array in split[0][:2])
+    first = split[0]
+    channels, maps, dtype = first.image.shape[-1], first.label.shape[-1], first.image.dtype
 
     def read(index):
         if index < 0:
-            return np.zeros((1, 1, depth), "uint8"), np.full((1, 1, maps), IGNORE_LABEL, "uint8")
+            return np.zeros((1, 1, channels), dtype), np.full((1, 1, maps), IGNORE_LABEL, "uint8")
         example = split[int(index)]
         return example.image, example.label
 
     # Reading has no side effects, so tf.data may do it in parallel also when deterministic.
-    image, label = tf.numpy_function(read, [index], (tf.uint8, tf.uint8), stateful=False)
-    return tf.ensure_shape(image, (None, None, depth)), tf.ensure_shape(label, (None, None, maps))
+    image, label = tf.numpy_function(read, [index], (dtype, tf.uint8), stateful=False)
+    image = tf.ensure_shape(image, (None, None, channels))
+    return image, tf.ensure_shape(label, (None, None, maps))
 
 
 @contextmanager

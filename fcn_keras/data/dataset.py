@@ -19,7 +19,8 @@ class Example(NamedTuple):
     """An image and the class of each of its pixels.
 
     Attributes:
-        image: uint8 `(H, W, 3)`, RGB; `(H, W, 6)` where an encoding of depth (HHA) comes with it.
+        image: uint8 `(H, W, 3)`, RGB; `(H, W, 6)` where an encoding of depth (HHA) comes with it;
+            uint16 `(H, W, 4)` where the depth itself does, in millimetres.
         label: uint8 `(H, W, 1)`, class ids, or 255 for void; one channel for each label map.
         id: what the image is called; a file's stem.
     """

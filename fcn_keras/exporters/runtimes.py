@@ -12,6 +12,7 @@ import numpy as np
 from fcn_keras.errors import UserError
 from fcn_keras.exporters.formats import FORMATS, Metadata
 from fcn_keras.exporters.networks import with_precision
+from fcn_keras.models.weights.early_fusion import reads_depth
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.plain_path import plain_path
 
@@ -72,8 +73,8 @@ def export_to_runtime(
         How close the runtime comes to Keras.
 
     Raises:
-        UserError: if the output exists or has another ending, the names are not as many as the
-            classes, or the format's packages are not installed.
+        UserError: if the output exists or has another ending, the network takes a depth, the names
+            are not as many as the classes, or the format's packages are not installed.
         RuntimeError: if the runtime's logits are not those of Keras. There is no file then.
         WriteError: if the disk refuses it.
 
@@ -82,6 +83,11 @@ def export_to_runtime(
     >>> model = keras.models.load_model("best.keras")
     >>> export_to_runtime(model, "fcn8s.onnx", "onnx", ["sky", "road"], [(0, 0, 0), (128, 0, 0)])
     """
+    if format != "weights" and reads_depth(model):
+        raise UserError(
+            f"{model.name}: takes a depth in millimetres, and the images of --format {format} "
+            "are bytes, which do not hold it. Use --format weights, or the .keras file."
+        )
     files = check_output(output, format)
     metadata = Metadata(classes, colors, license)
     if format != "weights":

@@ -12,6 +12,7 @@ from fcn_keras.data.findings import Inspection
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.class_bars import draw_bars
 from fcn_keras.figures.pages import Legend, colorize_truth, place_picture, thinned, write_text
+from fcn_keras.figures.pictures import as_picture
 from fcn_keras.figures.style import in_style, shortened
 
 
@@ -68,7 +69,7 @@ def contact_sheet_figure(
         row, column = divmod(i, columns)
         left = margin + column * (cell + space)
         write_text(figure, left, top + name_height / 2, shortened(example.id, 44), fontsize=9)
-        image, label = thinned(example.image[..., :3], label_maps[i])
+        image, label = thinned(as_picture(example.image), label_maps[i])
         for side, panel in enumerate((image, colorize_truth(label, palette))):
             place_picture(
                 figure, panel, left + side * (shown + gap), top + name_height, shown, height

@@ -12,6 +12,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.inference.network import Network
 from fcn_keras.inference.segmenter import Segmenter
 from fcn_keras.inference.tiling import Tiling
+from fcn_keras.models.channels import stored_pixels
 
 
 class KerasSegmenter(Segmenter):
@@ -41,6 +42,7 @@ class KerasSegmenter(Segmenter):
         flip: bool = False,
     ):
         super().__init__(name, network.classes, network.colors)
+        self.images = network.images
         self.network = network
         self._segment = make_segmenter(network.model, tile, scales, flip)
         # Traced only if it is asked for.
@@ -83,9 +85,10 @@ def make_segmenter(
         probabilities: whether to return those of all classes instead of class ids.
 
     Returns:
-        A function: uint8 `(N, H, W, 3)`, RGB, to uint8 `(N, H, W)`, or float32 `(N, H, W, C)`. Its
-        graph is traced once, for images of any size. Without averaging it can be called within a
-        graph, too.
+        A function: uint8 `(N, H, W, 3)`, RGB, or what else the network takes (see
+        `fcn_keras.models.channels.stored_pixels`), to uint8 `(N, H, W)`, or float32 `(N, H, W, C)`.
+        Its graph is traced once, for images of any size. Without averaging it can be called within
+        a graph, too.
 
     Raises:
         UserError: if an argument is out of its range.
@@ -101,6 +104,7 @@ def make_segmenter(
         raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
     computed = on_this_machine(model)
+    channels, pixels = stored_pixels(model) or (3, "uint8")
 
     def class_ids(image):
         return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
@@ -114,8 +118,8 @@ def make_segmenter(
         softmax if scored else class_ids,
         input_signature=[
             tf.TensorSpec(
-                (None, None, None, model.input_shape[-1]),
-                tf.float32 if averaged else tf.uint8,
+                (None, None, None, channels),
+                tf.float32 if averaged else tf.as_dtype(pixels),
                 name="image",
             )
         ],

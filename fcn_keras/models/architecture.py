@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from fcn_keras.errors import UserError
 from fcn_keras.models.elision import thin_border
 from fcn_keras.models.geometry import IMAGE, Conv, DensePool, Layer, Pool, walk
-from fcn_keras.models.variants import ALEXNET, HHA, VARIANTS
+from fcn_keras.models.variants import ALEXNET, COLOR_D, FCN32S, VARIANTS
 
 # (channels, convolutions) of each block of VGG16; a pooling ends the block.
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -35,6 +35,9 @@ _STAGES = [
 ]
 
 _ALEXNET_POOL = Pool(3, 2)
+
+# The first layer of colours and depth, by the channels that it reads.
+CONV1_1_BGRD = "conv1_1_bgrd"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ def trunk_layers(
     """Returns the trunk of a network; for the arguments see `vgg16_layers`."""
     if variant == ALEXNET:
         return alexnet_layers(width, elide_padding)
-    return vgg16_layers(geometry, output_stride, width, elide_padding, suffix)
+    layers = vgg16_layers(geometry, output_stride, width, elide_padding, suffix)
+    if variant == COLOR_D:
+        layers[0] = layers[0]._replace(name=CONV1_1_BGRD)
+    return layers
 
 
 def vgg16_layers(
@@ -184,7 +190,7 @@ def scores(variant: str, trunk: Mapping[str, Any], head: Any) -> Any:
         The map that `head` made last: scores that are still to be cropped to the image.
     """
     score = head.score(trunk["fc7"], "score_fr")
-    if variant in ("fcn32s", HHA, ALEXNET):
+    if variant in (*FCN32S, ALEXNET):
         return head.upsample(score, int(score.grid.stride), "upscore", IMAGE)
 
     # Trained from VGG16 in one go, a net needs its skips small at first (at-once).
@@ -230,7 +236,7 @@ def check(
             f"Received: {output_stride}.",
         ),
         (
-            output_stride != 32 and variant not in ("fcn32s", HHA),
+            output_stride != 32 and variant not in FCN32S,
             f"`output_stride` of {variant} must be 32. Only fcn32s can be dilated: a dilated "
             "map lies half a cell beside the one that a skip connection would add to it. "
             f"Received: {output_stride}.",

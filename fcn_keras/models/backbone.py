@@ -10,10 +10,11 @@ from keras import layers
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.backbones import BACKBONES, CLASSIFIERS, PREPROCESSING
+from fcn_keras.models.channels import FROM, extended
 from fcn_keras.models.classifier_trunk import ClassifierTrunk
 from fcn_keras.models.layers import Feature, divided, preprocess, preprocessing_of
 from fcn_keras.models.tracing import is_graph
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
+from fcn_keras.models.variants import ALEXNET, COLOR_D, COLOR_HHA, HHA
 from fcn_keras.models.weights.classifiers import is_classifier_file, named_classifier
 from fcn_keras.models.weights.starts import (
     IMAGENET_MEAN,
@@ -46,14 +47,13 @@ class BackboneTrunk:
     Args:
         variant, backbone, weights, preprocessing, output_stride, width, dropout: see
             `fcn_keras.build`.
+        channels: how many the image has.
         **others: arguments that are VGG16's and CaffeNet's alone, and must be as they are by
             default.
 
     Raises:
         UserError: if an argument does not fit the others.
     """
-
-    channels = 3
 
     def __init__(
         self,
@@ -64,9 +64,11 @@ class BackboneTrunk:
         output_stride: int,
         width: float,
         dropout: float,
+        channels: int | None = None,
         **others: object,
     ):
-        _check(variant, backbone, width, preprocessing, others)
+        self.channels = channels or 3
+        _check(variant, backbone, width, preprocessing, self.channels, others)
         self.start: KerasFile | WeightsFile | None = None
         if isinstance(backbone, str):
             if weights in (None, "imagenet") or is_classifier_file(weights):
@@ -86,8 +88,11 @@ class BackboneTrunk:
         )
 
     def build(self, image: keras.KerasTensor) -> list[dict[str, Feature]]:
-        """Returns the maps of the trunk by name, of an image `(N, H, W, 3)`, RGB, 0..255."""
+        """Returns the maps of the trunk by name, of an image `(N, H, W, C)`, RGB first, 0..255."""
         mean, std, flip = _NUMBERS[self.preprocessing]
+        if self.channels != len(mean):
+            mean = extended(mean, self.channels)
+            std = std if isinstance(std, float) else extended(std, self.channels)
         if self.preprocessing == "tf":
             image = divided(image, 127.5)
         maps = self.trunk.build(preprocess(image, mean, std, flip))
@@ -115,8 +120,23 @@ class BackboneTrunk:
 
 
 def same_preprocessing(one: keras.Model, other: keras.Model) -> bool:
-    """Whether two networks of this package make the same of an image before they look at it."""
-    return _alike(_preprocessing(one), _preprocessing(other))
+    """Whether two networks of this package make the same of an image before they look at it.
+
+    Where one has other channels than three colours, the same is made of the colours.
+    """
+    return _alike(
+        *(_of_channels(_preprocessing(model), one.input_shape[-1]) for model in (one, other))
+    )
+
+
+def _of_channels(numbers, channels):
+    """Numbers for three colours as those for so many channels."""
+    if isinstance(numbers, list | tuple):
+        plain = len(numbers) == 3 and all(isinstance(number, float) for number in numbers)
+        return (
+            extended(numbers, channels) if plain else [_of_channels(x, channels) for x in numbers]
+        )
+    return numbers
 
 
 def _network_file(weights, variant, name):
@@ -134,7 +154,7 @@ def _network_file(weights, variant, name):
 def _preprocessing(model):
     """What a network subtracts, and divides by; and the scales and offsets of its classifier."""
     rescaling = [layer for layer in model.layers if isinstance(layer, layers.Rescaling)]
-    own = [x for x in rescaling if not x.name.startswith(("normalize", "scale_"))]
+    own = [x for x in rescaling if not x.name.startswith(("normalize", "scale_", FROM))]
     return *preprocessing_of(model), [(layer.scale, layer.offset) for layer in own]
 
 
@@ -144,8 +164,8 @@ def _alike(one, other):
     return len(one) == len(other) and np.allclose(one, other, rtol=1e-5)
 
 
-def _check(variant, backbone, width, preprocessing, others):
-    if variant in (ALEXNET, HHA, COLOR_HHA):
+def _check(variant, backbone, width, preprocessing, channels, others):
+    if variant in (ALEXNET, HHA, COLOR_D, COLOR_HHA):
         raise UserError(
             f"`backbone` of {variant} must be left out: it has a trunk of its own. "
             f"Received: {getattr(backbone, 'name', backbone)}."
@@ -184,9 +204,10 @@ def _check(variant, backbone, width, preprocessing, others):
             f"layers with an input. Received: {type(backbone).__name__}."
         )
     shapes = [getattr(x, "shape", ()) for x in backbone.inputs]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] != 3:
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] not in (3, channels):
+        others = "" if channels == 3 else f", or {channels} channels"
         raise UserError(
-            "`backbone` must be a classifier of one image `(N, H, W, 3)`. "
+            f"`backbone` must be a classifier of one image `(N, H, W, 3)`{others}. "
             f"Received: {backbone.name}, of {', '.join(map(str, shapes))}."
         )
     if width != 1:

@@ -15,7 +15,7 @@ from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.geometry import IMAGE, Conv, Grid, Layer
 from fcn_keras.models.layer_cost import BYTES, LayerCost
 from fcn_keras.models.upsampling import BILINEAR, upsampling_of, windows
-from fcn_keras.models.variants import COLOR_HHA, VARIANTS
+from fcn_keras.models.variants import COLOR_HHA, VARIANTS, channels_of
 
 COUNTED = tuple(variant for variant in VARIANTS if variant != COLOR_HHA)
 
@@ -108,7 +108,7 @@ def cost(
         options = dict(output_stride=output_stride, width=width, upsampling=upsampling)
         options |= dict(backbone=backbone, geometry=geometry, elide_padding=elide_padding)
         return Cost(tuple(backbone_costs(variant, size, num_classes, **options)))
-    image = Map(*size, 3)
+    image = Map(*size, channels_of(variant))
     count = _Count(num_classes, upsampling)
     x = count.note("normalize", image, float32=True)
     maps = {}

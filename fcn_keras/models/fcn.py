@@ -10,6 +10,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import check, scores
 from fcn_keras.models.backbone import BackboneTrunk
 from fcn_keras.models.backbones import VGG16
+from fcn_keras.models.channels import as_photograph, checked_stored
 from fcn_keras.models.geometry import IMAGE
 from fcn_keras.models.head import Head, crop_to, late_fusion
 from fcn_keras.models.keras_defaults import keras_defaults
@@ -17,7 +18,7 @@ from fcn_keras.models.layers import Feature
 from fcn_keras.models.plain_numbers import whole_number
 from fcn_keras.models.trunks import PaperTrunk
 from fcn_keras.models.upsampling import upsampling_of
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA
+from fcn_keras.models.variants import ALEXNET, COLOR_HHA, OWN_CHANNELS
 
 
 @keras_defaults()
@@ -29,6 +30,8 @@ def build(
     weights: str | Path | None = "imagenet",
     preprocessing: str | None = None,
     input_shape: tuple | None = None,
+    channels: int = 3,
+    input_dtype: str | None = None,
     geometry: str = "paper",
     output_stride: int = 32,
     width: float = 1.0,
@@ -37,7 +40,7 @@ def build(
     learn_upsampling: bool | None = None,
     elide_padding: bool = True,
     input_mean: tuple[float, ...] | None = None,
-    input_std: float | None = None,
+    input_std: float | tuple[float, ...] | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """Builds a fully convolutional network for semantic segmentation.
@@ -53,6 +56,11 @@ def build(
             - `"fcn-alexnet"`: on CaffeNet.
             - `"fcn32s-hha"`: FCN-32s on an encoding of depth (HHA) in place of colours: its
               channels keep their order.
+            - `"fcn32s-color-d"`: FCN-32s on a four-channel image, RGB and the depth in
+              millimetres, as a 16-bit PNG has it: uint16, or float. The network takes the
+              logarithm of the depth, for which less than 1 counts as 1 (0 is unknown), and joins
+              it to the colours in its first layer, `conv1_1_bgrd` (section 5). From a classifier
+              the depth starts with the mean of the colours' kernels.
             - `"fcn32s-color-hha"`: two FCN-32s on a six-channel image, RGB and an encoding of
               depth (HHA), whose scores are averaged (section 5 of the paper).
         num_classes: number of classes, background included. A dictionary, such as
@@ -78,7 +86,16 @@ def build(
         preprocessing: what a model as `backbone` expects: `"tf"`, `"torch"`, `"caffe"` or
             `"none"`, as `keras.applications` has them. Not given: known by the name that the
             model has there.
-        input_shape: `(H, W, 3)`; None for a free side, and for all of it.
+        input_shape: `(H, W, C)`, with the channels of the images; None for a free side, and for all
+            of it.
+        channels: how many channels the images have. If not three, or if `input_dtype` is given,
+            they are no photographs but numbers as stored: each channel is first brought to the mean
+            and the deviation that it has in photographs (the first three are red, green and blue;
+            others have those colours' average). Weights for three colours are spread: further
+            channels start with the mean of the three kernels, fewer than three all have it, and all
+            is multiplied by `3 / channels`.
+        input_dtype: what the numbers are: `"uint8"`, `"uint16"` or `"float32"`. The network keeps
+            that, and whoever reads files for it goes by it.
         geometry: `"paper"` pads the image by 100 pixels, as published. `"same"` pads each
             convolution by half its kernel: cheaper, and other results near the borders. VGG16's
             and CaffeNet's alone, as `elide_padding`, `input_mean` and `input_std` are.
@@ -98,11 +115,14 @@ def build(
         elide_padding: whether to compute what becomes of the paper's padding once, and to repeat
             it, where it is the same in every row. The function and the weights are the same; it
             takes less time and memory.
-        input_mean: BGR mean to subtract, in grey levels (with HHA: six numbers). Not given: the
-            one of the weights.
-        input_std: grey levels to divide by. Not given: that of the weights, which is 1 for
-            published ones and 64 for a random start. `.weights.h5` files written by
-            `fcn-keras convert` bring both along; for others give what they were trained with.
+        input_mean: BGR mean to subtract, in grey levels (with HHA: six numbers; with depth: four,
+            the last one of its logarithm). Not given: the one of the weights.
+        input_std: grey levels to divide by; or one number for each channel. Not given: that of
+            the weights, which is 1 for published ones and 64 for a random start (0.5 for the
+            logarithm of depth). `.weights.h5` files written by `fcn-keras convert` bring both
+            along; for others give what they were trained with. With `channels` or `input_dtype`,
+            mean and deviation of each channel in the training set, in the image's own order, on
+            every backbone; bytes are taken for a photograph's without them.
         name: name of the model; the variant if not given.
 
     Returns:
@@ -131,15 +151,15 @@ def build(
     check(variant, list(heads.values()), geometry, output_stride, width)
     if not heads:
         raise UserError("`num_classes` must name at least one head. Received: {}.")
+    options = dict(variant=variant, output_stride=output_stride, width=width, dropout=dropout)
+    of_the_paper = dict(geometry=geometry, elide_padding=elide_padding)
+    numbers = dict(input_mean=input_mean, input_std=input_std)
+    stored = _is_stored(variant, channels, input_dtype)
+    if stored:
+        channels = whole_number("channels", channels)
+        options |= dict(channels=channels)
     trunk = _trunk(
-        backbone,
-        dict(variant=variant, output_stride=output_stride, width=width, dropout=dropout),
-        weights,
-        preprocessing,
-        geometry=geometry,
-        elide_padding=elide_padding,
-        input_mean=input_mean,
-        input_std=input_std,
+        backbone, options, weights, preprocessing, of_the_paper | ({} if stored else numbers)
     )
     shape = (None, None, trunk.channels) if input_shape is None else tuple(input_shape)
     shape = tuple(side and whole_number("input_shape", side) for side in shape)
@@ -147,7 +167,10 @@ def build(
         raise UserError(f"`input_shape` must be (H, W, {trunk.channels}). Received: {shape}.")
 
     image = keras.Input(shape, name="image")
-    maps = trunk.build(image)
+    pixels = image
+    if stored:
+        pixels = as_photograph(image, _stored_by(trunk, channels, input_dtype, numbers))
+    maps = trunk.build(pixels)
     outputs = {}
     for key, classes in heads.items():
         head = Head(classes, upsampling, f"_{key}" if key else "")
@@ -162,7 +185,29 @@ def build(
     return model
 
 
-def _trunk(backbone, options, weights, preprocessing, **of_the_paper):
+def _is_stored(variant, channels, input_dtype):
+    """Whether images are taken with their numbers as stored."""
+    if channels == 3 and input_dtype is None:
+        return False
+    if variant in OWN_CHANNELS:
+        raise UserError(
+            f"`channels` and `input_dtype` of {variant} must be left out: its images are what they "
+            f"are. Received: {channels} and {input_dtype}."
+        )
+    return True
+
+
+def _stored_by(trunk, channels, dtype, numbers):
+    """What stored images are: as it was given, or else as a file of weights tells."""
+    told = getattr(trunk.start, "stored", None)
+    if told and dtype in (None, told.dtype) and len(told.mean) == channels:
+        if all(number is None for number in numbers.values()):
+            return told
+        dtype = told.dtype
+    return checked_stored(channels, dtype or "uint8", *numbers.values())
+
+
+def _trunk(backbone, options, weights, preprocessing, of_the_paper):
     """The trunk of a network, whose weights are opened, and not yet copied."""
     if isinstance(backbone, keras.Model) and _is_paper_classifier(backbone):
         backbone, weights = VGG16, backbone if weights == "imagenet" else weights

@@ -31,14 +31,15 @@ def preprocess(
     """Makes of an image what the weights expect: BGR or RGB, less a mean, divided by a number.
 
     Args:
-        image: `(N, H, W, 3)`, 0..255.
+        image: `(N, H, W, C)`, 0..255.
         mean: what to subtract, in the order that the channels have after the flip.
         std: what to divide by; one number for all channels, or one for each.
-        flip: whether to turn RGB into BGR.
+        flip: whether to turn RGB into BGR; further channels stay where they are, and fewer are no
+            colours.
         name: name of the layer that subtracts and divides; it begins with `normalize`.
     """
     if flip:
-        image = ops.flip(image, axis=-1)
+        image = _bgr(image)
     # Not `Normalization`, whose constants exporters take for inputs. Always float32: bfloat16 would
     # round the mean before it is subtracted.
     each = [std] * len(mean) if isinstance(std, int | float) else std
@@ -49,6 +50,25 @@ def preprocess(
         name=name,
     )
     return Feature(normalize(image), IMAGE)
+
+
+def _bgr(image):
+    if image.shape[-1] == 3:
+        return ops.flip(image, axis=-1)
+    if image.shape[-1] < 3:
+        return image
+    return ops.concatenate([ops.flip(image[..., :3], axis=-1), image[..., 3:]], axis=-1)
+
+
+def with_log_depth(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Makes of colours and depth what the first layer reads: blue, green, red, logarithm of depth.
+
+    Args:
+        image: `(N, H, W, 4)`: RGB in 0..255, and the depth in millimetres. Less than 1, such as
+            the 0 that stands for an unknown depth, counts as 1: its logarithm is 0.
+    """
+    bgr = _bgr(image[..., :3])
+    return ops.concatenate([bgr, ops.log(ops.maximum(image[..., 3:], 1.0))], axis=-1)
 
 
 def divided(image: keras.KerasTensor, divisor: float) -> keras.KerasTensor:

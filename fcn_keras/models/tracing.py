@@ -25,7 +25,7 @@ _POINTWISE = {
     *("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Identity", "ActivityRegularization"),
     *("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
     *("BatchNormalization", "LayerNormalization", "UnitNormalization", "Normalization"),
-    *("Rescaling", "Dense", "LayerScale", "CustomScaleLayer", "StochasticDepth"),
+    *("Rescaling", "Dense", "LayerScale", "CustomScaleLayer", "StochasticDepth", "Log"),
     *("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"),
     *("Divide", "TrueDivide", "Negative", "Square", "Sqrt", "Abs", "Absolute", "Power", "Exp"),
     *("Relu", "Relu6", "Sigmoid", "HardSigmoid", "Silu", "HardSilu", "Gelu", "Tanh", "Softplus"),

@@ -13,6 +13,7 @@ from keras import layers
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import Named, Normalize, trunk_layers
+from fcn_keras.models.channels import extended
 from fcn_keras.models.geometry import Conv, Pool, Widen
 from fcn_keras.models.layers import (
     Feature,
@@ -21,9 +22,10 @@ from fcn_keras.models.layers import (
     pool,
     preprocess,
     widen,
+    with_log_depth,
 )
-from fcn_keras.models.variants import COLOR_HHA, HHA
-from fcn_keras.models.weights.starts import choose_start
+from fcn_keras.models.variants import COLOR_D, COLOR_HHA, HHA, channels_of
+from fcn_keras.models.weights.starts import Start, choose_start
 
 
 class PaperTrunk:
@@ -32,6 +34,7 @@ class PaperTrunk:
     Args:
         variant, weights, geometry, output_stride, width, dropout, elide_padding, input_mean,
             input_std: see `fcn_keras.build`.
+        channels: how many the image has, if not those of the variant.
 
     Raises:
         UserError: if the weights, or what comes before them, do not fit.
@@ -40,29 +43,28 @@ class PaperTrunk:
     def __init__(
         self,
         variant: str,
-        weights: str | Path | None,
+        weights: str | Path | keras.Model | Start | None,
         geometry: str,
         output_stride: int,
         width: float,
         dropout: float,
         elide_padding: bool,
-        input_mean: Sequence[float] | None,
-        input_std: float | None,
+        input_mean: Sequence[float] | None = None,
+        input_std: float | Sequence[float] | None = None,
+        channels: int | None = None,
     ):
         self.variant = variant
-        self.channels = 6 if variant == COLOR_HHA else 3
+        self.channels = channels or channels_of(variant)
         self.options = geometry, output_stride, width, elide_padding
         self.output_stride = output_stride
         self.dropout = dropout
         self.start = choose_start(weights, variant, width)
         # Random numbers for 134 million weights take seconds and a gigabyte: only where they stay.
-        self.initializer = "he_normal" if weights is None else "zeros"
+        self.initializer = "he_normal" if type(self.start) is Start else "zeros"
         self.mean = self.start.mean if input_mean is None else tuple(map(float, input_mean))
-        if input_std is not None:
-            input_std = float(input_std)
-            if not 0 < input_std < math.inf:
-                raise UserError(f"`input_std` must be above 0, and finite. Received: {input_std}.")
-        self.std = self.start.std if input_std is None else input_std
+        self.std = self.start.std if input_std is None else self._checked_std(input_std)
+        if channels and len(self.mean) == 3:
+            self.mean = extended(self.mean, channels)
         if len(self.mean) != self.channels:
             raise UserError(
                 f"`input_mean` must be {self.channels} numbers. Received: {self.mean}."
@@ -71,8 +73,21 @@ class PaperTrunk:
                 f"{variant} takes {self.channels}."
             )
 
+    def _checked_std(self, std):
+        """A plain number, or one for each channel."""
+        each = [float(number) for number in (std if isinstance(std, list | tuple) else [std])]
+        for number in each:
+            if not 0 < number < math.inf:
+                raise UserError(f"`input_std` must be above 0, and finite. Received: {number}.")
+        if not isinstance(std, list | tuple):
+            return each[0]
+        if self.variant == COLOR_HHA or len(each) != self.channels:
+            allowed = "" if self.variant == COLOR_HHA else f", or {self.channels}"
+            raise UserError(f"`input_std` must be one number{allowed}. Received: {std}.")
+        return tuple(each)
+
     def build(self, image: keras.KerasTensor) -> list[dict[str, Feature]]:
-        """Returns the maps of each trunk by name, of an image `(N, H, W, C)`, 0..255."""
+        """Returns the maps of each trunk by name, of an image `(N, H, W, C)`."""
         if self.variant == COLOR_HHA:
             images = {
                 "color": preprocess(image[..., :3], self.mean[:3], self.std, name="normalizecolor"),
@@ -80,6 +95,9 @@ class PaperTrunk:
                     image[..., 3:], self.mean[3:], self.std, flip=False, name="normalizehha"
                 ),
             }
+        elif self.variant == COLOR_D:
+            bgrd = with_log_depth(image)
+            images = {"": preprocess(bgrd, self.mean, self.std, flip=False)}
         else:
             images = {"": preprocess(image, self.mean, self.std, flip=self.variant != HHA)}
         return [

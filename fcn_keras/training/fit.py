@@ -66,7 +66,7 @@ def _fit(job, callbacks, first, end, step=0):
 def batches_of(job: TrainingJob, first_step: int = 0) -> tf.data.Dataset:
     """Returns the batches that a task is trained on, from a step on, spread over its replicas."""
     settings = job.settings
-    augmentation = augmentation_of(settings)
+    augmentation = augmentation_of(settings, job.statistics)
 
     def batches(shards):
         return training_batches(

@@ -4,16 +4,20 @@ import keras
 import numpy as np
 
 from fcn_keras.data.dataset import Dataset
+from fcn_keras.data.statistics import ChannelStatistics
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import load_network
 from fcn_keras.models.backbone import same_preprocessing
 from fcn_keras.models.backbones import VGG16
+from fcn_keras.models.channels import stored_numbers
 from fcn_keras.models.fcn import build
 from fcn_keras.models.head import is_of_head
 from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.layers import preprocessing_of
-from fcn_keras.models.variants import COLOR_HHA
+from fcn_keras.models.variants import COLOR_D, COLOR_HHA
 from fcn_keras.models.weights.copying import copy_matching
+from fcn_keras.models.weights.early_fusion import fill_the_rest
+from fcn_keras.models.weights.starts import LOG_DEPTH_MEAN, Start
 from fcn_keras.system.spelling import split_paths
 from fcn_keras.training.batch_norm import settle
 from fcn_keras.training.freezing import freeze
@@ -32,7 +36,12 @@ _OPTIONS = (
 
 @keras_defaults()
 def make_task(
-    settings: Settings, dataset: Dataset, counts: np.ndarray, total_steps: int, micro_batch: int
+    settings: Settings,
+    dataset: Dataset,
+    counts: np.ndarray,
+    total_steps: int,
+    micro_batch: int,
+    statistics: ChannelStatistics | None = None,
 ) -> SegmentationTask:
     """Makes the task that a run starts from; within the strategy's scope.
 
@@ -42,6 +51,7 @@ def make_task(
         counts: how many pixels have each label, see `fcn_keras.data.dataset.count_labels`.
         total_steps: how many steps the learning rate takes its course over.
         micro_batch: see `SegmentationTask`.
+        statistics: see `make_network`.
 
     Raises:
         UserError: if the network cannot be trained so.
@@ -49,7 +59,7 @@ def make_task(
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
-        network = make_network(settings, dataset.outputs)
+        network = make_network(settings, dataset.outputs, statistics)
         settle(network, settings)
         if not settings.freeze_epochs:
             freeze(network, settings.freeze)
@@ -79,9 +89,24 @@ def make_task(
     return task
 
 
-def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras.Model:
-    """Builds the network that a run starts from; `num_classes` as `fcn_keras.build` has it."""
+def make_network(
+    settings: Settings,
+    num_classes: int | dict[str, int],
+    statistics: ChannelStatistics | None = None,
+) -> keras.Model:
+    """Builds the network that a run starts from.
+
+    Args:
+        settings: what is to be trained.
+        num_classes: as `fcn_keras.build` has it.
+        statistics: what the training images are, where they are no photographs.
+
+    Raises:
+        UserError: if it cannot be built so.
+    """
     options = {name: getattr(settings, name) for name in _OPTIONS}
+    if statistics:
+        options |= _stored_options(statistics)
     if not settings.init_from:
         return build(
             settings.variant,
@@ -98,19 +123,46 @@ def make_network(settings: Settings, num_classes: int | dict[str, int]) -> keras
             f"commas between. Received: {settings.init_from!r}."
         )
     sources = [load_network(path).full for path in paths]
-    if settings.backbone == VGG16:
+    start = None
+    if statistics:
+        start, taken = _stored_start(settings, sources[0], statistics)
+        options |= taken
+    elif settings.backbone == VGG16:
         options |= _preprocessing(settings, sources)
-    network = build(settings.variant, num_classes, weights=None, **options)
+    network = build(settings.variant, num_classes, weights=start, **options)
     layers = {
         layer.name + suffix: layer
         for source, suffix in zip(sources, suffixes, strict=True)
         for layer in source.layers
     }
     others = copy_matching(layers, network)
+    if settings.variant == COLOR_D:
+        others = fill_the_rest(layers, network, others)
     _check_backbone(settings, network, others, sources[0])
     copied = f"every layer but {', '.join(others)}" if others else "all layers"
     print(f"from {settings.init_from}: {copied}")
     return network
+
+
+def _stored_options(statistics):
+    return dict(
+        channels=len(statistics.mean),
+        input_dtype=statistics.dtype,
+        input_mean=statistics.mean,
+        input_std=statistics.std,
+    )
+
+
+def _stored_start(settings, source, statistics):
+    """What of a network's preprocessing is taken over where images are taken as stored."""
+    stored, taken = stored_numbers(source), {}
+    if stored and (stored.dtype, len(stored.mean)) == (statistics.dtype, len(statistics.mean)):
+        taken = dict(input_mean=stored.mean, input_std=stored.std)
+    if settings.backbone != VGG16:
+        return None, taken
+    start = Start(settings.variant)
+    start.mean, start.std = preprocessing_of(source)
+    return start, taken
 
 
 def _check_backbone(settings, network, others, source):
@@ -140,4 +192,7 @@ def _preprocessing(settings, sources):
             "`init_from` must be networks that divide their images by one number. "
             f"Received: {' and '.join(map(str, stds))} in {settings.init_from}."
         )
-    return {"input_mean": settings.input_mean or sum(means, ()), "input_std": stds[0]}
+    mean = sum(means, ())
+    if settings.variant == COLOR_D and len(mean) == 3:
+        mean += (LOG_DEPTH_MEAN,)
+    return {"input_mean": settings.input_mean or mean, "input_std": stds[0]}

@@ -83,4 +83,4 @@ def labelled_sample(segment: Callable, split: Split, num_classes: int, index: in
     class_ids = segment(image[None])[0].numpy()
     counts, _ = confusion_matrix(label[:, :, 0], class_ids, num_classes)
     mean_iu = scores_of(counts.numpy())["mean_iu"]
-    return Sample(image[..., :3], label[:, :, 0], class_ids, name, mean_iu)
+    return Sample(image, label[:, :, 0], class_ids, name, mean_iu)

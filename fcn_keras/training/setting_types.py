@@ -34,7 +34,7 @@ KINDS = {
         "two whole numbers, height and width, or none",
     ),
     tuple[float, ...] | None: (
-        lambda value: _are(_is_number, (3, 6), value),
+        lambda value: _are(_is_number, (3, 4, 6), value),
         "three numbers (blue, green, red), or none",
     ),
 }

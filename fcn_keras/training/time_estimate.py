@@ -10,7 +10,7 @@ from tqdm import tqdm
 from fcn_keras.data.dataset import Split
 from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.cost import COUNTED, Cost, cost
-from fcn_keras.models.variants import ALEXNET, HHA
+from fcn_keras.models.variants import ALEXNET, COLOR_D, HHA
 from fcn_keras.system.devices import on_cpus
 from fcn_keras.training.backup import Position, TrainingJob
 from fcn_keras.training.report import spread_over
@@ -212,7 +212,7 @@ def warn_of_cost(job: TrainingJob, rate: Callable[[], float] | None = None) -> l
         f"VGG16 without a GPU: about {figure(step / speed)} s an image, {in_words(seconds)} for "
         f"these {images} images and {validated} to validate on, and {bytes_ / 1e9:.0f} GB of memory"
     ]
-    if settings.variant != HHA:
+    if settings.variant not in (HHA, COLOR_D):
         lines.append(
             f"--recipe light does as many in about {in_words(seconds / LIGHT)}: MobileNetV2, from "
             "ImageNet weights"

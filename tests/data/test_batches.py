@@ -6,7 +6,12 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
-from fcn_keras.data.augmentation import PADDING_COLOR, Augmentation, augment
+from fcn_keras.data.augmentation import (
+    PADDING_COLOR,
+    PADDING_WITH_DEPTH,
+    Augmentation,
+    augment,
+)
 from fcn_keras.data.batches import (
     Shards,
     evaluation_batches,
@@ -779,6 +784,71 @@ def test_evaluation_keeps_depth():
                 np.testing.assert_array_equal(image, with_depth(*image.shape[:2])[0])
                 sizes.append(image.shape[:2])
     assert sorted(sizes) == [(5, 7), (5, 7), (6, 7)]
+
+
+def in_millimetres(height, width):
+    """Colours in 16 bits, and behind them a depth that tells the row and the column."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    depth = 3000 + 1000 * y + 10 * x
+    colors = rng.integers(0, 256, (height, width, 3))
+    return np.concatenate([colors, depth[..., None]], -1).astype("uint16"), np.ones(
+        (height, width), "uint8"
+    )
+
+
+def test_sixteen_bits_are_cropped_and_padded():
+    image, label = in_millimetres(12, 40)
+    augmentation = Augmentation((16, 20), padding=PADDING_WITH_DEPTH)
+    images, labels = stream_of(only((image, label)), augmentation, 5)
+    assert images.dtype == np.uint16
+    for found, label in zip(images, labels[..., 0], strict=True):
+        inside = label != IGNORE_LABEL
+        assert inside.sum() == 12 * 20
+        assert (found[~inside] == (124, 117, 104, 2550)).all()
+        y, x = np.divmod((found[inside][:, 3].astype(int) - 3000) // 10, 100)
+        np.testing.assert_array_equal(found[inside], image[y, x])
+
+
+def test_sixteen_bits_are_scaled_turned_and_blurred():
+    """What is the same everywhere stays so, and what rises evenly does so."""
+    image, label = in_millimetres(60, 60)
+    image[..., :3] = 7
+    augmentation = Augmentation(
+        (16, 20), False, (0.8, 1.5), rotation=10, blur=1.0, padding=PADDING_WITH_DEPTH
+    )
+    images, labels = stream_of(only((image, label)), augmentation, 3)
+    assert images.dtype == np.uint16 and (labels == 1).all()
+    assert (images[..., :3] == 7).all()
+    depth = images[..., 3].astype(int)
+    assert (depth >= 3000).all()
+    # From row to row it rises by 1000 over the zoom, but for what turning takes away.
+    steps = np.diff(depth, axis=1)[:, 4:-4]
+    assert (np.abs(steps - np.median(steps, axis=(1, 2), keepdims=True)) <= 3).all()
+    assert 600 < steps.min() < steps.max() < 1300
+
+
+def test_colours_of_sixteen_bits_move_within_bytes():
+    split = only(in_millimetres(16, 20))
+    images, _ = stream_of(split, Augmentation((16, 20), flip=False, color=0.5), 5)
+    depth = split.pairs[0][0][..., 3:]
+    np.testing.assert_array_equal(images[..., 3:], np.broadcast_to(depth, (20, *depth.shape)))
+    assert images[..., :3].max() == 255
+    assert len({image[..., :3].tobytes() for image in images}) == 20
+
+
+def test_evaluation_keeps_sixteen_bits():
+    split = Pictures([in_millimetres(5, 7), in_millimetres(6, 7), in_millimetres(5, 7)])
+    seen = 0
+    for images, labels in evaluation_batches(split, 2):
+        assert images.dtype == tf.uint16 and labels.dtype == tf.uint8
+        for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+            if (label != IGNORE_LABEL).all():
+                np.testing.assert_array_equal(image, in_millimetres(*image.shape[:2])[0])
+                seen += 1
+            else:
+                assert (label == IGNORE_LABEL).all() and not image.any()
+    assert seen == 3
 
 
 # Evaluation

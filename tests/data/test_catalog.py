@@ -42,7 +42,8 @@ def test_every_name_is_there_and_shapes_come_first():
     assert [*DATASETS] == ["shapes", *sorted({*DATASETS} - {"shapes"})]
     assert {*DATASETS} == {
         *("shapes", "voc2011", "voc2012", "sbd", "voc2011_sbd", "voc2012_sbd"),
-        *("nyudv2", "nyudv2/hha", "nyudv2/color_hha", "siftflow", "pascal_context"),
+        *("nyudv2", "nyudv2/hha", "nyudv2/color_hha", "nyudv2/color_d"),
+        *("siftflow", "pascal_context"),
     }
 
 

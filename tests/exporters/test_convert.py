@@ -130,7 +130,12 @@ def caffe_layers(model):
 
 @pytest.mark.parametrize(
     "variant, classes",
-    [("fcn16s", {"sem": 4, "geo": 3}), ("fcn32s-hha", 4), ("fcn32s-color-hha", 4)],
+    [
+        ("fcn16s", {"sem": 4, "geo": 3}),
+        ("fcn32s-hha", 4),
+        ("fcn32s-color-d", 4),
+        ("fcn32s-color-hha", 4),
+    ],
 )
 def test_networks_of_other_data_sets(convert, tmp_path, variant, classes):
     """Two heads, depth, and two trunks: names with endings."""
@@ -150,11 +155,10 @@ def test_networks_of_other_data_sets(convert, tmp_path, variant, classes):
     outputs = found(photo_for(found, 20, 33))
     if isinstance(classes, dict):
         assert {name: logits.shape[-1] for name, logits in outputs.items()} == classes
-    hha = (132.431, 94.076, 118.477)
+    means = {"hha": (132.431, 94.076, 118.477), "color-d": (116.66877, 122.67892, 7.844)}
+    kind = next((kind for kind in means if variant.endswith(kind)), None)
     mean = preprocessing_of(found)[0]
-    np.testing.assert_allclose(
-        mean[-3:], hha if "hha" in variant else (104.00699, 116.66877, 122.67892)
-    )
+    np.testing.assert_allclose(mean[-3:], means.get(kind, (104.00699, 116.66877, 122.67892)))
 
 
 def test_networks_on_other_classifiers(convert, tmp_path):

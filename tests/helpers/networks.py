@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from fcn_keras import build
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
+from fcn_keras.models.variants import ALEXNET, COLOR_D, COLOR_HHA, HHA
 
 GEOMETRIES = ("paper", "same")
 # Those of one VGG16; test_alexnet.py and test_fusion.py have what the others are like inside.
@@ -17,6 +17,7 @@ NETWORKS = [
     ("fcn8s-atonce", "same"),
     (ALEXNET, "paper"),
     (HHA, "same"),
+    (COLOR_D, "paper"),
     (COLOR_HHA, "paper"),
 ]
 WIDTH = 1 / 16

@@ -641,6 +641,7 @@ GIVEN = classifier_of(64, *halving(), name="mine")
         ("fcn-alexnet", dict(backbone="resnet50"), "`backbone` of fcn-alexnet must be left out"),
         ("fcn32s-hha", dict(backbone=GIVEN), "`backbone` of fcn32s-hha must be left out.*mine"),
         ("fcn32s-color-hha", dict(backbone="resnet50"), "`backbone` of fcn32s-color-hha"),
+        ("fcn32s-color-d", dict(backbone="resnet50"), "`backbone` of fcn32s-color-d"),
         ("fcn8s", dict(backbone="resnet50", geometry="same"), "`geometry` is VGG16's"),
         ("fcn8s", dict(backbone="resnet50", elide_padding=False), "`elide_padding` is VGG16's"),
         ("fcn8s", dict(backbone=GIVEN, input_mean=(1, 2, 3)), "`input_mean` is VGG16's"),

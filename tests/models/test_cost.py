@@ -40,7 +40,7 @@ def test_layers_are_the_networks(variant, options):
     maps = keras.Model(model.input, {name: model.get_layer(name).output for name in named})
     for size in ((1, 1), (37, 90), (150, 97)):
         found = cost(variant, size, 5, width=WIDTH, **options)
-        made = maps(np.zeros((1, *size, 3), "uint8"))
+        made = maps(np.zeros((1, *size, model.input_shape[-1]), "uint8"))
         assert {
             layer.name: (layer.height, layer.width, layer.channels) for layer in found.layers
         } == {name: tuple(x.shape[1:]) for name, x in made.items()}

@@ -35,7 +35,7 @@ from fcn_keras.models.architecture import vgg16_layers
 from fcn_keras.models.geometry import IMAGE
 from fcn_keras.models.layers import Feature
 from fcn_keras.models.trunks import build_trunk
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA, VARIANTS
+from fcn_keras.models.variants import ALEXNET, COLOR_D, COLOR_HHA, HHA, VARIANTS, channels_of
 from fcn_keras.models.weights.imagenet import IMAGENET_FILE, IMAGENET_MD5, IMAGENET_URL
 
 PUBLISHED_PARAMETERS = {"fcn32s": 136_152_917, "fcn16s": 134_815_994, "fcn8s": 134_489_759}
@@ -346,7 +346,9 @@ def test_saved_networks_need_no_package(tmp_path):
     """Plain Keras opens the file, in its safe mode, and gives the same scores."""
     images = {f"size{i}": photo(*size) for i, size in enumerate([(37, 53), (1, 7), (97, 130)])}
     images |= {
-        f"{COLOR_HHA}{i}": photo(*size, channels=6) for i, size in enumerate([(37, 53), (1, 7)])
+        f"{variant}{i}": photo(*size, channels=channels_of(variant))
+        for variant in (COLOR_D, COLOR_HHA)
+        for i, size in enumerate([(37, 53), (1, 7)])
     }
     np.savez(tmp_path / "images.npz", **images)
     models = {}
@@ -366,7 +368,7 @@ def test_saved_networks_need_no_package(tmp_path):
     assert done.returncode == 0, done.stderr
     for name, model in models.items():
         found = np.load(tmp_path / f"{name}.npz")
-        assert len(found.files) == (2 if name == COLOR_HHA else 3)
+        assert len(found.files) == (2 if name in (COLOR_D, COLOR_HHA) else 3)
         for key in found.files:
             np.testing.assert_allclose(found[key], model(images[key]), atol=1e-5, err_msg=name)
 
@@ -398,7 +400,7 @@ def test_saved_networks_name_stock_classes_only(variant, tmp_path):
 @pytest.mark.parametrize("variant, geometry", NETWORKS)
 def test_weights_of_a_keras_file(variant, geometry, tmp_path):
     path = tmp_path / "trained.keras"
-    mean = (90.0, 100.0, 110.0, 120.0, 130.0, 140.0)[: 6 if variant == COLOR_HHA else 3]
+    mean = (90.0, 100.0, 110.0, 120.0, 130.0, 140.0)[: channels_of(variant)]
     options = dict(input_mean=mean, input_std=50.0)
     trained = scatter_scores(small(variant, geometry=geometry, **options))
     trained.save(path)
@@ -418,9 +420,9 @@ def test_weights_of_a_keras_file_with_another_choice_of_what_learns(tmp_path):
     assert len(model.trainable_weights) == len(trained.trainable_weights) + 2
 
 
-@pytest.mark.parametrize("variant", ["fcn32s", "fcn8s-atonce", ALEXNET, COLOR_HHA])
+@pytest.mark.parametrize("variant", ["fcn32s", "fcn8s-atonce", ALEXNET, COLOR_D, COLOR_HHA])
 def test_weights_of_a_converted_file(variant, tmp_path):
-    mean = (90.0, 100.0, 110.0, 120.0, 130.0, 140.0)[: 6 if variant == COLOR_HHA else 3]
+    mean = (90.0, 100.0, 110.0, 120.0, 130.0, 140.0)[: channels_of(variant)]
     trained = scatter_scores(small(variant, input_mean=mean, input_std=50.0))
     trained.save(tmp_path / "trained.keras")
     convert(tmp_path / "trained.keras", tmp_path / "converted.weights.h5")
@@ -562,6 +564,10 @@ def test_imagenet_weights_without_network(reason, tmp_path, monkeypatch):
         ("fcn32s", {"num_classes": {"a": 2, "b": 0}}, "`num_classes`.*at least 1.*0"),
         ("fcn32s", {"input_mean": (1, 2)}, r"`input_mean`.*3 numbers.*\(1.0, 2.0\)"),
         (COLOR_HHA, {"input_mean": (1, 2, 3)}, r"`input_mean`.*6 numbers.*\(1.0, 2.0, 3.0\)"),
+        (COLOR_D, {"input_mean": (1, 2, 3)}, r"`input_mean`.*4 numbers.*\(1.0, 2.0, 3.0\)"),
+        (COLOR_D, {"input_std": (1, 2)}, r"`input_std`.*one number, or 4.*\(1, 2\)"),
+        (COLOR_D, {"input_std": (1, 2, 3, 0)}, r"`input_std`.*above 0.*0.0"),
+        (COLOR_HHA, {"input_std": (1,) * 6}, r"`input_std` must be one number. Received"),
         ("fcn8s", {"input_shape": (None, None)}, r"`input_shape`.*\(H, W, 3\).*None, None\)"),
         ("fcn8s", {"weights": "imagenet", "width": 0.5}, "width=1.*width=0.5.*weights=None"),
         ("fcn8s", {"weights": "coco"}, "'imagenet', None, or the path.*'coco'.*no file"),
@@ -611,6 +617,7 @@ MISFITS = [
     (("fcn8s-atonce", {}), ("fcn8s", {}), ["scale_pool"]),
     (("fcn8s", {}), ("fcn8s-atonce", {}), ["scale_pool"]),
     ((ALEXNET, {}), ("fcn32s", {}), ["conv1_1"]),
+    (("fcn32s", {}), (COLOR_D, {}), ["source.keras", "3 channels", "4"]),
     (("fcn32s", {}), (COLOR_HHA, {}), ["source.keras", "3 channels", "6"]),
     (("fcn32s", {"num_classes": {"a": 3}}), ("fcn32s", {}), ["score_fr", "upscore"]),
 ]

@@ -29,6 +29,7 @@ SOLVERS = {
     "voc-fcn8s-atonce": ("fcn8s-atonce", "imagenet", 1e-10, 300_000, VOC),
     "nyud-fcn32s-color": ("fcn32s", "imagenet", 1e-10, 100_000, NYUD),
     "nyud-fcn32s-hha": ("fcn32s-hha", "imagenet", 1e-10, 100_000, None),
+    "nyud-fcn32s-color-d": ("fcn32s-color-d", "imagenet", 1e-10, 100_000, (*NYUD, 7.844)),
     "nyud-fcn32s-color-hha": (
         *("fcn32s-color-hha", "nyud-fcn32s-color,nyud-fcn32s-hha", 1e-12, 100_000, None),
     ),
@@ -128,6 +129,7 @@ PUBLISHED = {
     "voc-fcn-alexnet": (None, None, 48.0, None),
     "nyud-fcn32s-color": (60.0, 42.2, 29.2, 43.9),
     "nyud-fcn32s-hha": (57.1, 35.2, 24.2, 40.4),
+    "nyud-fcn32s-color-d": (61.5, 42.4, 30.5, 45.5),
     "nyud-fcn32s-color-hha": (64.3, 44.9, 32.8, 48.0),
     "siftflow-fcn16s": (85.2, 51.7, 39.5, 76.1),
     "pascalcontext-fcn32s": (63.8, 42.7, 31.8, 48.3),

@@ -337,23 +337,33 @@ def test_class_weights_are_for_one_map(monkeypatch, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def in_millimetres(split):
+    """Makes a depth of 16 bits of the fourth channel of a split."""
+    images = split.images.astype("uint16")
+    images[..., 3] *= 40
+    return Maps(images, split.labels)
+
+
 @pytest.mark.slow
-def test_training_with_depth(monkeypatch, tmp_path):
-    """Six channels, whole images, drawn with replacement, by the reference's rule."""
-    splits = {"train": squares(4, 6, 1), "val": squares(2, 6, 1, seed=1)}
+@pytest.mark.parametrize("kind, channels, rate", [("color-hha", 6, 1e-6), ("color-d", 4, 1e-7)])
+def test_training_with_depth(monkeypatch, tmp_path, kind, channels, rate):
+    """Four or six channels, whole images, drawn with replacement, by the reference's rule."""
+    splits = {"train": squares(4, channels, 1), "val": squares(2, channels, 1, seed=1)}
+    if kind == "color-d":
+        splits = {name: in_millimetres(split) for name, split in splits.items()}
     fake(monkeypatch, Dataset("rooms", NAMES["sem"], COLORS, splits))
     settings = resolve(
-        "nyud-fcn32s-color-hha",
+        f"nyud-fcn32s-{kind}",
         dataset="rooms",
         weights="none",
         init_from="",
         width=1 / 32,
         steps=6,
-        learning_rate=1e-6,
+        learning_rate=rate,
     )
     run = training.train(settings, tmp_path / "run")
     network = load_network(run)
-    assert network.model.input_shape == (None, None, None, 6)
+    assert network.model.input_shape == (None, None, None, channels)
     rows = (run / "log.csv").read_text().splitlines()
     header = rows[0].split(",")
     losses = [float(dict(zip(header, row.split(","), strict=True))["loss"]) for row in rows[1:]]

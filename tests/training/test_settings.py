@@ -108,6 +108,7 @@ def test_settings_cannot_be_changed():
         {"crop_size": None, "batch_size": 1},
         {"optimizer": "caffe_sgd", "accumulate": 20},
         {"input_mean": (1, 2.5, 3)},
+        {"input_mean": (1, 2, 3, 4)},
         {"input_mean": (1, 2, 3, 4, 5, 6)},
         {"output_stride": 8},
     ],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcn_keras.bench.steps import Step
-from fcn_keras.models.variants import COLOR_HHA
+from fcn_keras.models.variants import channels_of
 from fcn_keras.system import memory
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ Train = Callable[[tuple], object]
 def make_batch(step: Step) -> tuple:
     """Makes random images and labels: TensorFlow's tensors, or arrays for PyTorch."""
     shape, rng = (step.images, *step.size), np.random.default_rng(0)
-    channels = 6 if step.variant == COLOR_HHA else 3
-    images = rng.integers(0, 256, (*shape, channels), "uint8")
+    images = rng.integers(0, 256, (*shape, channels_of(step.variant)), "uint8")
     labels = rng.integers(0, step.num_classes, (*shape, 1), "uint8")
     if step.in_torch:
         return images, labels

@@ -15,7 +15,8 @@ from fcn_keras.errors import UserError
 
 @dataclass(frozen=True)
 class TfdsSplit:
-    """A split of a TFDS data set with the features image, label and id, and perhaps hha."""
+    """A split of a TFDS data set with the features image, label and id, and perhaps hha or
+    depth."""
 
     records: Sequence[dict] = field(repr=False)
 
@@ -29,6 +30,8 @@ class TfdsSplit:
             image = read_image(io.BytesIO(image), id)
         if "hha" in record:
             image = np.concatenate([image, record["hha"]], axis=-1)
+        if "depth" in record:  # of 16 bits, which all channels have then
+            image = np.concatenate([image, record["depth"]], axis=-1)
         return Example(image, record["label"], id)
 
     def size(self, index: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from fcn_keras.errors import UserError, first_line
 from fcn_keras.models.architecture import BLOCKS
 from fcn_keras.models.surgery import convolutionalize
 from fcn_keras.models.weights.copying import copy_weights
+from fcn_keras.models.weights.early_fusion import fill_with_depth, reads_depth
 
 IMAGENET_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
 
@@ -55,7 +56,12 @@ def copy_classifier(classifier: keras.Model, model: keras.Model) -> None:
         for block, (_, convs) in enumerate(BLOCKS, start=1)
         for i in range(1, convs + 1)
     }
-    copy_weights(convolutionalize(classifier), model, names | {"fc1": "fc6", "fc2": "fc7"})
+    names |= {"fc1": "fc6", "fc2": "fc7"}
+    heatmap = convolutionalize(classifier)
+    first = names.pop("block1_conv1") if reads_depth(model) else None
+    copy_weights(heatmap, model, names)
+    if first:
+        fill_with_depth(heatmap.get_layer("block1_conv1"), model)
 
 
 def fetch_imagenet() -> Path:

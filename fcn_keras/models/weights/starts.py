@@ -1,5 +1,6 @@
 """What a network starts from: a class for each kind of weights, and the choice among them."""
 
+import json
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -9,9 +10,11 @@ import keras
 import numpy as np
 
 from fcn_keras.errors import UserError, first_line
+from fcn_keras.models.channels import Stored, blobs_spread, stored_numbers
 from fcn_keras.models.layers import preprocessing_of
-from fcn_keras.models.variants import ALEXNET, COLOR_HHA, HHA
+from fcn_keras.models.variants import ALEXNET, COLOR_D, COLOR_HHA, HHA
 from fcn_keras.models.weights.copying import copy_weights
+from fcn_keras.models.weights.early_fusion import blobs_with_depth
 from fcn_keras.models.weights.imagenet import copy_classifier, fetch_imagenet, load_classifier
 from fcn_keras.models.weights.keras_files import open_model
 from fcn_keras.models.weights.published import SUFFIXES, is_foreign, read_weights
@@ -24,26 +27,42 @@ REFERENCE_MEAN = (104.00699, 116.66877, 122.67892)
 # What NYUDv2's HHA images have on average, in their files' own order (nyud_layers.py).
 HHA_MEAN = (132.431, 94.076, 118.477)
 
+# What the logarithms of NYUDv2's depths, in millimetres, are on average: of 2.55 m.
+LOG_DEPTH_MEAN = 7.844
+
 # Grey levels of a usual photograph scatter by about this much: dividing by it lets a random
 # start see numbers of order one, which He scaling then carries through all 16 layers.
 RANDOM_START_STD = 64.0
+
+# The logarithms of a room's depths scatter by about this much.
+RANDOM_START_LOG_DEPTH_STD = 0.5
 
 
 class Start:
     """What a network starts from; this one, the random kernels that it is built with.
 
     Attributes:
-        mean: what the weights expect to be subtracted from an image: BGR, HHA, or both.
+        mean: what the weights expect to be subtracted from an image: BGR, HHA, or both; or BGR
+            and the logarithm of the depth.
         std: what they expect it to be divided by.
+        stored: what the images were that they were trained on; None for photographs.
     """
 
     mean: tuple[float, ...]
     std: float | tuple[float, ...]
+    stored: Stored | None = None
 
     def __init__(
-        self, variant: str, color_mean: tuple[float, ...] = IMAGENET_MEAN, std: float = 1.0
+        self,
+        variant: str,
+        color_mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: float | tuple[float, ...] = 1.0,
     ):
-        self.mean = {HHA: HHA_MEAN, COLOR_HHA: (*color_mean, *HHA_MEAN)}.get(variant, color_mean)
+        self.mean = {
+            HHA: HHA_MEAN,
+            COLOR_HHA: (*color_mean, *HHA_MEAN),
+            COLOR_D: (*color_mean, LOG_DEPTH_MEAN),
+        }.get(variant, color_mean)
         self.std = std
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
@@ -79,6 +98,7 @@ class KerasFile(Start):
         self.path = path
         self.model = open_model(path)
         self.mean, self.std = preprocessing_of(self.model)
+        self.stored = stored_numbers(self.model)
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
         different = _told_apart_by(self.model) ^ _told_apart_by(model)
@@ -117,6 +137,9 @@ class WeightsFile(Start):
                     self.mean = tuple(file.attrs["fcn_keras_input_mean"])
                     std = file.attrs["fcn_keras_input_std"]
                     self.std = tuple(std) if np.ndim(std) else float(std)
+                if "fcn_keras_stored" in file.attrs:
+                    kind, mean, std = json.loads(file.attrs["fcn_keras_stored"])
+                    self.stored = Stored(kind, tuple(mean), tuple(std))
         except OSError as error:
             raise UserError(f"{path}: is no HDF5 file ({first_line(error)}).") from error
 
@@ -143,10 +166,16 @@ class PublishedFile(Start):
     def __init__(self, path: Path, variant: str):
         super().__init__(variant, REFERENCE_MEAN)
         self.path = path
+        self.variant = variant
         self.blobs = read_weights(path)
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
-        transplant(self.blobs, model, self.path, is_classifier(self.blobs), skip)
+        blobs, starting = self.blobs, is_classifier(self.blobs)
+        if starting and self.variant == COLOR_D:
+            blobs = blobs_with_depth(blobs)
+        elif starting:
+            blobs = blobs_spread(blobs, model.input_shape[-1])
+        transplant(blobs, model, self.path, starting, skip)
 
 
 # By the endings of files; the first that fits counts.
@@ -154,18 +183,23 @@ _FILES = {".keras": KerasFile, ".weights.h5": WeightsFile, ".h5": ClassifierFile
 
 
 def choose_start(
-    weights: str | Path | keras.Model | None, variant: str, width: float = 1.0
+    weights: str | Path | keras.Model | Start | None, variant: str, width: float = 1.0
 ) -> Start:
     """Returns what a network starts from; files are opened, or fetched, but not yet copied.
 
     Args:
-        weights, variant, width: see `fcn_keras.build`; or Keras' VGG16 itself.
+        weights, variant, width: see `fcn_keras.build`; or Keras' VGG16 itself; or what it is that
+            is to be chosen.
 
     Raises:
         UserError: if there are no such weights, or none for this network.
     """
+    if isinstance(weights, Start):
+        return weights
     if weights is None:
-        return Start(variant, std=RANDOM_START_STD)
+        color_std = (RANDOM_START_STD,) * 3
+        early = (*color_std, RANDOM_START_LOG_DEPTH_STD)
+        return Start(variant, std=early if variant == COLOR_D else RANDOM_START_STD)
     if isinstance(weights, keras.Model):
         return Classifier(weights, variant)
     if weights == "imagenet":

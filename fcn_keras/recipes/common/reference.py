@@ -56,4 +56,7 @@ CONTEXT_MEAN = (104.007, 116.669, 122.679)
 
 NYUD_MEAN = (116.190, 97.203, 92.318)
 
+# Of the natural logarithms of depths in millimetres.
+NYUD_LOG_DEPTH_MEAN = 7.844
+
 SIFTFLOW_MEAN = (114.578, 115.294, 108.353)

@@ -142,6 +142,17 @@ def test_hha_follows_colour(manual, tmp_path):
     np.testing.assert_array_equal(split[0].image[..., 3:], picture(3, 1))
 
 
+def test_depth_follows_colour(manual, tmp_path):
+    official = write_official(tmp_path / "official")
+    for source, size in ((manual, SIZES[3]), (official, (4, 6))):
+        split = load("nyudv2/color_d", source, tmp_path / f"data_{source.name}").splits["train"]
+        image = split[0].image
+        assert image.shape == (*size, 4) and image.dtype == np.uint16
+        np.testing.assert_array_equal(image[..., :3], picture(3, 0, size))
+        np.testing.assert_array_equal(image[..., 3], depth_of(size))
+        assert image[..., 3].max() > 4000
+
+
 def test_depth_in_millimetres(manual, tmp_path):
     official = write_official(tmp_path / "official")
     for source, size in ((manual, SIZES[3]), (official, (4, 6))):

@@ -6,6 +6,9 @@ NAMES = {
     "nyudv2/color_hha": dict(
         config="color_hha", classes="40", origin="dl.caffe.berkeleyvision.org"
     ),
+    "nyudv2/color_d": dict(
+        config="color_depth", classes="40", origin="dl.caffe.berkeleyvision.org"
+    ),
 }
 
 # Names and split from data/nyud of github.com/shelhamer/fcn.berkeleyvision.org (BSD 2-clause).

@@ -21,6 +21,7 @@ NETWORKS = {
     "fcn8s, same": {"geometry": "same"},
     "fcn8s, same, wide": {"geometry": "same", "width": 0.25},
     "fcn-alexnet": {},
+    "fcn32s-color-d": {},
     "fcn32s-color-hha": {},
 }
 

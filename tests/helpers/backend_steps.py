@@ -15,7 +15,7 @@ import numpy as np
 
 BACKEND = keras.backend.backend()
 CLASSES = 5
-VARIANTS = ("fcn8s", "fcn32s", "fcn8s-atonce", "fcn-alexnet")
+VARIANTS = ("fcn8s", "fcn32s", "fcn8s-atonce", "fcn-alexnet", "fcn32s-color-d")
 NORMALIZATIONS = ("valid_pixels", "image", "sum")
 CLASS_WEIGHTS = (0.5, 1.0, 2.0, 0.0, 3.0)
 SAMPLE_WEIGHTS = {
@@ -47,6 +47,14 @@ def batch():
     return images, labels
 
 
+def images_for(variant, images):
+    """The images, with a depth of 16 bits behind the colours where a network takes one."""
+    if variant != "fcn32s-color-d":
+        return images
+    depth = np.random.default_rng(5).integers(0, 60000, (*images.shape[:3], 1))
+    return np.concatenate([images, depth], axis=-1).astype("uint16")
+
+
 def build_filled(variant, saved, **options):
     """A network with fixed weights; its transposed convolutions stay as they were built."""
     from fcn_keras import build
@@ -71,7 +79,7 @@ def logits_of_files(folder, images):
     found = {}
     for variant in VARIANTS:
         network = keras.models.load_model(folder / f"{variant}.keras", safe_mode=True)
-        found[f"opened/{variant}"] = network.predict_on_batch(images)
+        found[f"opened/{variant}"] = network.predict_on_batch(images_for(variant, images))
     sys.meta_path.remove(missing)
     return found
 
@@ -162,7 +170,7 @@ def main(out, saved=None):
     found = logits_of_files(saved, images) if saved else {}
     for variant in VARIANTS:
         network = build_filled(variant, saved)
-        found[f"logits/{variant}"] = network.predict_on_batch(images)
+        found[f"logits/{variant}"] = network.predict_on_batch(images_for(variant, images))
         network.save(out / f"{variant}.keras")
     found |= losses_and_scores(labels)
     found["updated"] = updated_by_caffe()

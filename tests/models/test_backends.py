@@ -97,6 +97,7 @@ def test_logits(runs, variant):
 def test_files_open_on_tensorflow(runs, variant):
     network = keras.models.load_model(runs.folder / f"{variant}.keras")
     images, _ = backend_steps.batch()
+    images = backend_steps.images_for(variant, images)
     assert_close(network.predict_on_batch(images), runs.expected[f"logits/{variant}"], variant)
 
 

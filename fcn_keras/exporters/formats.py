@@ -74,11 +74,13 @@ class Metadata(NamedTuple):
         classes: C names.
         colors: C RGB triples.
         license: under what terms the network may be used.
+        pixels: channels and dtype of the images, where they are no photographs.
     """
 
     classes: Sequence[str]
     colors: Sequence[Sequence[int]]
     license: str | None = None
+    pixels: tuple[int, str] | None = None
 
     def check(self, name: str, num_classes: int) -> None:
         """Raises a `UserError` if there are not as many names as a network has classes."""
@@ -101,4 +103,8 @@ class Metadata(NamedTuple):
         return {"classes.json": json.dumps(self._lists(), indent=1) + "\n"} | license
 
     def _lists(self):
-        return {"classes": list(self.classes), "colors": [list(color) for color in self.colors]}
+        pixels = {}
+        if self.pixels:
+            pixels["images"] = dict(zip(("channels", "dtype"), self.pixels, strict=True))
+        colors = [list(color) for color in self.colors]
+        return {"classes": list(self.classes), "colors": colors} | pixels

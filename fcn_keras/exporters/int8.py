@@ -19,6 +19,7 @@ from fcn_keras.evaluation.scores import scores_of
 from fcn_keras.exporters.formats import FORMATS, INT8, Metadata
 from fcn_keras.exporters.runtimes import check_output, export_to_runtime, need
 from fcn_keras.exporters.samples import Samples
+from fcn_keras.models.channels import stored_pixels
 from fcn_keras.system.console import stderr_held
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.plain_path import plain_path
@@ -84,10 +85,10 @@ def export_int8(
     >>> export_int8(model, "roads.onnx", "onnx", classes, colors, samples).mean_iu
     (0.713, 0.708)
     """
-    if any(side is not None for side in model.input_shape[1:3]) or model.input_shape[-1] != 3:
+    if any(side is not None for side in model.input_shape[1:3]) or stored_pixels(model):
         raise UserError(
-            f"--precision int8: is for networks that take RGB images of any size. {model.name} "
-            f"takes {model.input_shape}."
+            "--precision int8: is for networks that take photographs (RGB, 8 bits) of any size. "
+            f"{model.name} takes {model.input_shape}."
         )
     files = check_int8_output(output, format)
     metadata = Metadata(classes, colors, license)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.exporters.formats import Metadata, Run
+from fcn_keras.models.channels import image_spec
 
 
 def write(model: keras.Model, path: Path, metadata: Metadata) -> None:
@@ -34,11 +35,12 @@ def write_int8(
 
 
 def _convert(model, path, **options):
+    shape, dtype = image_spec(model)
     keras.Model(model.input, {"score": model.output}, name=model.name).export(
         str(path),
         format="litert",
         verbose=False,
-        input_signature=[keras.InputSpec("uint8", model.input_shape, name="image")],
+        input_signature=[keras.InputSpec(dtype, shape, name="image")],
         **options,
     )
 

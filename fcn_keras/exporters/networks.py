@@ -5,6 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from fcn_keras.models.channels import DTYPES, FROM, image_spec
+
 
 def with_precision(model: keras.Model, precision: str) -> keras.Model:
     """Copies a network into another precision: all of its layers but the last ones.
@@ -19,7 +21,9 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
 
     def clone(operation):
         config = operation.get_config()
-        if isinstance(operation, keras.layers.Layer) and operation.name not in model.output_names:
+        # Numbers of 16 bits are scaled in float32, whatever follows.
+        kept = {*model.output_names, *(f"{FROM}{dtype}" for dtype in DTYPES)}
+        if isinstance(operation, keras.layers.Layer) and operation.name not in kept:
             config["dtype"] = precision
         return type(operation).from_config(config)
 
@@ -31,14 +35,14 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
 def as_graph(
     model: keras.Model, function: Callable, *others: tf.TensorSpec | list[tf.TensorSpec]
 ) -> tf.types.experimental.ConcreteFunction:
-    """Traces a function of what a network takes, bytes `(N, H, W, 3)`.
+    """Traces a function of what a network takes: bytes `(N, H, W, 3)`, if it is photographs.
 
     Args:
         model: the network.
         function: what to trace.
         *others: what the function takes beside the image, argument by argument.
     """
-    image = tf.TensorSpec(model.input_shape, tf.uint8, name="image")
+    image = tf.TensorSpec(*image_spec(model), name="image")
     traced = tf.function(function, input_signature=[image, *others], autograph=False)
     # Keras makes a compiled function of each grouped convolution, which tf2onnx does not look
     # into. Run eagerly, it becomes a part of the graph.

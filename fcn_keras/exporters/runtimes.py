@@ -12,7 +12,7 @@ import numpy as np
 from fcn_keras.errors import UserError
 from fcn_keras.exporters.formats import FORMATS, Metadata
 from fcn_keras.exporters.networks import with_precision
-from fcn_keras.models.weights.early_fusion import reads_depth
+from fcn_keras.models.channels import image_spec, stored_numbers, stored_pixels
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.plain_path import plain_path
 
@@ -73,8 +73,8 @@ def export_to_runtime(
         How close the runtime comes to Keras.
 
     Raises:
-        UserError: if the output exists or has another ending, the network takes a depth, the names
-            are not as many as the classes, or the format's packages are not installed.
+        UserError: if the output exists or has another ending, the names are not as many as the
+            classes, or the format's packages are not installed.
         RuntimeError: if the runtime's logits are not those of Keras. There is no file then.
         WriteError: if the disk refuses it.
 
@@ -83,13 +83,8 @@ def export_to_runtime(
     >>> model = keras.models.load_model("best.keras")
     >>> export_to_runtime(model, "fcn8s.onnx", "onnx", ["sky", "road"], [(0, 0, 0), (128, 0, 0)])
     """
-    if format != "weights" and reads_depth(model):
-        raise UserError(
-            f"{model.name}: takes a depth in millimetres, and the images of --format {format} "
-            "are bytes, which do not hold it. Use --format weights, or the .keras file."
-        )
     files = check_output(output, format)
-    metadata = Metadata(classes, colors, license)
+    metadata = Metadata(classes, colors, license, stored_pixels(model))
     if format != "weights":
         metadata.check(model.name, model.output_shape[-1])
         if any(layer.compute_dtype != "float32" for layer in model.layers):
@@ -154,6 +149,18 @@ def _writer(format):
     return import_module(f"fcn_keras.exporters.{format}")
 
 
+def _patches(rng, shape, model):
+    """Numbers such as a network takes."""
+    _, dtype = image_spec(model)
+    stored = stored_numbers(model)
+    if not stored:
+        return rng.integers(0, 256, shape, "uint8").astype(dtype)
+    numbers = stored.mean + rng.normal(size=shape) * stored.std
+    if dtype != "float32":
+        numbers = numbers.clip(0, np.iinfo(dtype).max)
+    return numbers.astype(dtype)
+
+
 def _compare(model, run):
     rng = np.random.default_rng(0)
     differences, same, pixels = [], 0, 0
@@ -161,7 +168,7 @@ def _compare(model, run):
         _, *sides, channels = model.input_shape
         height, width = (side or other for side, other in zip(sides, free, strict=True))
         # Patches rather than noise, which every deep network takes for the same grey.
-        patches = rng.integers(0, 256, (count, height // 8 + 1, width // 8 + 1, channels), "uint8")
+        patches = _patches(rng, (count, height // 8 + 1, width // 8 + 1, channels), model)
         image = patches.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
         expected, logits = _as_one(model(image, training=False)), _as_one(run(image))
         if logits.shape != expected.shape or logits.dtype != expected.dtype:

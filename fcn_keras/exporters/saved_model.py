@@ -13,6 +13,7 @@ from fcn_keras.exporters.networks import with_precision
 from fcn_keras.exporters.signatures import signatures_of
 from fcn_keras.exporters.version_folder import check_target, partial_folder, publish
 from fcn_keras.exporters.warmup import write_warmup
+from fcn_keras.models.channels import image_spec, stored_pixels
 from fcn_keras.system.plain_path import plain_path
 
 
@@ -47,11 +48,15 @@ def export(
     `mask_bytes` is the empty string and `class_pixels` is -1 all along; the other files of the
     batch are answered as ever.
 
+    A network of images that are no photographs has their channels and their dtype in place of
+    `uint8 (N, H, W, 3)`, and answers PNG files of such images; where PNG cannot hold them (more
+    than four channels, floats), there is no `serving_default`.
+
     Class names and colours are in `assets/classes.json`, the licence in `assets/license.txt`, and
     a request to each signature, which the server answers before it takes others, in `assets.extra`.
 
     Args:
-        model: images `(N, H, W, 3)` to logits `(N, H, W, C)`.
+        model: images `(N, H, W, 3)`, or of other channels, to logits `(N, H, W, C)`.
         output: folder that TensorFlow Serving watches.
         classes: C names.
         colors: C RGB triples.
@@ -74,21 +79,23 @@ def export(
         left in `output` is deleted.
 
     Raises:
-        UserError: if that version exists, an option is unknown, or the network does not take RGB
+        UserError: if that version exists, an option is unknown, or the network does not take
             images of any size.
         WriteError: if the disk refuses it.
     """
     check_target(output, version)
-    metadata = Metadata(classes, colors, license)
+    pixels = stored_pixels(model)
+    metadata = Metadata(classes, colors, license, pixels)
     _check(model, metadata, max_pixels, precision, processor)
     if precision is not None:
         model = with_precision(model, precision)
     if processor == "cpu":
         model = with_own_products(model)
     network = _as_function(model, freeze)
+    signatures = signatures_of(network, len(classes), strict, max_pixels, pixels)
     archive = keras.export.ExportArchive()
     # The variables that the signatures use are found and stored. `track` would store all twice.
-    for name, function, spec in signatures_of(network, len(classes), strict, max_pixels):
+    for name, function, spec in signatures:
         archive.add_endpoint(name, function, [spec])
     with partial_folder(output) as folder:
         archive.write_out(plain_path(folder), verbose=False)
@@ -96,15 +103,15 @@ def export(
         assets.mkdir(exist_ok=True)
         for name, text in metadata.files().items():
             (assets / name).write_text(text, "utf-8")
-        write_warmup(folder / "assets.extra" / "tf_serving_warmup_requests")
+        write_warmup(folder / "assets.extra" / "tf_serving_warmup_requests", signatures)
         return publish(folder, version)
 
 
 def _check(model, metadata, max_pixels, precision, processor):
-    if model.input_shape != (None, None, None, 3):
+    if model.input_shape[:3] != (None, None, None):
         raise UserError(
             f"{model.name}: takes images of ({', '.join(map(str, model.input_shape[1:]))}). What "
-            "can be served takes RGB images of any size, (None, None, 3)."
+            "can be served takes images of any size, (None, None, C)."
         )
     num_classes = model.output_shape[-1]
     if num_classes > 256:
@@ -128,7 +135,7 @@ def _as_function(model, freeze):
     """The network as a graph that all signatures call, so that its constants are stored once."""
     function = tf.function(
         lambda image: model(image, training=False),
-        input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")],
+        input_signature=[tf.TensorSpec(*image_spec(model), name="image")],
         autograph=False,
     )
     if not freeze:

@@ -4,19 +4,30 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from fcn_keras.exporters.decoding import decode_or_skip
+from fcn_keras.exporters.decoding import decode_or_skip, decode_stored_or_skip
+
+# What numbers a PNG can hold, of up to four channels.
+PNG = ("uint8", "uint16")
 
 
 def signatures_of(
-    network: Callable, num_classes: int, strict: bool, max_pixels: int
+    network: Callable,
+    num_classes: int,
+    strict: bool,
+    max_pixels: int,
+    pixels: tuple[int, str] | None = None,
 ) -> tuple[tuple[str, Callable, tf.TensorSpec], ...]:
     """Returns a name for each signature, the function that answers, and what it is asked.
 
     Args:
-        network: images uint8 `(N, H, W, 3)` to logits float32 `(N, H, W, C)`.
+        network: images `(N, H, W, ...)` to logits float32 `(N, H, W, C)`.
         num_classes: C.
         strict, max_pixels: see `fcn_keras.exporters.saved_model.export`.
+        pixels: channels and dtype of the images, where they are no photographs. Files are answered
+            where PNG can hold them.
     """
+    channels, dtype = pixels or (3, "uint8")
+    kinds = "PNG of its channels" if pixels else "JPEG, PNG, BMP or GIF"
 
     def segment(image):
         return {"class_ids": _class_ids(logits_of(image))}
@@ -45,11 +56,13 @@ def signatures_of(
 
     def label_file(place_and_bytes):
         place, image_bytes = place_and_bytes
-        image, good = decode_or_skip(image_bytes, max_pixels)
+        if pixels:
+            image, good = decode_stored_or_skip(image_bytes, *pixels, max_pixels)
+        else:
+            image, good = decode_or_skip(image_bytes, max_pixels)
         if strict:
             message = tf.strings.format(
-                "image_bytes[{}]: is no JPEG, PNG, BMP or GIF, damaged, or larger than "
-                f"{max_pixels} px.",
+                f"image_bytes[{{}}]: is no {kinds}, damaged, or larger than {max_pixels} px.",
                 place,
             )
             with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
@@ -65,12 +78,9 @@ def signatures_of(
         return tf.io.encode_png(class_ids[:, :, None]), pixels
 
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    images = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
-    return (
-        ("serving_default", label_files, files),
-        ("segment", segment, images),
-        ("probabilities", probabilities, images),
-    )
+    images = tf.TensorSpec((None, None, None, channels), tf.as_dtype(dtype), name="image")
+    of_files = [("serving_default", label_files, files)] if channels <= 4 and dtype in PNG else []
+    return (*of_files, ("segment", segment, images), ("probabilities", probabilities, images))
 
 
 def _class_ids(logits):

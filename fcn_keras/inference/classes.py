@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored, ImageReader
 from fcn_keras.data.files.text import read_text
 from fcn_keras.data.palette import voc_palette
 from fcn_keras.errors import UserError
@@ -44,6 +45,12 @@ def read_classes(path: str | Path) -> tuple[list[str], list[tuple[int, int, int]
     if len(colors) != len(names):
         raise UserError(f"{file}: has {len(names)} classes and {len(colors)} colours.")
     return names, colors
+
+
+def read_images(folder: Path) -> ImageReader:
+    """Returns how the images are read that a SavedModel takes."""
+    images = json.loads(read_text(folder / "assets" / "classes.json")).get("images")
+    return AsStored(**images) if images else PHOTOGRAPHS
 
 
 def find_saved_model(path: str | Path) -> Path | None:

@@ -12,7 +12,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.inference.network import Network
 from fcn_keras.inference.segmenter import Segmenter
 from fcn_keras.inference.tiling import Tiling
-from fcn_keras.models.channels import stored_pixels
+from fcn_keras.models.channels import image_spec
 
 
 class KerasSegmenter(Segmenter):
@@ -104,7 +104,7 @@ def make_segmenter(
         raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
     computed = on_this_machine(model)
-    channels, pixels = stored_pixels(model) or (3, "uint8")
+    (*_, channels), dtype = image_spec(model)
 
     def class_ids(image):
         return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
@@ -119,7 +119,7 @@ def make_segmenter(
         input_signature=[
             tf.TensorSpec(
                 (None, None, None, channels),
-                tf.float32 if averaged else tf.as_dtype(pixels),
+                tf.float32 if averaged else tf.as_dtype(dtype),
                 name="image",
             )
         ],

@@ -10,6 +10,7 @@ from PIL import Image
 
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.figures.label_maps import label_image, overlay, side_by_side
+from fcn_keras.figures.pictures import as_picture
 from fcn_keras.inference.job import note_of
 from fcn_keras.inference.outputs import Outputs
 from fcn_keras.inference.polygons import geojson_of
@@ -21,7 +22,7 @@ class Labelled(NamedTuple):
     """An image with what has been found in it.
 
     Attributes:
-        image: uint8 `(H, W, 3)`.
+        image: uint8 `(H, W, 3)`; of what is no photograph, what people see of it.
         class_ids: uint8 `(H, W)`.
         answer: what they are from: probabilities `(H, W, C)`, or class ids where these will do.
     """
@@ -35,10 +36,11 @@ def labelled_image(image: np.ndarray, answer: np.ndarray, outputs: Outputs) -> L
     """Puts an image together with what a `Segmenter` answers.
 
     Args:
-        image: uint8 `(H, W, 3)`.
+        image: `(H, W, C)`, of any numbers.
         answer: class ids, uint8 `(H, W)`; or, where these will not do, probabilities `(H, W, C)`.
         outputs: what is asked for; pixels below its `min_confidence` become void.
     """
+    image = as_picture(image)
     if not outputs.need_probabilities:
         return Labelled(image, answer, answer)
     class_ids = answer.argmax(axis=-1).astype(np.uint8)

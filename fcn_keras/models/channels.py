@@ -142,6 +142,12 @@ def stored_pixels(model: keras.Model) -> tuple[int, str] | None:
     return channels, "uint16" if reads_depth(model) else "uint8"
 
 
+def image_spec(model: keras.Model) -> tuple[tuple[int | None, ...], str]:
+    """Returns the shape and the dtype of the images that a network takes: `(N, H, W, C)`."""
+    _, dtype = stored_pixels(model) or (3, "uint8")
+    return model.input_shape, dtype
+
+
 def spread(kernel: np.ndarray, channels: int) -> np.ndarray:
     """Returns a kernel for so many channels, of one for red, green and blue.
 

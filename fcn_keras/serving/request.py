@@ -3,7 +3,8 @@
 That is: JSON in UTF-8, the first of two equal names, base64 with or without padding and with white
 space anywhere, whole numbers without a fraction (7, not 7.0 or true), `instances` of which all or
 none have names, any more names in `inputs`; and a body packed by gzip. One thing is refused that
-TensorFlow Serving takes: numbers beyond 0..255, which it would cut to their last 8 bits.
+TensorFlow Serving takes: numbers that 8 bits (or 16) do not hold, which it would cut to their
+last bits.
 """
 
 import base64
@@ -106,14 +107,14 @@ def input_tensor(request: Request, name: str, spec: tf.TensorSpec) -> tf.Tensor:
         array = np.asarray(values)
     except ValueError:  # rows of several lengths
         array = np.asarray(None)
-    whole = array.dtype.kind in "iu" and not _has_booleans(values)
-    if not whole or not spec.shape.is_compatible_with(array.shape):
+    kinds, words = ("iu", "whole numbers") if spec.dtype.is_integer else ("iuf", "numbers")
+    right = array.dtype.kind in kinds and not _has_booleans(values)
+    if not right or not spec.shape.is_compatible_with(array.shape):
         shape = ", ".join("any" if side is None else str(side) for side in spec.shape)
-        raise UserError(
-            f"{name} must be whole numbers of the shape ({shape}), all images of one size."
-        )
-    if array.size and not 0 <= array.min() <= array.max() <= 255:
-        raise UserError(f"{name} must be from 0 to 255.")
+        raise UserError(f"{name} must be {words} of the shape ({shape}), all images of one size.")
+    if spec.dtype.is_integer and array.size:
+        if not 0 <= array.min() <= array.max() <= spec.dtype.max:
+            raise UserError(f"{name} must be from 0 to {spec.dtype.max}.")
     return tf.constant(array, spec.dtype)
 
 

@@ -38,7 +38,7 @@ class RestModel:
         # The variables live as long as what was loaded.
         self._loaded = tf.saved_model.load(plain_path(folder))
         self._functions = self._loaded.signatures
-        missing = {"serving_default", "segment", "probabilities"} - set(self._functions)
+        missing = {"segment", "probabilities"} - set(self._functions)
         if missing:
             raise UserError(
                 f"{folder}: has no signature {', '.join(sorted(missing))}, as what `fcn-keras "

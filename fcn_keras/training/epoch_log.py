@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import overlay
+from fcn_keras.figures.pictures import as_picture
 from fcn_keras.inference.keras_segmenter import make_segmenter
 from fcn_keras.models.head import first_head
 from fcn_keras.system.files import writing, written_whole
@@ -66,7 +67,7 @@ class EpochLog:
         palette = palette_for(dataset.colors)
         return {
             f"validation/{valid_text(sample.name)}": overlay(
-                sample.image, sample.class_ids, palette
+                as_picture(sample.image), sample.class_ids, palette
             )
             for sample in samples
         }

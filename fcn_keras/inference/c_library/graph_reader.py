@@ -17,6 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from fcn_keras.data.files.readers import AsStored
 from fcn_keras.errors import first_line
 from fcn_keras.inference.c_library import library
 from fcn_keras.inference.c_library.saved_model import InLibrary
@@ -87,6 +88,8 @@ class KeptGraph(InLibrary):
         if missing:
             raise ValueError(f"has no weights {', '.join(missing)} that fit.")
         super().__init__(Path(path).resolve().name, *classes_of(config, names["num_classes"]))
+        if names["images"]:
+            self.images = AsStored(*names["images"])
 
 
 def open_kept_graph(path: str | Path) -> KeptGraph | None:

@@ -17,6 +17,7 @@ from fcn_keras.inference.c_library.graph_reader import (
     graph_file,
     stored_weights,
 )
+from fcn_keras.models.channels import image_spec, stored_pixels
 from fcn_keras.system.console import debug_line
 from fcn_keras.system.files import written_whole
 
@@ -55,7 +56,7 @@ def _keep(network, file):
         for layer in network.layers
         for number, weight in enumerate(layer.weights)
     }
-    if len(network.outputs) != 1 or network.input_shape != (None, None, None, 3):
+    if len(network.outputs) != 1 or network.input_shape[:3] != (None, None, None):
         return None
     with zipfile.ZipFile(file) as archive:
         kept = graph_file(archive)
@@ -74,7 +75,7 @@ def _keep(network, file):
         return tf.cast(tf.argmax(scores, axis=-1), tf.uint8), tf.nn.softmax(scores)
 
     traced = tf.function(segment, autograph=False).get_concrete_function(
-        tf.TensorSpec((None, None, None, 3), tf.uint8, name="image"),
+        tf.TensorSpec(*image_spec(network), name="image"),
         [tf.TensorSpec(weight.shape, tf.float32) for weight in weights.values()],
     )
     inputs = [f"{op.name}:0" for op in traced.graph.get_operations() if op.type == "Placeholder"]
@@ -84,6 +85,7 @@ def _keep(network, file):
     class_ids, probabilities = (output.name for output in traced.outputs)
     names = {
         "num_classes": network.output_shape[-1],
+        "images": stored_pixels(network),
         "signatures": {
             "segment": [feeds, {"class_ids": class_ids}],
             "probabilities": [feeds, {"probabilities": probabilities}],

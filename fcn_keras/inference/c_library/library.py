@@ -18,7 +18,10 @@ from fcn_keras.system.plain_path import plain_path
 from fcn_keras.system.processor import use_onednn
 from fcn_keras.system.protobuf import entries, field
 
-DTYPES = {1: np.dtype("float32"), 3: np.dtype("int32"), 4: np.dtype("uint8")}
+DTYPES = {
+    number: np.dtype(name)
+    for number, name in {1: "float32", 3: "int32", 4: "uint8", 17: "uint16"}.items()
+}
 
 NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fcn_keras.errors import UserError, first_line
 from fcn_keras.inference.c_library import library
-from fcn_keras.inference.classes import find_saved_model, read_classes
+from fcn_keras.inference.classes import find_saved_model, read_classes, read_images
 from fcn_keras.inference.segmenter import Segmenter
 
 
@@ -74,3 +74,4 @@ class Exported(InLibrary):
         home = home.parent if home.name.isdecimal() else home
         super().__init__(home.name, classes, colors)
         self.path = folder
+        self.images = read_images(folder)

@@ -210,7 +210,9 @@ def _read(split, index):
         if index < 0:
             return np.zeros((1, 1, channels), dtype), np.full((1, 1, maps), IGNORE_LABEL, "uint8")
         example = split[int(index)]
-        return example.image, example.label
+        # TensorFlow takes arrays that happen to be aligned as they are, and computes in place: what
+        # a split has kept would be another image the next time.
+        return example.image.copy(), example.label.copy()
 
     # Reading has no side effects, so tf.data may do it in parallel also when deterministic.
     image, label = tf.numpy_function(read, [index], (dtype, tf.uint8), stateful=False)

@@ -1005,3 +1005,31 @@ def test_remembered_feeds_a_stream():
     plain = take(numbered(5), EVERYTHING, 6)
     for a, b in zip(plain, take(remembered, EVERYTHING, 6), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_what_a_split_keeps_stays_as_it_is(dtype, channels):
+    """TensorFlow takes arrays at addresses of 64 as they are, and computes in place if it can."""
+
+    def aligned(array):
+        # An array that owns its memory, at such an address by chance.
+        others = []
+        while others == [] or others[-1].ctypes.data % 64:
+            others.append(array.copy())
+        return others[-1]
+
+    # Crops leave rows out and no column, and each row begins at such an address.
+    image = np.random.default_rng(0).integers(0, 200, (44, 64, channels)).astype(dtype)
+    label = np.zeros((44, 64, 1), "uint8")
+    split = Remembered([Example(aligned(image), aligned(label), "a")], 1 << 20)
+    for options in (
+        dict(crop_size=(40, 70)),
+        dict(crop_size=(40, 70), scale=(0.5, 2.0), rotation=30.0, color=0.3, blur=1.0),
+        dict(crop_size=None, color=0.3),
+    ):
+        augmentation = Augmentation(**options)
+        for _ in training_batches(split, augmentation, 1, 0).take(20):
+            pass
+        np.testing.assert_array_equal(split[0].image, image)
+        np.testing.assert_array_equal(split[0].label, label)

@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 
 from fcn_keras.errors import UserError
+from fcn_keras.models.channels import FROM
 
 # What the names of layers begin with that a classifier does not have.
 HEAD = ("score", "up", "scale")
@@ -144,7 +145,7 @@ def _assign(weight, array):
 
 def is_scale(layer: keras.Layer) -> bool:
     """Whether a layer multiplies by a number that Caffe's files hold and others do not."""
-    return isinstance(layer, layers.Rescaling) and not layer.name.startswith("normalize")
+    return isinstance(layer, layers.Rescaling) and not layer.name.startswith(("normalize", FROM))
 
 
 def _caffe_shapes(layer):

@@ -50,7 +50,7 @@ def export(
 
     A network of images that are no photographs has their channels and their dtype in place of
     `uint8 (N, H, W, 3)`, and answers PNG files of such images; where PNG cannot hold them (more
-    than four channels, floats), there is no `serving_default`.
+    than four channels, floats), `serving_default` is `segment`.
 
     Class names and colours are in `assets/classes.json`, the licence in `assets/license.txt`, and
     a request to each signature, which the server answers before it takes others, in `assets.extra`.

@@ -1,4 +1,4 @@
-"""Images of four channels and 16 bits from the folder to the server, with one result all the way."""
+"""Images of four channels and 16 bits from the folder to the server, with one result."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fcn_keras import build
-from fcn_keras.cli import main
+from fcn_keras.cli.app import main
 from fcn_keras.errors import UserError
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.inference.network import load_network
@@ -59,6 +59,12 @@ def run(folder, tmp_path_factory):
     return train(resolve("small", dataset=str(folder), **SETTINGS), path)
 
 
+def call(monkeypatch, *words):
+    """Runs a command within this process, and returns its exit code."""
+    monkeypatch.setattr("sys.argv", ["fcn-keras", *map(str, words)])
+    return main()
+
+
 def images_of(folder, split="val"):
     paths = sorted((folder / split).iterdir())
     return paths, np.stack([tifffile.imread(path) for path in paths])
@@ -89,7 +95,7 @@ def test_a_stop_changes_nothing(run, folder, tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-def test_all_ways_give_one_result(run, folder, tmp_path, capsys):
+def test_all_ways_give_one_result(run, folder, tmp_path, capsys, monkeypatch):
     paths, images = images_of(folder)
     model = keras.models.load_model(run / "best.keras")
     logits = np.asarray(model(images))
@@ -102,7 +108,7 @@ def test_all_ways_give_one_result(run, folder, tmp_path, capsys):
         np.sum((expected == k) & (truth == k)) / np.sum((expected == k) | (truth == k))
         for k in range(2)
     ]
-    assert main(["evaluate", str(run), "--json"]) == 0
+    assert call(monkeypatch, "evaluate", run, "--json") == 0
     scores = json.loads(capsys.readouterr().out)
     np.testing.assert_allclose([*scores["per_class_iu"].values()], ious, atol=2e-3)
 
@@ -121,23 +127,23 @@ def test_all_ways_give_one_result(run, folder, tmp_path, capsys):
     }
     for way, class_ids in answers.items():
         assert np.mean(class_ids == expected[: len(class_ids)]) > 0.999, way
-    for what in (str(run), str(exported)):
-        out = tmp_path / f"out{len(what)}"
-        assert main(["predict", what, str(folder / "val"), "--output", str(out)]) == 0
+    for number, what in enumerate((run, exported)):
+        out = tmp_path / f"out{number}"
+        assert call(monkeypatch, "predict", what, folder / "val", "--output", out) == 0
         for path, labels in zip(paths, expected, strict=True):
             assert np.mean(np.asarray(Image.open(out / f"{path.stem}.png")) == labels) > 0.999
             with Image.open(out / f"{path.stem}_overlay.png") as picture:
                 assert picture.size == (40, 44)
 
 
-def test_images_of_other_numbers_are_refused(run, folder, tmp_path):
+def test_images_of_other_numbers_are_refused(run, tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "bytes.tif", np.zeros((9, 9, 4), "uint8"))
     tifffile.imwrite(tmp_path / "three.tif", np.zeros((9, 9, 3), "uint16"))
     for name, text in {"bytes": "holds uint8, and uint16", "three": "has 3 channels"}.items():
         with pytest.raises(UserError, match=text):
             open_network(run).images.read(tmp_path / f"{name}.tif")
-    assert main(["predict", str(run), str(tmp_path / "bytes.tif"), "--output", str(tmp_path)]) == 2
-    assert main(["evaluate", str(run), "--dataset", "shapes"]) == 2
+    assert call(monkeypatch, "predict", run, tmp_path / "bytes.tif", "--output", tmp_path) == 2
+    assert call(monkeypatch, "evaluate", run, "--dataset", "shapes") == 2
 
 
 def test_an_unread_number_in_a_request(run, tmp_path):
@@ -183,7 +189,10 @@ def test_png_files_are_served(dtype, tmp_path):
 def test_what_png_cannot_hold_is_served_as_arrays(tmp_path):
     model = build("fcn8s", 2, weights=None, width=1 / 32, channels=6)
     exported = export(model, tmp_path, CLASSES, COLORS)
-    assert {*tf.saved_model.load(str(exported)).signatures} == {"segment", "probabilities"}
+    signatures = tf.saved_model.load(str(exported)).signatures
+    # Keras has every SavedModel answer by default.
+    assert {*signatures} == {"serving_default", "segment", "probabilities"}
+    assert [*signatures["serving_default"].structured_outputs] == ["class_ids"]
     images = np.zeros((1, 5, 5, 6), "uint8").tolist()
     answer = RestModel(exported, "six", 1).predict({"signature_name": "segment", "inputs": images})
     assert np.array(answer["outputs"]).shape == (1, 5, 5)

@@ -47,8 +47,9 @@ def predict(
     For `<stem>.jpg` these are `<stem>.png`, a palette PNG of class ids at the image's own size;
     `<stem>_overlay.png`, the classes' colours over the image; `<stem>_side_by_side.png`, image,
     colours and overlay with a legend; `<stem>_confidence.png`, how probable each pixel's class is,
-    255 for certain; `<stem>.npz`, its `probabilities`, float16 `(H, W, C)`; and `<stem>.geojson`,
-    the regions as polygons, with all images' in `coco.json`. `summary.csv` has the share of each
+    255 for certain; `<stem>.npz`, its `probabilities`, float16 `(H, W, C)`; `<stem>.geojson`,
+    the regions as polygons, with all images' in `coco.json`; and `<stem>_labels.tif`, the class ids
+    as a grey TIFF that lies on the earth where the image does. `summary.csv` has the share of each
     class in each image.
 
     Images of one size go through the network together. While it works, the next ones are read
@@ -204,7 +205,6 @@ def _write(output, classes, palette, job, outputs, batch):
     about = dict(classes=classes, palette=palette, outputs=outputs)
     for path, image, answer in answers:
         mark = mark_of(path, job, outputs)
-        write_outputs(
-            output / path.stem, labelled_image(image, answer, outputs), mark=mark, **about
-        )
+        found = labelled_image(image, answer, outputs)
+        write_outputs(output / path.stem, found, mark=mark, source=path, **about)
     return faults

@@ -11,6 +11,7 @@ from PIL import Image
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.figures.label_maps import label_image, overlay, side_by_side
 from fcn_keras.inference.job import note_of
+from fcn_keras.inference.label_tiff import write_label_tiff
 from fcn_keras.inference.outputs import Outputs
 from fcn_keras.inference.polygons import geojson_of
 from fcn_keras.inference.summary import note_summary
@@ -54,6 +55,7 @@ def write_outputs(
     palette: np.ndarray,
     mark: str | None,
     outputs: Outputs,
+    source: Path | None = None,
 ) -> None:
     """Writes the files that are asked for of an image.
 
@@ -64,6 +66,7 @@ def write_outputs(
         palette: uint8 `(256, 3)`.
         mark: what is noted in the label map, see `fcn_keras.inference.job.mark_of`.
         outputs: which files.
+        source: the image's file, if it has one of its own.
 
     Raises:
         WriteError: if the disk refuses it.
@@ -86,6 +89,8 @@ def write_outputs(
                 case "polygons":
                     areas = geojson_of(class_ids, classes, outputs.simplify)
                     aside.write_text(json.dumps(areas), "utf-8")
+                case "tif":
+                    write_label_tiff(aside, class_ids, source)
                 case "mask":
                     note = note_of(mark)
                     note_summary(note, class_ids)

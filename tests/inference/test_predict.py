@@ -17,6 +17,7 @@ from PIL import Image
 
 from fcn_keras import UserError
 from fcn_keras.client.client import Client
+from fcn_keras.data.files import readers
 from fcn_keras.data.files.images import read_image
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import overlay, side_by_side
@@ -385,7 +386,7 @@ def test_only_a_few_images_are_in_memory(network, tmp_path, monkeypatch):
         weakref.finalize(image, alive.discard, id(image))
         return image
 
-    monkeypatch.setattr(prediction, "read_image", read)
+    monkeypatch.setattr(readers, "read_image", read)
     written = predict(network, paths, tmp_path / "out", CLASSES, COLORS, batch_size=3)
     assert len(written) == 60
     assert 3 < most <= 3 * 8

@@ -31,7 +31,7 @@ RASTER_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 # What images hold, to a network; the last one stands for all kinds of numbers but the others.
 DTYPES = ("uint8", "uint16", "float32")
 
-_TIFF = (".tif", ".tiff")
+TIFF_SUFFIXES = (".tif", ".tiff")
 _BIT_DEPTH = slice(24, 25)  # of a PNG, in its header
 
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
@@ -82,7 +82,7 @@ def open_raster(path: str | Path, channels: int) -> Iterator[Raster]:
     path = Path(path)
     try:
         suffix = path.suffix.lower()
-        if suffix in _TIFF:
+        if suffix in TIFF_SUFFIXES:
             with Tiff(path) as file:
                 _check(file.shape, file.dtype, channels)
                 yield file

@@ -16,7 +16,7 @@ _UPRIGHT = 1
 _SEPARATE = 2  # a planar configuration
 _JPEG = (6, 7, 34892, 33007)  # compressions whose segments share tables
 
-# What tells where a picture lies on the earth, and what is no value in it.
+# What tells where a picture lies on the earth.
 GEO_TAGS = {
     33550: "ModelPixelScale",
     33922: "ModelTiepoint",
@@ -148,10 +148,18 @@ class Tiff:
             # What a file leaves out has the value that stands for nothing.
             target[:] = keyframe.nodata if data is None else data[0, inner_rows, inner_columns]
 
-    @property
-    def geo_tags(self) -> list[tuple[int, int, int, Any, bool]]:
-        """What it says of its place on the earth, as `tifffile.TiffWriter` takes `extratags`."""
-        tags = self._series.keyframe.tags
+
+def geo_tags(path: str | Path) -> list[tuple[int, int, int, Any, bool]]:
+    """Returns what a TIFF file says of its place on the earth, as `tifffile` takes `extratags`.
+
+    Nothing if it lies turned: the tags are of the pixels as they are stored.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages.first.tags
+        if tags.valueof(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+            return []
         found = [(code, tags[code]) for code in GEO_TAGS if code in tags]
         return [(code, int(tag.dtype), tag.count, tag.value, True) for code, tag in found]
 

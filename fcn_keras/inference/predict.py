@@ -12,6 +12,7 @@ from fcn_keras.data.files.images import TooManyPixels
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
 from fcn_keras.inference.job import make_worklist, mark_of
+from fcn_keras.inference.large import label_large, parted
 from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.outputs import DEFAULT, Outputs
 from fcn_keras.inference.segmenter import Segmenter
@@ -53,7 +54,9 @@ def predict(
     class in each image.
 
     Images of one size go through the network together. While it works, the next ones are read
-    and the last ones written; only a few are in memory, however many there are.
+    and the last ones written; only a few are in memory, however many there are. Large ones, in
+    files of which windows can be read, never are as a whole where there is a `tile`, and have none
+    of the two pictures, see `fcn_keras.inference.large`.
 
     Args:
         network: what labels the images, see `fcn_keras.inference.opening.open_network`.
@@ -121,14 +124,18 @@ def label_images(
     """
     if outputs.need_probabilities:
         batch_size = batch_size or 1  # of each pixel there are as many numbers as classes
+    images, large = parted(segmenter, images)
     label, requests = partial(_label, segmenter, outputs), segmenter.requests
-    write = partial(_write, Path(output), classes, palette_for(colors), job, outputs)
+    to = Path(output), classes, palette_for(colors), job, outputs
+    write = partial(_write, *to)
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
         read = partial(_read, segmenter.images)
         photos = ahead(pool, read, _batches(images, batch_size, segmenter), 2 + requests)
         answers = ahead(pool, label, photos, requests) if requests else map(label, photos)
         yield from ahead(pool, write, answers, 2)
+    for path, image in large:  # one at a time, as each label map is large too
+        yield {path: label_large(segmenter, path, image, *to)}
 
 
 def ahead(

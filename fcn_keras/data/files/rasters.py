@@ -46,6 +46,11 @@ class Raster(Protocol):
     @property
     def dtype(self) -> np.dtype: ...
 
+    @property
+    def rows_at_once(self) -> int | None:
+        """How many rows, from the top on, are decoded together for any window of them; None if a
+        window costs no more than what it holds."""
+
     def read(self, rows: slice | None = None, columns: slice | None = None) -> np.ndarray: ...
 
 
@@ -53,6 +58,10 @@ class _Array(NamedTuple):
     """An image that is in memory, or in a file that is mapped to it."""
 
     pixels: np.ndarray
+
+    @property
+    def rows_at_once(self) -> int | None:
+        return None
 
     @property
     def shape(self) -> tuple[int, int, int]:

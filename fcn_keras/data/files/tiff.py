@@ -95,6 +95,14 @@ class Tiff:
     ) -> None:
         self._file.close()
 
+    @property
+    def rows_at_once(self) -> int | None:
+        """See `fcn_keras.data.files.rasters.Raster`."""
+        page = self._series.keyframe
+        if self._mapped is not None or self._in_segments and page.is_tiled:
+            return None
+        return min(page.rowsperstrip, self.shape[0]) if self._in_segments else self.shape[0]
+
     def read(self, rows: slice | None = None, columns: slice | None = None) -> np.ndarray:
         """Returns a window of the picture, `(h, w, C)`, and decodes no more than it touches.
 

@@ -13,6 +13,7 @@ _ROWS, _COLUMNS = "Y", "X"
 
 _ORIENTATION = "Orientation"
 _UPRIGHT = 1
+_BLACK_IS_ZERO = 1
 _SEPARATE = 2  # a planar configuration
 _JPEG = (6, 7, 34892, 33007)  # compressions whose segments share tables
 
@@ -102,6 +103,18 @@ class Tiff:
         if self._mapped is not None or self._in_segments and page.is_tiled:
             return None
         return min(page.rowsperstrip, self.shape[0]) if self._in_segments else self.shape[0]
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether it holds nothing but one picture, each pixel of which is a number of 8 bits."""
+        page = self._series.keyframe
+        return (
+            len(self._file.pages) == 1
+            and self.shape[2] == 1
+            and self.dtype == np.uint8
+            and page.bitspersample == 8
+            and page.photometric == _BLACK_IS_ZERO
+        )
 
     def read(self, rows: slice | None = None, columns: slice | None = None) -> np.ndarray:
         """Returns a window of the picture, `(h, w, C)`, and decodes no more than it touches.

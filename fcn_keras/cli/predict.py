@@ -150,7 +150,9 @@ def _of_images(args, segmenter, images, options, work):
         written = predict(segmenter, images, args.output, classes, colors, **work)
     endings = work["outputs"].endings
     beside = ["pictures"] * (not {"overlay", "side_by_side"}.isdisjoint(endings))
-    beside += [name for name in ("confidence", "probabilities", "polygons") if name in endings]
+    beside += [
+        name for name in ("confidence", "probabilities", "polygons", "tif") if name in endings
+    ]
     more = f" with {', '.join(beside)}" if beside else ""
     print(f"{len(written)} label maps{more} in {args.output}")
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from fcn_keras.data.dataset import in_parallel
 from fcn_keras.data.files.images import image_bytes
+from fcn_keras.data.folders.cutting import CutSplit
 from fcn_keras.data.folders.folder import load_folder
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
@@ -42,8 +43,11 @@ def convert_folder(root: str | Path, output: str | Path) -> dict[str, int]:
         aside = output.with_name(f".{os.getpid()}.{output.name}")
         aside.mkdir(parents=True)
         try:
-            for name, split in dataset.splits.items():
-                _write_split(split, aside, name, palette_for(dataset.colors).tobytes())
+            palette = palette_for(dataset.colors).tobytes()
+            counts = {
+                name: _write_split(split, aside, name, palette)
+                for name, split in dataset.splits.items()
+            }
             about = {
                 "name": dataset.name,
                 "classes": list(dataset.classes),
@@ -53,10 +57,12 @@ def convert_folder(root: str | Path, output: str | Path) -> dict[str, int]:
             aside.rename(output)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return {name: len(split) for name, split in dataset.splits.items()}
+    return counts
 
 
 def _write_split(split, folder, name, palette):
+    # Copied as they are, large or not.
+    split = split.whole if isinstance(split, CutSplit) else split
     names = [*split.names]
     twice = {stem for stem in names if names.count(stem) > 1} if len({*names}) < len(names) else ()
     if twice:
@@ -74,8 +80,7 @@ def _write_split(split, folder, name, palette):
         picture.putpalette(palette)
         picture.save(mask)
 
-    for _ in in_parallel(write, range(len(split)), f"converting {name}"):
-        pass
+    return len([*in_parallel(write, range(len(split)), f"converting {name}")])
 
 
 def _ending(path, content):

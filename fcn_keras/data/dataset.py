@@ -46,7 +46,10 @@ class Split(Protocol):
 
 def count_values(pixels: np.ndarray) -> np.ndarray:
     """Returns how many pixels have each value from 0 to 255: int64 `(256,)`."""
-    return np.bincount(pixels.ravel(), minlength=256)
+    # NumPy makes integers of 8 bytes of what it counts, which of large label maps are too many.
+    flat, many = pixels.ravel(), 1 << 24
+    parts = (flat[first : first + many] for first in range(0, flat.size, many))
+    return sum((np.bincount(part, minlength=256) for part in parts), np.zeros(256, "int64"))
 
 
 def count_labels(split: Split) -> np.ndarray:

@@ -13,6 +13,7 @@ from fcn_keras.data.files.masks import values_with_meaning
 from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored
 from fcn_keras.data.findings import Contents, Fault, Inspection, Look
 from fcn_keras.data.folders.folder import Folder, find_folder
+from fcn_keras.data.folders.large_masks import count_mask
 from fcn_keras.data.judging import judge_classes, judge_masks, judge_values
 from fcn_keras.errors import LabelError, UserError
 
@@ -82,7 +83,7 @@ def inspect_folder(
             size, digest, faults = _image(split, pair.image, folder.images, images_of is None)
         values, reading = [], None
         if mask_path:
-            values, reading, more = _mask(split, mask_path, description.read, pair.image, size)
+            values, reading, more = _mask(split, mask_path, description, pair.image, size)
             faults += more
         names = (split, str(pair.image), pair.name, str(mask_path))
         return Look(*names, faults, digest, size, values, reading)
@@ -167,17 +168,17 @@ def _image(split, path, reader, decode):
         return None, None, [Fault("unreadable", split, str(path), _text(error, path))]
 
 
-def _mask(split, path, read, image_path, size):
+def _mask(split, path, about, image_path, size):
     """Returns how many pixels of a mask have each value, how it was read, and what is wrong."""
     try:
-        mask = read(path)
+        own_size, counts, reading = count_mask(path, about)
     except UserError as error:
         kind = "label" if isinstance(error, LabelError) else "unreadable"
         return [], None, [Fault(kind, split, str(path), _text(error, path))]
     faults = []
-    if size and mask.values.shape != size:
-        faults.append(_other_size(split, path, mask.values.shape, image_path, size))
-    return [count_values(mask.values)], mask._replace(values=None), faults
+    if size and own_size != size:
+        faults.append(_other_size(split, path, own_size, image_path, size))
+    return [counts], reading, faults
 
 
 def _inspect_dataset(dataset, progress):

@@ -24,6 +24,8 @@ COCO = "coco.json"
 
 # Under this name a label map holds what it was made of.
 _NOTE = "fcn_keras"
+# And under this one, which formats were left out.
+_LEFT_OUT = "fcn_keras_left_out"
 
 # Seconds after which nobody goes on with a file that was begun.
 IDLE = 60
@@ -141,15 +143,25 @@ def check_tables(output: Path) -> None:
 def is_done(target: Path, outputs: Outputs, mark: str | None) -> bool:
     """Whether all files of an image are there, and its label map bears a mark.
 
+    But for the pictures of a large image, of which the label map says that they are left out.
+
     Args:
         target: their path, without what `Outputs.endings` adds.
         outputs: which files they are.
         mark: see `mark_of`; nothing is done if None.
     """
-    files = [target.with_name(target.name + ending) for ending in outputs.endings.values()]
-    if mark is None or not all(file.is_file() for file in files):
+    if mark is None:
         return False
-    return _notes_in(target.with_name(f"{target.name}.png")).get(_NOTE) == mark
+    missing = {
+        name
+        for name, ending in outputs.endings.items()
+        if not target.with_name(target.name + ending).is_file()
+    }
+    # What a large image does not have, if nobody has asked for it by name.
+    if "mask" in missing or (missing and outputs.formats != DEFAULT.formats):
+        return False
+    notes = _notes_in(target.with_name(f"{target.name}.png"))
+    return notes.get(_NOTE) == mark and missing <= {*notes.get(_LEFT_OUT, "").split(",")}
 
 
 def is_ours(label_map: Path) -> bool:
@@ -165,9 +177,16 @@ def _notes_in(path):
         return {}
 
 
-def note_of(mark: str | None) -> PngInfo:
-    """Returns what a label map is to hold beside its pixels: a mark, if there is one."""
+def note_of(mark: str | None, left_out: Sequence[str] = ()) -> PngInfo:
+    """Returns what a label map is to hold beside its pixels: a mark, if there is one.
+
+    Args:
+        mark: see `mark_of`.
+        left_out: formats that were not written, as the image is too large for them.
+    """
     note = PngInfo()
+    if left_out:
+        note.add_text(_LEFT_OUT, ",".join(left_out))
     if mark is not None:
         note.add_text(_NOTE, mark)
     return note

@@ -1,6 +1,8 @@
 """Keras networks as what labels images: at once, in parts, averaged over views."""
 
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fcn_keras.cpu.products import on_this_machine
+from fcn_keras.data.files.large import Bands
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import Network
 from fcn_keras.inference.segmenter import Segmenter
@@ -43,8 +46,9 @@ class KerasSegmenter(Segmenter):
     ):
         super().__init__(name, network.classes, network.colors)
         self.images = network.images
-        self.network = network
+        self.network, self._model, self._tile = network, network.model, tile
         self._segment = make_segmenter(network.model, tile, scales, flip)
+        self.by_parts = isinstance(self._segment, InParts)
         # Traced only if it is asked for.
         self._score = make_segmenter(network.model, tile, scales, flip, probabilities=True)
         if tile:
@@ -59,11 +63,42 @@ class KerasSegmenter(Segmenter):
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return self._computed(self._score, images)
 
-    def _computed(self, function, images):
+    @property
+    def wants_tile(self) -> bool:
+        if self._tile:
+            return False
         try:
+            Tiling(self._model, 1)
+            return True
+        except UserError:  # it would be refused
+            return False
+
+    def label_parts(
+        self,
+        image: Bands,
+        class_ids: np.ndarray,
+        choose: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        parts: Any = self._score if choose else self._segment
+
+        def of_window(window):
+            found = np.asarray(parts.function(window))
+            return choose(found) if choose else found
+
+        with _memory_errors():
+            parts.tiling.map(of_window, image, class_ids)
+
+    def _computed(self, function, images):
+        with _memory_errors():
             return np.asarray(function(images))
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(str(error)) from error
+
+
+@contextmanager
+def _memory_errors():
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(str(error)) from error
 
 
 def make_segmenter(
@@ -126,7 +161,7 @@ def make_segmenter(
         autograph=False,
     )
     if tile is not None:
-        function = _in_parts(function, Tiling(model, tile), scored and model.output_shape[-1])
+        function = InParts(function, Tiling(model, tile), scored and model.output_shape[-1])
     if not averaged:
         return function
     averages = _averaged(function, scales, flip)
@@ -135,16 +170,25 @@ def make_segmenter(
     return lambda images: tf.cast(tf.argmax(averages(images), axis=-1), tf.uint8)
 
 
-def _in_parts(function, tiling, channels):
-    def whole(images):
-        images = np.asarray(images)
-        shape = (*images.shape[:3], channels) if channels else images.shape[:3]
-        outputs = np.empty(shape, "float32" if channels else "uint8")
-        for image, output in zip(images, outputs, strict=True):
-            tiling.map(function, image, output)
-        return outputs
+class InParts:
+    """A function of images that looks at them in parts.
 
-    return whole
+    Args:
+        function: from `(1, h, w, 3)` to class ids `(1, h, w)`, or probabilities `(1, h, w, C)`.
+        tiling: how they are cut.
+        channels: C; 0 for class ids.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], tiling: Tiling, channels: int):
+        self.function, self.tiling, self.channels = function, tiling, channels
+
+    def __call__(self, images: Any) -> np.ndarray:
+        images = np.asarray(images)
+        shape = (*images.shape[:3], self.channels) if self.channels else images.shape[:3]
+        outputs = np.empty(shape, "float32" if self.channels else "uint8")
+        for image, output in zip(images, outputs, strict=True):
+            self.tiling.map(self.function, image, output)
+        return outputs
 
 
 def _averaged(probabilities, scales, flip):

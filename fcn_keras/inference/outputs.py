@@ -15,6 +15,7 @@ ENDINGS = {
     "confidence": "_confidence.png",
     "probabilities": ".npz",
     "polygons": ".geojson",
+    "tif": "_labels.tif",
     "mask": ".png",
 }
 
@@ -29,7 +30,8 @@ class Outputs:
         min_confidence: pixels whose class is less probable than this become void.
 
     Raises:
-        UserError: if there is no such format, a number is out of its range, or Shapely is missing.
+        UserError: if there is no such format, a number is out of its range, or a package is
+            missing.
     """
 
     formats: tuple[str, ...] = ("mask", "overlay", "side_by_side")
@@ -51,6 +53,8 @@ class Outputs:
             raise UserError("`simplify` is for the format `polygons`, which is not asked for.")
         if self.simplify and find_spec("shapely") is None:
             raise UserError("`simplify` needs Shapely: pip install 'fcn_keras[polygons]'.")
+        if "tif" in self.formats and find_spec("tifffile") is None:
+            raise UserError("`output_formats`: tif needs tifffile: pip install 'fcn_keras[tiff]'.")
         if not 0 <= self.min_confidence <= 1:
             raise UserError(
                 f"`min_confidence` must be from 0 to 1. Received: {self.min_confidence}."

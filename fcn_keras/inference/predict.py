@@ -12,6 +12,7 @@ from fcn_keras.data.files.images import TooManyPixels
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
 from fcn_keras.inference.job import make_worklist, mark_of
+from fcn_keras.inference.large import label_large, parted
 from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.outputs import DEFAULT, Outputs
 from fcn_keras.inference.segmenter import Segmenter
@@ -47,12 +48,15 @@ def predict(
     For `<stem>.jpg` these are `<stem>.png`, a palette PNG of class ids at the image's own size;
     `<stem>_overlay.png`, the classes' colours over the image; `<stem>_side_by_side.png`, image,
     colours and overlay with a legend; `<stem>_confidence.png`, how probable each pixel's class is,
-    255 for certain; `<stem>.npz`, its `probabilities`, float16 `(H, W, C)`; and `<stem>.geojson`,
-    the regions as polygons, with all images' in `coco.json`. `summary.csv` has the share of each
+    255 for certain; `<stem>.npz`, its `probabilities`, float16 `(H, W, C)`; `<stem>.geojson`,
+    the regions as polygons, with all images' in `coco.json`; and `<stem>_labels.tif`, the class ids
+    as a grey TIFF that lies on the earth where the image does. `summary.csv` has the share of each
     class in each image.
 
     Images of one size go through the network together. While it works, the next ones are read
-    and the last ones written; only a few are in memory, however many there are.
+    and the last ones written; only a few are in memory, however many there are. Large ones, in
+    files of which windows can be read, never are as a whole where there is a `tile`, and have none
+    of the two pictures, see `fcn_keras.inference.large`.
 
     Args:
         network: what labels the images, see `fcn_keras.inference.opening.open_network`.
@@ -120,14 +124,18 @@ def label_images(
     """
     if outputs.need_probabilities:
         batch_size = batch_size or 1  # of each pixel there are as many numbers as classes
+    images, large = parted(segmenter, images)
     label, requests = partial(_label, segmenter, outputs), segmenter.requests
-    write = partial(_write, Path(output), classes, palette_for(colors), job, outputs)
+    to = Path(output), classes, palette_for(colors), job, outputs
+    write = partial(_write, *to)
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
         read = partial(_read, segmenter.images)
         photos = ahead(pool, read, _batches(images, batch_size, segmenter), 2 + requests)
         answers = ahead(pool, label, photos, requests) if requests else map(label, photos)
         yield from ahead(pool, write, answers, 2)
+    for path, image in large:  # one at a time, as each label map is large too
+        yield {path: label_large(segmenter, path, image, *to)}
 
 
 def ahead(
@@ -204,7 +212,6 @@ def _write(output, classes, palette, job, outputs, batch):
     about = dict(classes=classes, palette=palette, outputs=outputs)
     for path, image, answer in answers:
         mark = mark_of(path, job, outputs)
-        write_outputs(
-            output / path.stem, labelled_image(image, answer, outputs), mark=mark, **about
-        )
+        found = labelled_image(image, answer, outputs)
+        write_outputs(output / path.stem, found, mark=mark, source=path, **about)
     return faults

@@ -12,6 +12,9 @@ from fcn_keras.data.dataset import IGNORE_LABEL
 
 Ring = list[tuple[int, int]]
 
+# Pixels among which regions are counted together: each takes some 30 bytes meanwhile.
+_BAND = 1 << 22
+
 
 @dataclass(frozen=True)
 class Region:
@@ -52,21 +55,59 @@ def count_regions(class_ids: np.ndarray) -> np.ndarray:
     >>> count_regions(np.array([[0, 1, 0], [0, 1, 1]], np.uint8))[:2].tolist()
     [2, 1]
     """
+    counts, regions = np.zeros(256, "int64"), 0
+    joints, labels = [np.empty((2, 0), "int64")], [np.empty(0, np.uint8)]
+    lowest = None
+    rows = max(1, _BAND // class_ids.shape[1])
+    for top in range(0, len(class_ids), rows):
+        band = class_ids[top : top + rows]
+        of_regions, first, last = _in_band(band)
+        counts += np.bincount(of_regions, minlength=256)
+        if lowest is not None:
+            meet = class_ids[top - 1] == band[0]
+            joints.append(np.stack([lowest[meet], first[meet] + regions]))
+            labels.append(band[0][meet])
+        lowest = last + regions
+        regions += len(of_regions)
+    return counts - _joined(np.concatenate(joints, axis=1), np.concatenate(labels))
+
+
+def _joined(joints, labels):
+    """How many regions of each label are no more of their own once pairs of them are joined."""
+    joined, place = np.unique(joints, return_inverse=True)
+    place = place.reshape(joints.shape)
+    of_joined = np.empty(len(joined), np.uint8)
+    of_joined[place] = labels
+    of_wholes, _ = _components(place, of_joined)
+    before, after = (np.bincount(of, minlength=256) for of in (of_joined, of_wholes))
+    return before - after
+
+
+def _components(pairs, labels):
+    """Joins numbered things of one label each by pairs of them.
+
+    Returns the label of what there is then, and for each thing the number of what it became.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    joined = coo_array((np.ones(len(pairs[0]), bool), tuple(pairs)), (labels.size, labels.size))
+    count, became = connected_components(joined, directed=False)
+    of_wholes = np.empty(count, np.uint8)
+    of_wholes[became] = labels
+    return of_wholes, became
+
+
+def _in_band(class_ids):
+    """The label of each region, and the regions that the first and the last row are of."""
     # Runs of equal pixels in a row are joined where one lies on the other.
     begins = np.ones(class_ids.shape, bool)
     begins[:, 1:] = class_ids[:, 1:] != class_ids[:, :-1]
     run = (np.cumsum(begins, dtype=np.int32) - 1).reshape(class_ids.shape)
     meet = (begins[1:] | begins[:-1]) & (class_ids[1:] == class_ids[:-1])
     pairs = run[:-1][meet], run[1:][meet]
-    of_runs = class_ids[begins]
-    joined = coo_array((np.ones(len(pairs[0]), bool), pairs), (of_runs.size, of_runs.size))
-    count, region = connected_components(joined, directed=False)
-    of_regions = np.empty(count, np.uint8)
-    of_regions[region] = of_runs
-    return np.bincount(of_regions, minlength=256)
+    of_regions, region = _components(pairs, class_ids[begins])
+    return of_regions, region[run[0]].astype("int64"), region[run[-1]].astype("int64")
 
 
 def regions_of(class_ids: np.ndarray) -> Iterator[Region]:

@@ -1,11 +1,12 @@
 """What labels images, whatever it is: a network in Keras or TensorFlow's C library, or a server."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcn_keras.data.files.large import Bands
 from fcn_keras.data.files.readers import PHOTOGRAPHS, ImageReader
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Segmenter:
         batch_size: how many images, of any sizes, `label` is best given at a time; None for as
             many of one size as memory holds.
         requests: how many calls of `label` may wait for a server at a time; 0 if there is none.
+        by_parts: whether `label_parts` labels large images, which are never in memory as a whole.
         too_large: what is wrong with an image that memory does not hold.
     """
 
@@ -38,6 +40,7 @@ class Segmenter:
     images: ImageReader = PHOTOGRAPHS
     batch_size: int | None = None
     requests: int = 0
+    by_parts: bool = False
     too_large: str = "takes more memory than there is: see --tile."
 
     def __init__(self, name: str, classes: list[str], colors: list[tuple[int, int, int]]):
@@ -72,6 +75,31 @@ class Segmenter:
             says why there are none.
         """
         return self._of_each(self.probabilities, images)
+
+    @property
+    def wants_tile(self) -> bool:
+        """Whether large images are refused, as `--tile` would look at them in parts."""
+        return False
+
+    def label_parts(
+        self,
+        image: Bands,
+        class_ids: np.ndarray,
+        choose: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        """Labels a large image, part by part.
+
+        Args:
+            image: its windows, as `self.images` reads them.
+            class_ids: uint8 `(H, W)`, to be filled.
+            choose: gives the class ids for probabilities, float32 `(1, h, w, C)`; the most
+                probable if not given.
+
+        Raises:
+            MemoryError: if a part takes more memory than there is.
+            UserError: if the image cannot be read.
+        """
+        raise NotImplementedError
 
     def _of_each(self, function, images):
         if len({image.shape for image in images}) == 1:

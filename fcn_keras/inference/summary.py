@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL.PngImagePlugin import PngInfo
 
-from fcn_keras.data.dataset import IGNORE_LABEL
+from fcn_keras.data.dataset import IGNORE_LABEL, count_values
 from fcn_keras.data.files.images import open_image
 from fcn_keras.inference.regions import count_regions
 from fcn_keras.system.files import written_whole
@@ -29,7 +29,7 @@ def note_summary(note: PngInfo, class_ids: np.ndarray) -> None:
 
 def _counted(class_ids):
     """Label -> its pixels and its regions, of those that occur."""
-    pixels, regions = np.bincount(class_ids.ravel(), minlength=256), count_regions(class_ids)
+    pixels, regions = count_values(class_ids), count_regions(class_ids)
     return {
         str(label): [int(pixels[label]), int(regions[label])]
         for label in np.flatnonzero(pixels).tolist()

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fcn_keras.data.files.large import Bands
 from fcn_keras.errors import UserError
 from fcn_keras.models.sights import sights_of
 
@@ -81,18 +82,22 @@ class Tiling:
             yield slice(first, last), slice(start, stop), slice(start - first, stop - first)
 
     def map(
-        self, function: Callable[[np.ndarray], Any], image: np.ndarray, output: np.ndarray
+        self, function: Callable[[np.ndarray], Any], image: np.ndarray | Bands, output: np.ndarray
     ) -> np.ndarray:
         """Fills `output`, part by part, with what `function` makes of the image.
 
         Args:
             function: from `(1, h, w, 3)` to `(1, h, w, ...)`.
-            image: `(H, W, 3)`.
+            image: `(H, W, 3)`; or a large one, of which each window is read when it is needed.
             output: `(H, W, ...)`.
         """
         for seen_rows, rows, inner_rows in self.parts(image.shape[0]):
             for seen_columns, columns, inner_columns in self.parts(image.shape[1]):
-                seen = np.asarray(function(image[None, seen_rows, seen_columns]))[0]
+                if isinstance(image, Bands):
+                    window = image.read(seen_rows, seen_columns)
+                else:
+                    window = image[seen_rows, seen_columns]
+                seen = np.asarray(function(window[None]))[0]
                 output[rows, columns] = seen[inner_rows, inner_columns]
         return output
 

@@ -12,6 +12,7 @@ from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.figures.label_maps import label_image, overlay, side_by_side
 from fcn_keras.figures.pictures import as_picture
 from fcn_keras.inference.job import note_of
+from fcn_keras.inference.label_tiff import write_label_tiff
 from fcn_keras.inference.outputs import Outputs
 from fcn_keras.inference.polygons import geojson_of
 from fcn_keras.inference.summary import note_summary
@@ -22,7 +23,8 @@ class Labelled(NamedTuple):
     """An image with what has been found in it.
 
     Attributes:
-        image: uint8 `(H, W, 3)`; of what is no photograph, what people see of it.
+        image: uint8 `(H, W, 3)`; of what is no photograph, what people see of it; of a large one
+            nothing, as no picture is made of it.
         class_ids: uint8 `(H, W)`.
         answer: what they are from: probabilities `(H, W, C)`, or class ids where these will do.
     """
@@ -43,9 +45,19 @@ def labelled_image(image: np.ndarray, answer: np.ndarray, outputs: Outputs) -> L
     image = as_picture(image)
     if not outputs.need_probabilities:
         return Labelled(image, answer, answer)
-    class_ids = answer.argmax(axis=-1).astype(np.uint8)
-    class_ids[answer.max(axis=-1) < outputs.min_confidence] = IGNORE_LABEL
-    return Labelled(image, class_ids, answer)
+    return Labelled(image, chosen(answer, outputs), answer)
+
+
+def chosen(probabilities: np.ndarray, outputs: Outputs) -> np.ndarray:
+    """Returns the class ids for probabilities `(..., C)`: uint8 `(...)`.
+
+    Args:
+        probabilities: of all classes.
+        outputs: what is asked for; pixels below its `min_confidence` become void.
+    """
+    class_ids = probabilities.argmax(axis=-1).astype(np.uint8)
+    class_ids[probabilities.max(axis=-1) < outputs.min_confidence] = IGNORE_LABEL
+    return class_ids
 
 
 def write_outputs(
@@ -56,6 +68,8 @@ def write_outputs(
     palette: np.ndarray,
     mark: str | None,
     outputs: Outputs,
+    source: Path | None = None,
+    left_out: Sequence[str] = (),
 ) -> None:
     """Writes the files that are asked for of an image.
 
@@ -66,6 +80,8 @@ def write_outputs(
         palette: uint8 `(256, 3)`.
         mark: what is noted in the label map, see `fcn_keras.inference.job.mark_of`.
         outputs: which files.
+        source: the image's file, if it has one of its own.
+        left_out: formats that were asked for, and are not written; noted in the label map.
 
     Raises:
         WriteError: if the disk refuses it.
@@ -88,7 +104,9 @@ def write_outputs(
                 case "polygons":
                     areas = geojson_of(class_ids, classes, outputs.simplify)
                     aside.write_text(json.dumps(areas), "utf-8")
+                case "tif":
+                    write_label_tiff(aside, class_ids, source)
                 case "mask":
-                    note = note_of(mark)
+                    note = note_of(mark, left_out)
                     note_summary(note, class_ids)
                     label_image(class_ids, palette).save(aside, pnginfo=note)

@@ -203,9 +203,9 @@ def test_ade20k(tmp_path):
     (tmp_path / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tName\n" + rows)
     dataset = load_folder(tmp_path)
     assert dataset.num_classes == 150 and dataset.classes[0] == "name 1"
-    np.testing.assert_array_equal(
-        dataset.splits["val"]._label(dataset.splits["val"].files[0][1]), IDS - np.uint8(1)
-    )
+    split = dataset.splits["val"]
+    mask = split.files[0][1]
+    np.testing.assert_array_equal(split.label_of(split.read(mask), mask), IDS - np.uint8(1))
     (tmp_path / "objectInfo150.txt").write_text("Idx\tName\n1\twall\n")
     with pytest.raises(UserError, match="must list 150 classes"):
         load_folder(tmp_path)

@@ -72,7 +72,7 @@ def read_image(path: str | Path | BinaryIO, name: str | None = None) -> np.ndarr
 def upright(image: Image.Image, file: Image.Image) -> Image.Image:
     """Turns an image as the EXIF or XMP data say of the file that it was loaded from."""
     # Once it is loaded: Pillow turns a TIFF as it loads it, and looks behind the pixels of a PNG.
-    turn = _UPRIGHT.get(_orientation(file))
+    turn = _UPRIGHT.get(orientation(file))
     return image if turn is None else image.transpose(turn)
 
 
@@ -89,12 +89,12 @@ def read_size(path: str | Path) -> tuple[int, int]:
             return height, width
         # A TIFF's size is told as its own tag turns it, though not yet as its XMP data does.
         turned_already = getattr(image, "tag_v2", {}).get(_ORIENTATION) in _TURNED
-        if _orientation(image) in _TURNED and not turned_already:
+        if orientation(image) in _TURNED and not turned_already:
             width, height = height, width
         return height, width
 
 
-def _orientation(image):
+def orientation(image: Image.Image) -> int:
     """How the camera was held, as Pillow finds it; 1 where the data cannot be made sense of."""
     try:
         return image.getexif().get(_ORIENTATION, 1)

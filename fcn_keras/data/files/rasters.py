@@ -28,7 +28,7 @@ from fcn_keras.system.console import import_tensorflow_silently
 
 RASTER_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
-_TIFF = (".tif", ".tiff")
+TIFF_SUFFIXES = (".tif", ".tiff")
 _BIT_DEPTH = slice(24, 25)  # of a PNG, in its header
 
 _MODES = ("1", "L", "LA", "RGB", "RGBA")  # of Pillow
@@ -43,6 +43,11 @@ class Raster(Protocol):
     @property
     def dtype(self) -> np.dtype: ...
 
+    @property
+    def rows_at_once(self) -> int | None:
+        """How many rows, from the top on, are decoded together for any window of them; None if a
+        window costs no more than what it holds."""
+
     def read(self, rows: slice | None = None, columns: slice | None = None) -> np.ndarray: ...
 
 
@@ -50,6 +55,10 @@ class _Array(NamedTuple):
     """An image that is in memory, or in a file that is mapped to it."""
 
     pixels: np.ndarray
+
+    @property
+    def rows_at_once(self) -> int | None:
+        return None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -79,7 +88,7 @@ def open_raster(path: str | Path, channels: int) -> Iterator[Raster]:
     path = Path(path)
     try:
         suffix = path.suffix.lower()
-        if suffix in _TIFF:
+        if suffix in TIFF_SUFFIXES:
             with Tiff(path) as file:
                 _check(file.shape, file.dtype, channels)
                 yield file

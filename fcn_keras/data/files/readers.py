@@ -1,6 +1,8 @@
 """How the image files of a data set are read: as photographs, or with the numbers they hold."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -8,7 +10,13 @@ from typing import Protocol
 import numpy as np
 
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size, read_whole
-from fcn_keras.data.files.rasters import RASTER_SUFFIXES, as_numbers, kind_of, open_raster
+from fcn_keras.data.files.rasters import (
+    RASTER_SUFFIXES,
+    Raster,
+    as_numbers,
+    kind_of,
+    open_raster,
+)
 from fcn_keras.errors import UserError
 
 # Pixels of a large image that are looked at together.
@@ -77,9 +85,16 @@ class AsStored:
         with open_raster(path, self.channels) as raster:
             return replace(self, dtype=kind_of(raster.dtype))
 
-    def read(self, path: Path) -> np.ndarray:
+    @contextmanager
+    def open(self, path: Path) -> Iterator[Raster]:
+        """Opens an image, see `fcn_keras.data.files.rasters.open_raster`; its numbers are looked
+        at as to their kind alone."""
         with open_raster(path, self.channels) as raster:
             self._check(path, raster)
+            yield raster
+
+    def read(self, path: Path) -> np.ndarray:
+        with self.open(path) as raster:
             return as_numbers(raster.read())
 
     def size(self, path: Path) -> tuple[int, int]:
@@ -89,8 +104,7 @@ class AsStored:
 
     def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes]:
         """Decodes it in any case: how else could it be known that its numbers are some."""
-        with open_raster(path, self.channels) as raster:
-            self._check(path, raster)
+        with self.open(path) as raster:
             height, width, _ = raster.shape
             rows = max(1, _BAND // width)
             for top in range(0, height, rows):

@@ -13,10 +13,11 @@ _ROWS, _COLUMNS = "Y", "X"
 
 _ORIENTATION = "Orientation"
 _UPRIGHT = 1
+_BLACK_IS_ZERO = 1
 _SEPARATE = 2  # a planar configuration
 _JPEG = (6, 7, 34892, 33007)  # compressions whose segments share tables
 
-# What tells where a picture lies on the earth, and what is no value in it.
+# What tells where a picture lies on the earth.
 GEO_TAGS = {
     33550: "ModelPixelScale",
     33922: "ModelTiepoint",
@@ -95,6 +96,26 @@ class Tiff:
     ) -> None:
         self._file.close()
 
+    @property
+    def rows_at_once(self) -> int | None:
+        """See `fcn_keras.data.files.rasters.Raster`."""
+        page = self._series.keyframe
+        if self._mapped is not None or self._in_segments and page.is_tiled:
+            return None
+        return min(page.rowsperstrip, self.shape[0]) if self._in_segments else self.shape[0]
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether it holds nothing but one picture, each pixel of which is a number of 8 bits."""
+        page = self._series.keyframe
+        return (
+            len(self._file.pages) == 1
+            and self.shape[2] == 1
+            and self.dtype == np.uint8
+            and page.bitspersample == 8
+            and page.photometric == _BLACK_IS_ZERO
+        )
+
     def read(self, rows: slice | None = None, columns: slice | None = None) -> np.ndarray:
         """Returns a window of the picture, `(h, w, C)`, and decodes no more than it touches.
 
@@ -148,10 +169,18 @@ class Tiff:
             # What a file leaves out has the value that stands for nothing.
             target[:] = keyframe.nodata if data is None else data[0, inner_rows, inner_columns]
 
-    @property
-    def geo_tags(self) -> list[tuple[int, int, int, Any, bool]]:
-        """What it says of its place on the earth, as `tifffile.TiffWriter` takes `extratags`."""
-        tags = self._series.keyframe.tags
+
+def geo_tags(path: str | Path) -> list[tuple[int, int, int, Any, bool]]:
+    """Returns what a TIFF file says of its place on the earth, as `tifffile` takes `extratags`.
+
+    Nothing if it lies turned: the tags are of the pixels as they are stored.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages.first.tags
+        if tags.valueof(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+            return []
         found = [(code, tags[code]) for code in GEO_TAGS if code in tags]
         return [(code, int(tag.dtype), tag.count, tag.value, True) for code, tag in found]
 

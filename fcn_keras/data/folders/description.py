@@ -12,7 +12,7 @@ import numpy as np
 from fcn_keras.data.annotations.drawing import Drawn
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.masks import open_mask
-from fcn_keras.data.files.readings import Color, Mask
+from fcn_keras.data.files.readings import Color, Mask, colors_of, read_grey
 from fcn_keras.data.folders.description_faults import (
     VOID,
     fault_in,
@@ -112,6 +112,22 @@ class Description:
                 "of numbers: leave `values` out, or `colors`."
             )
         return mask
+
+    @cached_property
+    def _known_colors(self):
+        colors, values = self._values_of_colors
+        return colors_of(tuple(map(tuple, colors)), tuple(values))
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether the values of grey masks are their numbers, whatever else is in them: no grey is
+        the colour of a class that has another number."""
+        known = self._known_colors
+        return known.ambiguous or not len(known) or not known.moved
+
+    def read_greys(self, path: Path, greys: np.ndarray) -> Mask:
+        """Reads the greys of a mask file, uint8, as `read` does."""
+        return read_grey(path, greys, self._known_colors)
 
     def read_values(self, path: Path | Drawn) -> np.ndarray:
         """Reads the values in a mask, as `read` does: uint8 `(H, W)`."""

@@ -1,25 +1,24 @@
 """Anyone's folder of images and masks as a data set."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from fcn_keras.data.annotations.drawing import Drawn
-from fcn_keras.data.dataset import Dataset, Example, count_values, in_parallel
-from fcn_keras.data.files.masks import check_sizes, read_mask, values_with_meaning
+from fcn_keras.data.dataset import Dataset, in_parallel
 from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored, ImageReader
+from fcn_keras.data.folders.cutting import cut
 from fcn_keras.data.folders.description import Description, read_description
 from fcn_keras.data.folders.drawn import annotated_below, drawn_files
+from fcn_keras.data.folders.folder_split import FolderSplit
 from fcn_keras.data.folders.image_reading import reader_for, told_reader
 from fcn_keras.data.folders.known import known_of
+from fcn_keras.data.folders.large_masks import count_mask
 from fcn_keras.data.folders.layout import ALL, find_layout
 from fcn_keras.data.folders.matching import Files, Pair, match
 from fcn_keras.data.folders.splitting import validated
 from fcn_keras.data.folders.voc_devkit import find_devkit, listed_files
-from fcn_keras.errors import LabelError, UserError
+from fcn_keras.errors import UserError
 from fcn_keras.system.spelling import spelled_as_found
 
 
@@ -51,12 +50,15 @@ class Folder:
             classes=about.classes,
             colors=about.class_colors,
             splits={
-                name: FolderSplit(
-                    [(pair.image, pair.mask) for pair in pairs],
-                    about.class_ids,
-                    about.read_values,
-                    [pair.name for pair in pairs],
-                    self.images,
+                name: cut(
+                    FolderSplit(
+                        [(pair.image, pair.mask) for pair in pairs],
+                        about.class_ids,
+                        about.read_values,
+                        [pair.name for pair in pairs],
+                        self.images,
+                    ),
+                    about,
                 )
                 for name, pairs in self.pairs().items()
             },
@@ -169,6 +171,9 @@ def load_folder(
             `.npy`, PNG), see `fcn_keras.data.files.rasters`. If neither this nor `dataset.json`
             says so, they are photographs: RGB of 8 bits.
 
+    Large images that are read as stored are cut into windows, see
+    `fcn_keras.data.folders.cutting`.
+
     Returns:
         A `Dataset`. Its splits know the files; nothing else has been read yet, except the
         masks where no classes are known.
@@ -179,9 +184,8 @@ def load_folder(
     """
     folder = find_folder(root, val_share, AsStored(channels) if channels else None)
     if not folder.description.classes:
-        read = folder.description.read_values
         counts = in_parallel(
-            lambda mask: count_values(read(mask)),
+            lambda mask: count_mask(mask, folder.description)[1],
             [pair.mask for pairs in folder.pairs().values() for pair in pairs],
             "counting classes",
             "file",
@@ -189,70 +193,6 @@ def load_folder(
         description = folder.description.with_numbered_classes(sum(counts, np.zeros(256, "int64")))
         folder = replace(folder, description=description)
     return folder.dataset()
-
-
-@dataclass(frozen=True)
-class FolderSplit:
-    """Pairs of an image file and a mask file.
-
-    Attributes:
-        files: pairs of an image's path and its mask's, or the shapes that it is drawn from.
-        ids: int16 `(256,)`: the class id (or 255) for each value in a mask; -1 where a value
-            has no meaning.
-        read: gives the values in a mask file.
-        names: what the images are called; their files' stems if not given.
-        images: how the images are read.
-    """
-
-    files: Sequence[tuple[Path, Path | Drawn]]
-    ids: np.ndarray = field(repr=False)
-    read: Callable[[Any], np.ndarray] = field(default=read_mask, repr=False)
-    names: Sequence[str] = field(default=(), repr=False)
-    images: ImageReader = PHOTOGRAPHS
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Example:
-        image_path, mask_path = self.files[index]
-        image = self.images.read(image_path)
-        label = self._label(mask_path)
-        check_sizes(image_path, image.shape[:2], mask_path, label.shape)
-        name = self.names[index] if self.names else image_path.stem
-        return Example(image, label[:, :, None], name)
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self.images.size(self.files[index][0])
-
-    def _label(self, path):
-        mask = self.read(path)
-        label = np.take(self.ids, mask)
-        if label.min(initial=0) < 0:
-            strange = mask[label < 0]
-            raise LabelError(
-                f"{path}: a mask may hold {values_with_meaning(self.ids)}. This one holds "
-                f"{strange[0]} ({len(strange)} pixels without a class in all)."
-            )
-        return label.astype("uint8")
-
-    def scan(self) -> np.ndarray:
-        """Checks every mask and the size of every image before work starts.
-
-        Returns:
-            An int64 array `(256,)`: how many pixels each class has, and void at 255.
-
-        Raises:
-            UserError: at the first file that is wrong; names it.
-        """
-
-        def check(pair):
-            image_path, mask_path = pair
-            label = self._label(mask_path)
-            size, _ = self.images.look(image_path, decode=False)
-            check_sizes(image_path, size, mask_path, label.shape)
-            return count_values(label)
-
-        return sum(in_parallel(check, self.files, "checking", "file"), np.zeros(256, "int64"))
 
 
 def _divided(files, about):

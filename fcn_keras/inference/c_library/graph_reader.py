@@ -73,6 +73,8 @@ class KeptGraph(InLibrary):
     True
     """
 
+    wants_tile = True
+
     def __init__(self, path: str | Path):
         config = config_of(path)
         with zipfile.ZipFile(network_file(path)) as network:

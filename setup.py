@@ -33,6 +33,7 @@ setup(
         "scipy",  # reads .mat label maps
         "h5py",
         "tqdm",
+        "filelock>=3.30",  # keeps two processes out of one folder, on Windows too
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21"],

@@ -33,6 +33,7 @@ setup(
         "scipy",  # reads .mat label maps
         "h5py",
         "tqdm",
+        "psutil",  # tells how much memory a process takes on Windows
         "filelock>=3.30",  # keeps two processes out of one folder, on Windows too
     ],
     extras_require={

@@ -63,7 +63,8 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist",  # on several cores at once
-            "ruff>=0.14",
+            "ruff==0.17.6",  # as .pre-commit-config.yaml has it: each version formats otherwise
+            "check-jsonschema",  # what GitHub takes as workflows and forms
             "dill",  # tensorflow-datasets' test case needs it and does not bring it
             "hypothesis",
             "mypy>=1.19",

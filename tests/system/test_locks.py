@@ -19,7 +19,10 @@ with locked(sys.argv[1]):
 """
 
 
-@pytest.fixture(params=["folder", "file beside"])
+needs_fcntl = pytest.mark.skipif(not filelock.has_fcntl, reason="no folder can be locked here")
+
+
+@pytest.fixture(params=[pytest.param("folder", marks=needs_fcntl), "file beside"])
 def way(request, monkeypatch):
     monkeypatch.setattr(filelock, "has_fcntl", request.param == "folder")
     return request.param

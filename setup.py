@@ -33,6 +33,8 @@ setup(
         "scipy",  # reads .mat label maps
         "h5py",
         "tqdm",
+        "psutil",  # tells how much memory a process takes on Windows
+        "filelock>=3.30",  # keeps two processes out of one folder, on Windows too
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21"],
@@ -61,7 +63,8 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist",  # on several cores at once
-            "ruff>=0.14",
+            "ruff==0.17.6",  # as .pre-commit-config.yaml has it: each version formats otherwise
+            "check-jsonschema",  # what GitHub takes as workflows and forms
             "dill",  # tensorflow-datasets' test case needs it and does not bring it
             "hypothesis",
             "mypy>=1.19",

@@ -37,7 +37,8 @@ def run_child(
         [sys.executable, *map(str, words)],
         input=text,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env=_environment(onednn, variables),
     )
     if done.returncode:
@@ -59,7 +60,7 @@ def answering_child(
         there is none.
     """
     with (
-        tempfile.TemporaryFile("w+") as errors,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         # Without buffers: what could not be sent is not sent again when all is closed.
         subprocess.Popen(
             [sys.executable, *map(str, words)],
@@ -94,7 +95,8 @@ def _environment(onednn, variables):
     # Where the package is not installed, the process must find it as this one did.
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"} | variables
+    told = {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | told | variables
     if not onednn:
         environment.pop(ONEDNN, None)
     return environment

@@ -122,9 +122,11 @@ class _Programs:
         claim = folder / "asked.json"
         if not claim.exists():
             with written_whole(claim) as aside:
-                aside.write_text(json.dumps(network))
-        elif json.loads(claim.read_text()) != network:
-            raise UserError(f"--folder: holds the files of another network: {claim.read_text()}")
+                aside.write_text(json.dumps(network), "utf-8")
+        elif json.loads(claim.read_text("utf-8")) != network:
+            raise UserError(
+                f"--folder: holds the files of another network: {claim.read_text('utf-8')}"
+            )
 
     def write(self, file):
         if not (self.folder / file).exists():

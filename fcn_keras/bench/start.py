@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +166,7 @@ def _predict(name, folder):
     else:
         from fcn_keras.inference.c_library.library import open_library
 
-        with stderr_held():
+        with stderr_held(), suppress(OSError):  # what opens the network goes on without it
             open_library()
     imported = time.perf_counter()
     segmenter = _Clocked(open_network(folder / PREDICTS[name]))

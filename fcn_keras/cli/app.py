@@ -109,4 +109,9 @@ def _start_again(error):
     # What has been trained since the start must not be deleted: without --fresh, however short.
     fresh = [word for word in sys.orig_argv if len(word) > 2 and "--fresh".startswith(word)]
     started = [word for word in sys.orig_argv[1:] if word not in fresh]
-    os.execv(sys.executable, [sys.executable, *started])
+    command = [sys.executable, *started]
+    if os.name == "nt":  # where `execv` ends this process, and who waits for it goes on at once
+        import subprocess
+
+        sys.exit(subprocess.run(command).returncode)
+    os.execv(sys.executable, command)

@@ -22,6 +22,7 @@ from fcn_keras.errors import ServerError, UserError
 from fcn_keras.exporters.formats import MAX_PIXELS
 from fcn_keras.inference.opening import is_address, open_network
 from fcn_keras.inference.segmenter import Segmenter
+from fcn_keras.system.signals import ENDING
 from fcn_keras.system.sockets import listen
 from fcn_keras.system.spelling import shown_name
 
@@ -57,7 +58,8 @@ def demo(
         KeyboardInterrupt: when it is ended.
     """
     listen(host, port, "--port").close()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="fcn-keras-demo-") as folder:
         gradio = _import_gradio(folder, host)
         segmenter = open_for_page(source, classes)

@@ -128,7 +128,7 @@ def check_int8_output(output: str | Path, format: str) -> list[Path]:
 def _calibrating(images):
     """Gives the images with a progress bar, while what the tools say is held back."""
     with (
-        open(os.dup(2), "w") as terminal,
+        open(os.dup(2), "w", encoding="utf-8", errors="backslashreplace") as terminal,
         progress_bar("calibrating", None, iterable=images, file=terminal) as shown,
         stderr_held(),
         redirect_stdout(sys.stderr),

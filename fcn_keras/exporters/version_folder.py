@@ -1,7 +1,5 @@
 """The numbered folders that TensorFlow Serving watches: complete or absent."""
 
-import fcntl
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -10,6 +8,7 @@ from pathlib import Path
 
 from fcn_keras.errors import UserError
 from fcn_keras.system.files import writing
+from fcn_keras.system.locks import locked
 
 # Folders in the making. TensorFlow Serving looks at numbered ones only.
 _PARTIAL = ".export-"
@@ -56,13 +55,13 @@ def partial_folder(output: str | Path) -> Iterator[Path]:
     folder = Path(output) / f"{_PARTIAL}{uuid.uuid4().hex[:12]}"
     with writing(output), ExitStack() as stack:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent):
+        with locked(folder.parent):
             for path in folder.parent.glob(f"{_PARTIAL}*"):
                 # One that its process writes to is locked, as long as that lives.
-                with suppress(OSError), _locked(path, fcntl.LOCK_NB):
+                with suppress(OSError), locked(path, wait=False):
                     shutil.rmtree(path)
             folder.mkdir()
-            stack.enter_context(_locked(folder))
+            stack.enter_context(locked(folder))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
 
@@ -73,16 +72,5 @@ def publish(folder: Path, version: int | None = None) -> Path:
     Raises:
         UserError: if another process was faster, and that version exists now.
     """
-    with _locked(folder.parent):
+    with locked(folder.parent):
         return folder.rename(check_target(folder.parent, version))
-
-
-@contextmanager
-def _locked(folder, flags=0):
-    """Keeps other processes from locking a folder meanwhile; waits for those that have."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | flags)
-        yield
-    finally:
-        os.close(lock)

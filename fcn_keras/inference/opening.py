@@ -107,7 +107,9 @@ def _open_export(path, folder, views):
     from fcn_keras.inference.c_library.saved_model import Exported
 
     files = {
-        str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()
+        file.relative_to(folder).as_posix(): file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
     }
     with ThreadPoolExecutor(1) as aside, stderr_held():
         digests = aside.map(_digest, files.values())

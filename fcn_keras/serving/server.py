@@ -28,6 +28,7 @@ from fcn_keras.inference.classes import find_saved_model
 from fcn_keras.inference.network import load_network
 from fcn_keras.serving.request import unpacked
 from fcn_keras.serving.rest_model import RestModel
+from fcn_keras.system.signals import ENDING
 from fcn_keras.system.sockets import listen
 
 # More connections are answered "not now" (503), which `fcn_keras.client` takes as it is meant: a
@@ -65,7 +66,8 @@ def serve(
     else:
         logging.basicConfig(level=logging.INFO)
     # What was begun is finished, and temporary folders are deleted.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in ENDING:
+        signal.signal(number, lambda *_: sys.exit(0))
     listener = listen(host, port, "--http-port")
     with listener, _exported(source) as folder:
         version = int(folder.name) if folder.name.isdecimal() else 1

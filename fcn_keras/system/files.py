@@ -112,4 +112,5 @@ def remove_leftovers(folder: str | Path, idle: float = 0.0):
             and path.is_file()
             and time.time() - path.stat().st_mtime >= idle
         ):
-            path.unlink()
+            with suppress(PermissionError):  # on Windows, a file that another process has open
+                path.unlink()

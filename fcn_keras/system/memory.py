@@ -1,13 +1,12 @@
 """Memory in use, in bytes: the first GPU's where TensorFlow has one, else this process' own.
 
 TensorFlow counts the one, once it has been imported; the kernel the other, on Linux with a peak
-that can be set back. Elsewhere there is the peak alone.
+that can be set back. On macOS there is the peak alone.
 """
 
 import ctypes
 import os
 import platform
-import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -44,11 +43,20 @@ def tensors_in_use() -> Memory | None:
 def process_memory() -> Memory:
     """Returns how much of the machine's memory this process takes."""
     now, peak = (_line_of("/proc/self/status", name) for name in ("VmRSS", "VmHWM"))
-    if now is None or peak is None:
-        # Only where it cannot be helped: it begins with what the program had that started this.
-        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        now = peak = largest if sys.platform == "darwin" else largest * 1024
-    return Memory(now, peak)
+    return _memory_elsewhere() if now is None or peak is None else Memory(now, peak)
+
+
+def _memory_elsewhere():
+    try:
+        import resource
+    except ImportError:  # on Windows
+        import psutil
+
+        info = psutil.Process().memory_info()
+        return Memory(info.rss, getattr(info, "peak_wset", info.rss))
+    # Only where it cannot be helped: it begins with what the program had that started this.
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Memory(*[largest if sys.platform == "darwin" else largest * 1024] * 2)
 
 
 def free_memory() -> float:
@@ -63,7 +71,7 @@ def forget_peak():
         if tf := sys.modules.get("tensorflow"):
             tf.config.experimental.reset_memory_stats(_device(tf))
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
 
 
 def keep_freed_memory() -> None:
@@ -89,7 +97,7 @@ def _device(tf):
 
 def _line_of(file, name):
     with suppress(OSError):
-        for line in Path(file).read_text().splitlines():
+        for line in Path(file).read_text("utf-8").splitlines():
             if line.startswith(f"{name}:"):
                 return 1024 * int(line.split()[1])
     return None

@@ -16,7 +16,7 @@ HALF_FLAGS = {  # x86's, and Arm's
 def about() -> dict[str, str]:
     """Returns what Linux says of a processor, by its own names; nothing on other systems."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return {}
     parts = (line.partition(":") for line in lines)
@@ -32,7 +32,7 @@ def cores() -> int:
     """Returns how many cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
+    except AttributeError:  # on macOS and Windows
         return os.cpu_count() or 1
 
 

@@ -57,6 +57,15 @@ def split_paths(text: str, count: int) -> list[str]:
     return pieces
 
 
+def file_name(text: str, windows: bool = os.name == "nt") -> str:
+    """Returns a text as the name of a file, with dashes for what the system refuses in one.
+
+    Windows refuses more, which others keep: they find again what has been written before.
+    """
+    text = text.replace("\0", "")
+    return re.sub(r'[<>:"/\\|?*\x01-\x1f]', "-", text) if windows else text.replace("/", "-")
+
+
 def valid_text(text: str) -> str:
     r"""Returns a name as text that can be written as UTF-8: `\xfc` for a byte that is none."""
     try:

@@ -23,6 +23,6 @@ def versions(*more: str) -> dict[str, str | None]:
 def git_commit():
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+        return subprocess.run(command, capture_output=True, encoding="utf-8").stdout.strip() or None
     except OSError:
         return None

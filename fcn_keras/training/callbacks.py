@@ -16,6 +16,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import SCORES, scores_of
 from fcn_keras.system.memory import memory_in_use
 from fcn_keras.system.progress import progress_bar
+from fcn_keras.system.signals import ENDING
 from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.epoch_log import EpochLog
 from fcn_keras.training.patience import Patience
@@ -41,7 +42,7 @@ class Stop:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():  # others may not
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *ENDING):
                 self.before[number] = signal.signal(number, self._note)
         return self
 

@@ -1,12 +1,11 @@
 """A run directory: its files, and whether a run may start, go on, or has finished."""
 
 import csv
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import SCORES
 from fcn_keras.inference.run_folder import leads_to_same, places_of, read_config
 from fcn_keras.system.files import writing, written_whole
+from fcn_keras.system.locks import locked
+from fcn_keras.system.spelling import file_name
 from fcn_keras.system.versions import git_commit, versions
 from fcn_keras.training.settings import Settings
 
@@ -36,7 +37,7 @@ LOG_COLUMNS = (
 
 def default_path(dataset: str, variant: str) -> Path:
     """Returns where a network is trained on a data set if nothing else is said."""
-    name = dataset.replace("/", "-").replace("\0", "")
+    name = file_name(dataset)
     while len(os.fsencode(name)) > 200:
         name = name[:-1]
     return Path("runs") / f"{name}-{variant}"
@@ -96,20 +97,15 @@ class Run:
         """
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        # The directory itself is locked: no file stays behind, however the process ends.
-        lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise UserError(
-                f"{self.path}: another process is training there. Wait for it, or choose another "
-                "directory with --run-dir."
-            ) from error
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.path, wait=False))
+            except BlockingIOError as error:
+                raise UserError(
+                    f"{self.path}: another process is training there. Wait for it, or choose "
+                    "another directory with --run-dir."
+                ) from error
             yield
-        finally:
-            os.close(lock)
 
     def start(self, settings: Settings, dataset: Dataset) -> None:
         """Makes the directory with its `config.json`, unless it is there already."""

@@ -548,3 +548,10 @@ def test_commands(tmp_path):
     code, used, err = call("--output", tmp_path / "3")
     assert (code, used) == (2, "False")
     assert f"error: {photo}" in err.splitlines()[-1]
+
+
+def test_what_nothing_could_open_is_not_kept(tmp_path, monkeypatch):
+    file = save(exact(), tmp_path / "a.keras")
+    absent = tmp_path / "lib.so"
+    monkeypatch.setattr("fcn_keras.inference.c_library.graph_writer.library_path", lambda: absent)
+    assert keep_graph(keras.models.load_model(file), file) is None

@@ -1,8 +1,10 @@
 """Exported networks without TensorFlow's Python, beside the same ones in Keras."""
 
+import _ctypes
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,6 +16,7 @@ from fcn_keras import UserError
 from fcn_keras.exporters.saved_model import export
 from fcn_keras.inference import predict as prediction
 from fcn_keras.inference.c_library import library as c_api
+from fcn_keras.inference.c_library.in_python import PythonModel
 from fcn_keras.inference.c_library.saved_model import Exported
 from fcn_keras.inference.predict import predict
 
@@ -147,7 +150,7 @@ def test_strings_of_the_graph_stay(tmp_path):
         assert found == {"text": [text], "same": [text, b"", b"short"]}
 
 
-def test_what_is_no_export(network, folder, tmp_path, monkeypatch):
+def test_what_is_no_export(network, folder, tmp_path):
     with pytest.raises(UserError, match="absent: holds no SavedModel"):
         Exported(tmp_path / "absent")
 
@@ -166,6 +169,33 @@ def test_what_is_no_export(network, folder, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="damaged: is damaged .*Export it again"):
         Exported(damaged)
 
-    monkeypatch.setattr(c_api, "library_path", lambda: tmp_path / "lib.so")
-    with pytest.raises(UserError, match="needs TensorFlow's C library, lib.so.*run or a .keras"):
-        Exported(folder)
+
+@pytest.mark.parametrize("library", ["absent", "another"])
+def test_tensorflows_python_does_as_well(exported, folder, tmp_path, monkeypatch, library):
+    path = tmp_path / "lib.so" if library == "absent" else Path(_ctypes.__file__)
+    monkeypatch.setattr(c_api, "library_path", lambda: path)
+    with pytest.raises(OSError, match="lib.so: cannot open" if library == "absent" else "TF_"):
+        c_api.open_library()
+    network = Exported(folder)
+    assert isinstance(network.session, PythonModel)
+    assert (network.path, network.classes) == (exported.path, exported.classes)
+    images = np.random.default_rng(4).integers(0, 256, (2, 20, 31, 3), "uint8")
+    np.testing.assert_array_equal(network.segment(images), exported.segment(images))
+    np.testing.assert_array_equal(network.probabilities(images), exported.probabilities(images))
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder / "2", damaged)
+    with open(damaged / "saved_model.pb", "r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(UserError, match="damaged: is damaged .*Export it again"):
+        Exported(damaged)
+
+
+def test_memory_that_tensorflows_python_does_not_get(folder, monkeypatch):
+    def exhausted(**_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    model = PythonModel(folder / "2")
+    monkeypatch.setattr(model, "signatures", {"segment": exhausted})
+    with pytest.raises(MemoryError, match="OOM"):
+        model.run("segment", {})

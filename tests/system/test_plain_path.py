@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from helpers.names import NAMES
 
-from fcn_keras.system.plain_path import plain_path
+from fcn_keras.system.plain_path import NO_PRIVILEGE, plain_path
 
 
 @pytest.mark.parametrize("path", ["run 1/{a},#%41$'", "stra\u00dfe/u\u0308", "/a/b", "-x", "~"])
@@ -28,6 +28,20 @@ def test_any_other_leads_to_the_same_place(tmp_path, monkeypatch, name):
     os.makedirs(os.path.dirname(below))
     Path(below).write_text("here")
     assert (folder / "b" / "c.txt").read_text() == "here"
+
+
+def test_what_cannot_be_linked(tmp_path, monkeypatch):
+    """Windows lets few make links, and says so by a number of its own."""
+    error = OSError("no link")
+
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(OSError, match="no link"):
+        plain_path(tmp_path / "a [1]")
+    error.winerror = NO_PRIVILEGE
+    assert plain_path(tmp_path / "a [1]") == str(tmp_path / "a [1]")
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)

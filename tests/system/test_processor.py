@@ -15,7 +15,7 @@ def cpuinfo(monkeypatch):
     """Lets Linux say something else of the processor."""
 
     def say(text):
-        def read_text(self):
+        def read_text(self, *_):
             assert str(self) == "/proc/cpuinfo"
             if text is None:
                 raise FileNotFoundError(self)

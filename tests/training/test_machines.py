@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ import tensorflow as tf
 from helpers.kill_training import SETTINGS, differences, kill_and_resume, start, undisturbed
 from PIL import Image
 
+from fcn_keras.cli import app
 from fcn_keras.cli.settings import setting_arguments
 from fcn_keras.errors import MachineLost, UserError
 from fcn_keras.recipes.common.resolving import resolve
@@ -241,6 +243,21 @@ def test_a_command_that_starts_again_is_the_same(fresh, run_command, monkeypatch
     monkeypatch.setattr(os, "execv", lambda program, words: calls.append(words))
     assert "Starting again" in run_command("train")[2]
     assert calls == [1, [sys.executable, *words, *lists]]
+
+
+def test_a_command_that_starts_again_where_exec_does_not_wait(monkeypatch, capsys):
+    command = [sys.executable, "-c", "raise SystemExit(3)"]
+    monkeypatch.setattr(sys, "orig_argv", command)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(app, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(app, "parse", lambda *_: SimpleNamespace(command=Lost, debug=False))
+    assert pytest.raises(SystemExit, app.main).value.code == 3
+    assert "lost. Starting again" in capsys.readouterr().err
+
+
+class Lost:
+    keeps_memory = tensorflow = False
+    run = staticmethod(lambda args: raises(MachineLost("lost."))())
 
 
 def raises(error):

@@ -15,6 +15,7 @@ from fcn_keras.data.registry import load_dataset
 from fcn_keras.errors import UserError
 from fcn_keras.inference.run_folder import dataset_of, read_config
 from fcn_keras.recipes.common.resolving import resolve
+from fcn_keras.system.spelling import file_name
 from fcn_keras.training.backup import Backup, Position
 from fcn_keras.training.run import Run, default_path
 
@@ -163,3 +164,5 @@ def test_a_run_directory_has_room_for_its_name():
     name = default_path("\U0001f600" * 300 + "/\0", "fcn8s").name
     assert name.endswith("-fcn8s") and len(name.encode()) < 255
     assert str(default_path("nyudv2/hha", "fcn8s")) == "runs/nyudv2-hha-fcn8s"
+    assert file_name('set/"a|b":1.0.0\n', windows=True) == "set--a-b--1.0.0-"
+    assert file_name("set/a:1.0.0", windows=False) == "set-a:1.0.0"

@@ -44,7 +44,7 @@ def _memory():
 
 def _main():
     # What libraries print goes to standard error; the channel is kept for answers.
-    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
 
     def answer(content):

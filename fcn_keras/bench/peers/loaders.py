@@ -20,10 +20,10 @@ Run = Callable[[np.ndarray], object]
 
 
 def load_saved_model(file: Path, forward: Forward) -> Run:
-    from fcn_keras.inference.c_library.library import Model
+    from fcn_keras.inference.c_library.saved_model import open_model
 
     [version] = file.iterdir()
-    model = Model(version)
+    model = open_model(version)
     return lambda image: model.run("segment", {"image": image})["class_ids"]
 
 

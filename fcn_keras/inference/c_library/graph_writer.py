@@ -17,6 +17,7 @@ from fcn_keras.inference.c_library.graph_reader import (
     graph_file,
     stored_weights,
 )
+from fcn_keras.inference.c_library.library import library_path
 from fcn_keras.models.channels import image_spec, stored_pixels
 from fcn_keras.system.console import debug_line
 from fcn_keras.system.files import written_whole
@@ -31,16 +32,16 @@ def keep_graph(network: keras.Model, file: str | Path) -> Path | None:
 
     Returns:
         Where the graph is, see `fcn_keras.inference.c_library.graph_reader.graph_file`. None if
-        there is a GPU, for which TensorFlow is needed; if the network is no function from `(N, H,
-        W, 3)` to `(N, H, W, C)` with weights in float32 that the file holds by name; or if it
-        cannot be written.
+        there is a GPU, for which TensorFlow is needed, or no C library; if the network is no
+        function from `(N, H, W, 3)` to `(N, H, W, C)` with weights in float32 that the file holds
+        by name; or if it cannot be written.
 
     Example:
 
     >>> keep_graph(keras.models.load_model("best.keras"), "best.keras").is_file()
     True
     """
-    if tf.config.list_logical_devices("GPU"):
+    if tf.config.list_logical_devices("GPU") or not library_path().is_file():
         return None
     try:
         return _keep(network, file)

@@ -9,6 +9,7 @@ import importlib.util
 import math
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ class Output(ctypes.Structure):
     _fields_ = [("operation", Pointer), ("index", ctypes.c_int)]
 
 
-# What functions of the library return that return no int.
-RESULTS = {
+# What the library must have: its functions, and what they return.
+RESULTS: dict[str, Any] = {
     "TF_NewStatus": Pointer,
     "TF_NewGraph": Pointer,
     "TF_NewSessionOptions": Pointer,
@@ -62,6 +63,19 @@ RESULTS = {
     "TF_Message": ctypes.c_char_p,
     "TF_Dim": ctypes.c_int64,
     "TF_StringGetSize": ctypes.c_size_t,
+    "TF_GetCode": ctypes.c_int,
+    "TF_NumDims": ctypes.c_int,
+    "TF_TensorType": ctypes.c_int,
+    "TF_SessionRun": None,
+    "TF_GraphImportGraphDef": None,
+    "TF_StringInit": None,
+    "TF_StringCopy": None,
+    "TF_StringDealloc": None,
+    "TF_DeleteTensor": None,
+    "TF_DeleteStatus": None,
+    "TF_DeleteBuffer": None,
+    "TF_DeleteSessionOptions": None,
+    "TF_DeleteImportGraphDefOptions": None,
 }
 
 
@@ -80,11 +94,15 @@ def open_library() -> ctypes.CDLL:
     """
     use_onednn()
     path = str(library_path())
-    # By itself ctypes has all symbols looked up at once, which takes a fifth longer.
-    ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_LAZY)
+    with suppress(AttributeError, OSError, TypeError):  # Windows has no `dlopen`
+        # By itself ctypes has all symbols looked up at once, which takes a fifth longer.
+        ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_LAZY)
     tf = ctypes.CDLL(path)  # finds it open, or says why it cannot be
-    for name, result in RESULTS.items():
-        getattr(tf, name).restype = result
+    try:
+        for name, result in RESULTS.items():
+            getattr(tf, name).restype = result
+    except AttributeError as error:  # as of a library of another kind
+        raise OSError(str(error)) from error
     return tf
 
 

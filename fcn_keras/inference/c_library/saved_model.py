@@ -1,4 +1,4 @@
-"""What `export` wrote as what labels images: without TensorFlow's Python."""
+"""What `export` wrote as what labels images: without TensorFlow's Python where that can be."""
 
 from pathlib import Path
 
@@ -6,8 +6,25 @@ import numpy as np
 
 from fcn_keras.errors import UserError, first_line
 from fcn_keras.inference.c_library import library
+from fcn_keras.inference.c_library.in_python import PythonModel
 from fcn_keras.inference.classes import find_saved_model, read_classes, read_images
 from fcn_keras.inference.segmenter import Segmenter
+from fcn_keras.system.console import debug_line
+
+
+def open_model(folder: Path) -> library.Model | PythonModel:
+    """Opens a SavedModel in TensorFlow's C library; in its Python where there is none.
+
+    Raises:
+        RuntimeError: with TensorFlow's message, if it cannot be opened.
+        MemoryError: with TensorFlow's message, if it takes more memory than there is.
+    """
+    try:
+        tf = library.open_library()
+    except OSError as error:  # not in every wheel, as in that for Windows
+        debug_line(f"{folder}: is opened by TensorFlow's Python: {first_line(error)}")
+        return PythonModel(folder)
+    return library.Model(folder, tf)
 
 
 class InLibrary(Segmenter):
@@ -17,7 +34,7 @@ class InLibrary(Segmenter):
         session: has the signatures `segment`, from `image` to `class_ids`, and `probabilities`.
     """
 
-    session: library.Session
+    session: library.Session | PythonModel
 
     too_large = f"{Segmenter.too_large[:-1]}, for a run or a .keras file."
 
@@ -29,9 +46,9 @@ class InLibrary(Segmenter):
 
 
 class Exported(InLibrary):
-    """A network that was exported, in TensorFlow's C library.
+    """A network that was exported.
 
-    It is opened without importing TensorFlow or Keras.
+    It is opened without importing TensorFlow or Keras, but where there is no C library.
 
     Args:
         path: what `fcn_keras.exporters.saved_model.export` wrote: a SavedModel, or the folder of
@@ -41,7 +58,7 @@ class Exported(InLibrary):
         path: the SavedModel's folder.
 
     Raises:
-        UserError: if there is no such SavedModel, or no C library; says what to do.
+        UserError: if there is no such SavedModel; says what to do.
 
     Example:
 
@@ -56,12 +73,7 @@ class Exported(InLibrary):
             raise UserError(f"{path}: holds no SavedModel.")
         classes, colors = read_classes(folder)
         try:
-            self.session = library.Model(folder)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: needs TensorFlow's C library, {library.library_path().name}, which "
-                f"cannot be opened ({error}). Give a run or a .keras file."
-            ) from error
+            self.session = open_model(folder)
         except MemoryError as error:
             raise UserError(f"{folder}: takes more memory than there is.") from error
         except RuntimeError as error:

@@ -27,7 +27,6 @@ def signatures_of(
             where PNG can hold them.
     """
     channels, dtype = pixels or (3, "uint8")
-    kinds = "PNG of its channels" if pixels else "JPEG, PNG, BMP or GIF"
 
     def segment(image):
         return {"class_ids": _class_ids(logits_of(image))}
@@ -40,6 +39,19 @@ def signatures_of(
         shape = tf.concat([tf.shape(image)[:3], [num_classes]], axis=0)
         logits = tf.cond(tf.size(image) > 0, lambda: network(image), lambda: tf.zeros(shape))
         return tf.ensure_shape(logits, (None, None, None, num_classes))
+
+    files = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    images = tf.TensorSpec((None, None, None, channels), tf.as_dtype(dtype), name="image")
+    answers = []
+    if channels <= 4 and dtype in PNG:
+        label_files = _label_files(network, num_classes, strict, max_pixels, pixels)
+        answers = [("serving_default", label_files, files)]
+    return (*answers, ("segment", segment, images), ("probabilities", probabilities, images))
+
+
+def _label_files(network, num_classes, strict, max_pixels, pixels):
+    """The function that answers image files."""
+    kinds = "PNG of its channels" if pixels else "JPEG, PNG, BMP or GIF"
 
     def label_files(image_bytes):
         # One image after the other: their sizes may differ.
@@ -77,10 +89,7 @@ def signatures_of(
         )
         return tf.io.encode_png(class_ids[:, :, None]), pixels
 
-    files = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    images = tf.TensorSpec((None, None, None, channels), tf.as_dtype(dtype), name="image")
-    of_files = [("serving_default", label_files, files)] if channels <= 4 and dtype in PNG else []
-    return (*of_files, ("segment", segment, images), ("probabilities", probabilities, images))
+    return label_files
 
 
 def _class_ids(logits):

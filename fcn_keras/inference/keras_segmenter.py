@@ -46,7 +46,7 @@ class KerasSegmenter(Segmenter):
     ):
         super().__init__(name, network.classes, network.colors)
         self.images = network.images
-        self.network, self._model, self._tile = network, network.model, tile
+        self.network = network
         self._segment = make_segmenter(network.model, tile, scales, flip)
         self.by_parts = isinstance(self._segment, InParts)
         # Traced only if it is asked for.
@@ -62,16 +62,6 @@ class KerasSegmenter(Segmenter):
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         return self._computed(self._score, images)
-
-    @property
-    def wants_tile(self) -> bool:
-        if self._tile:
-            return False
-        try:
-            Tiling(self._model, 1)
-            return True
-        except UserError:  # it would be refused
-            return False
 
     def label_parts(
         self,

@@ -28,7 +28,7 @@ def parted(
         segmenter: what is to label them.
         images: their files.
     """
-    if not segmenter.by_parts and not segmenter.wants_tile:
+    if not segmenter.by_parts:
         return [*images], []
     found = [(path, find_large(path, segmenter.images)) for path in images]
     return (
@@ -60,11 +60,6 @@ def label_large(
     """
     height, width, _ = image.shape
     size = f"{path}: has {width} x {height} pixels"
-    if not segmenter.by_parts:
-        return (
-            f"{size}: give --tile 2048, which looks at it in parts, with the same result. (Of a "
-            "network that cannot do that, cut it into smaller ones.)"
-        )
     left_out = tuple(name for name in outputs.endings if name not in _OF_CLASS_IDS)
     if left_out and outputs.formats != DEFAULT.formats:
         return (

@@ -76,11 +76,6 @@ class Segmenter:
         """
         return self._of_each(self.probabilities, images)
 
-    @property
-    def wants_tile(self) -> bool:
-        """Whether large images are refused, as `--tile` would look at them in parts."""
-        return False
-
     def label_parts(
         self,
         image: Bands,

@@ -171,18 +171,23 @@ def build(
     if stored:
         pixels = as_photograph(image, _stored_by(trunk, channels, input_dtype, numbers))
     maps = trunk.build(pixels)
-    outputs = {}
-    for key, classes in heads.items():
-        head = Head(classes, upsampling, f"_{key}" if key else "")
-        if variant == COLOR_HHA:
-            score = late_fusion(maps[0]["fc7"], maps[1]["fc7"], head)
-        else:
-            score = scores(variant, maps[0], head)
-        score = crop_to(score, Feature(image, IMAGE)).tensor
-        outputs[key] = layers.Identity(dtype="float32", name=f"score{head.suffix}")(score)
+    outputs = {
+        key: _scored(variant, image, maps, Head(classes, upsampling, f"_{key}" if key else ""))
+        for key, classes in heads.items()
+    }
     model = keras.Model(image, outputs.get("", outputs), name=name or variant)
     trunk.fill(model)
     return model
+
+
+def _scored(variant, image, maps, head):
+    """The scores of a head, as large as the image."""
+    if variant == COLOR_HHA:
+        score = late_fusion(maps[0]["fc7"], maps[1]["fc7"], head)
+    else:
+        score = scores(variant, maps[0], head)
+    score = crop_to(score, Feature(image, IMAGE)).tensor
+    return layers.Identity(dtype="float32", name=f"score{head.suffix}")(score)
 
 
 def _is_stored(variant, channels, input_dtype):

@@ -46,22 +46,12 @@ def requirements(settings: Any) -> Iterator[tuple[str, bool, str]]:
     crops, caffe = settings.crop_size, settings.optimizer == "caffe_sgd"
     unscaled = "1 where whole images are trained on (`crop_size` none)"
     uncropped = "0 where whole images are trained on (`crop_size` none)"
+    yield from _of_images(settings)
     yield from (
         (
             "val_share",
             settings.val_share is None or 0 < settings.val_share < 1,
             "a number between 0 and 1",
-        ),
-        ("channels", settings.channels is None or settings.channels >= 1, "at least 1, or none"),
-        (
-            "channels",
-            settings.channels is None or settings.variant not in OWN_CHANNELS,
-            f"none for {settings.variant}, which has channels of its own",
-        ),
-        (
-            "input_mean",
-            settings.channels is None or settings.input_mean is None,
-            "none where `channels` is given: it is that of the training set",
         ),
         ("crop_size", not crops or min(crops) > 0, "at least 1 x 1"),
         ("batch_size", crops or settings.batch_size == 1, unscaled),
@@ -101,5 +91,22 @@ def requirements(settings: Any) -> Iterator[tuple[str, bool, str]]:
             "accumulate",
             caffe or crops or settings.accumulate == 1,
             "1 where whole images, which differ in size, are trained on but by caffe_sgd",
+        ),
+    )
+
+
+def _of_images(settings):
+    given = settings.channels is not None
+    return (
+        ("channels", not given or settings.channels >= 1, "at least 1, or none"),
+        (
+            "channels",
+            not given or settings.variant not in OWN_CHANNELS,
+            f"none for {settings.variant}, which has channels of its own",
+        ),
+        (
+            "input_mean",
+            not given or settings.input_mean is None,
+            "none where `channels` is given: it is that of the training set",
         ),
     )

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
-from fcn_keras.data.files.images import IMAGE_SUFFIXES, read_image, read_size, read_whole
+from fcn_keras.data.files.images import (
+    IMAGE_SUFFIXES,
+    TooManyPixels,
+    read_image,
+    read_size,
+    read_whole,
+)
 from fcn_keras.data.files.rasters import (
     RASTER_SUFFIXES,
     Raster,
@@ -95,6 +102,10 @@ class AsStored:
 
     def read(self, path: Path) -> np.ndarray:
         with self.open(path) as raster:
+            height, width, _ = raster.shape
+            # As Pillow does it with photographs.
+            if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
+                raise TooManyPixels(f"{path}: has {width} x {height} pixels, too many at once.")
             return as_numbers(raster.read())
 
     def size(self, path: Path) -> tuple[int, int]:

@@ -73,8 +73,6 @@ class KeptGraph(InLibrary):
     True
     """
 
-    wants_tile = True
-
     def __init__(self, path: str | Path):
         config = config_of(path)
         with zipfile.ZipFile(network_file(path)) as network:

@@ -536,7 +536,8 @@ def test_registered_data_sets_are_opened_where_asked(fcn, make_folder, tmp_path,
     assert result.code == 0 and json.loads(result.stdout)["faults"] == []
     assert fcn("data", "show", "voc2012", *where, "--output", "sheet.png").code == 0
     assert fcn("data", "check", "voc2012").code == 0
-    assert calls == [("voc2012", "sets", "fetched")] * 3 + [("voc2012", None, None)]
+    where = [("voc2012", "sets", "fetched", None)] * 3
+    assert calls == [*where, ("voc2012", None, None, None)]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "photos"])

@@ -15,7 +15,6 @@ from PIL import Image
 from fcn_keras import UserError
 from fcn_keras.data.files import large
 from fcn_keras.data.files.images import read_image
-from fcn_keras.data.files.readers import AsStored
 from fcn_keras.inference import regions
 from fcn_keras.inference.keras_segmenter import KerasSegmenter, make_segmenter
 from fcn_keras.inference.network import Network
@@ -31,8 +30,12 @@ JOB = {"network": "one"}
 
 def network_of(channels, dtype):
     """Sees three pixels each way; its scores are whole numbers, so that none is rounded."""
-    image = keras.Input((None, None, channels), dtype=dtype)
-    x = keras.layers.Rescaling(1.0, name="normalize")(image)
+    image = keras.Input((None, None, channels))
+    x = image
+    if channels != 3:
+        numbers = [1.0] * channels, [0.0] * channels
+        x = keras.layers.Rescaling(*numbers, name=f"from_{dtype}")(x)
+    x = keras.layers.Rescaling(1.0, name="normalize")(x)
     layers = [keras.layers.Conv2D(count, 3, padding="same") for count in (4, 4, 3)]
     for layer in layers:
         x = layer(x)
@@ -111,26 +114,21 @@ def test_no_window_is_larger_than_what_a_part_sees(network, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("name", ["a.tif", "a.npy"])
 def test_four_channels(tmp_path, name, small_is_large):
-    class FourChannels(KerasSegmenter):
-        images = AsStored(4, "uint16")
+    model = network_of(4, "uint16")
 
-        def __init__(self, tile=None):
-            model = network_of(4, "uint8")
-            super().__init__(Network(model, CLASSES, COLORS, {}, (), model), "four", tile)
+    def four_channels(tile=None):
+        return KerasSegmenter(Network(model, CLASSES, COLORS, {}, (), model), "four", tile)
 
-    # Numbers that fit into the 8 bits which the network takes here.
     data = pixels(101, 93, 4, "uint16")
     if name == "a.tif":
         write(tmp_path / name, data, extrasamples=["unspecified"])
     else:
         np.save(tmp_path / name, data)
     out = tmp_path / "out"
-    [done] = label_images(FourChannels(32), [tmp_path / name], out, CLASSES, COLORS)
+    [done] = label_images(four_channels(32), [tmp_path / name], out, CLASSES, COLORS)
     assert done == {tmp_path / name: None}
-    whole = FourChannels().segment(data[None])[0]
+    whole = four_channels().segment(data[None])[0]
     np.testing.assert_array_equal(labels(out / "a.png"), whole)
-    [done] = label_images(FourChannels(), [tmp_path / name], out, CLASSES, COLORS)
-    assert "a." in done[tmp_path / name] and "give --tile 2048" in done[tmp_path / name]
 
 
 def test_a_tif_of_a_large_image(network, tmp_path, small_is_large):
@@ -167,15 +165,15 @@ def test_what_needs_the_whole_is_refused(network, tmp_path, small_is_large):
     assert (tmp_path / "out" / "small.geojson").exists()
 
 
-def test_without_tile(tmp_path, small_is_large):
-    """Of a network that can look at parts; any other is tried."""
+def test_without_tile(tmp_path, small_is_large, monkeypatch):
+    """The whole is tried, up to what Pillow takes for harmless."""
     path = write(tmp_path / "big.tif", pixels(101, 93))
-    with pytest.raises(UserError, match=r"big\.tif: has 93 x 101 pixels: give --tile 2048"):
-        predict(network_of(3, "uint8"), [path], tmp_path / "out", CLASSES, COLORS)
-    image = keras.Input((None, None, 3))
-    other = keras.Model(image, keras.layers.Conv2D(3, 1)(image))
-    assert predict(other, [path], tmp_path / "out", CLASSES, COLORS)
+    assert predict(network_of(3, "uint8"), [path], tmp_path / "out", CLASSES, COLORS)
     assert (tmp_path / "out" / "big_overlay.png").exists()
+    np.save(tmp_path / "huge.npy", pixels(101, 93, 4, "uint16"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 * 40)
+    with pytest.raises(UserError, match=r"huge\.npy: has 93 x 101 pixels, too many.*give --tile"):
+        predict(network_of(4, "uint16"), [tmp_path / "huge.npy"], tmp_path / "out", CLASSES, COLORS)
 
 
 def test_what_is_done_is_left_alone(network, tmp_path, small_is_large):
@@ -251,18 +249,15 @@ def write_huge(path, side, channels, dtype, tile):
 # As a command would: opened, labelled, and said how much memory that took at most.
 LABEL = """
     import sys
-    from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored
     from fcn_keras.inference.keras_segmenter import KerasSegmenter
     from fcn_keras.inference.network import load_network
     from fcn_keras.inference.outputs import Outputs
     from fcn_keras.inference.predict import predict
     from fcn_keras.system.memory import process_memory
 
-    network, image, output, stored = sys.argv[1:]
+    network, image, output = sys.argv[1:]
     found = load_network(network)
     segmenter = KerasSegmenter(found, "network", tile=2048)
-    if stored:
-        segmenter.images = AsStored(4, stored)
     to = (output, found.classes, found.colors)
     predict(segmenter, [image], *to, outputs=Outputs(("mask", "tif")))
     print(process_memory().peak)
@@ -279,7 +274,6 @@ def test_memory(form, tmp_path, monkeypatch):
     network = tmp_path / "network.keras"
     network_of(channels, dtype).save(network)
     command = [sys.executable, "-c", textwrap.dedent(LABEL), network, image, tmp_path / "out"]
-    command.append(dtype if channels == 4 else "")
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     peak = int(run.stdout.split()[-1])

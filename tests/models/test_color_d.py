@@ -249,4 +249,4 @@ def test_files_hold_colours_and_depth(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(label_map)), expected)
     keras.utils.save_img(tmp_path / "photo.png", photo(8, 9)[0])
     with pytest.raises(UserError, match=r"photo\.png: has 3 channels of uint8, and 4 are wanted"):
-        predict(network, [tmp_path / "photo.png"], tmp_path, ["a", "b", "c"], COLORS)
+        predict(network, [tmp_path / "photo.png"], tmp_path / "p", [*"abc"], COLORS)

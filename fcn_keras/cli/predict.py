@@ -160,6 +160,7 @@ def _of_images(args, segmenter, images, options, work):
 def _of_films(args, segmenter, films, work):
     from fcn_keras.inference.video import predict_video
 
+    segmenter.check_photographs("a film")
     faults = []
     for path in films:
         try:

@@ -121,6 +121,7 @@ def open_for_page(source: str | Path, classes: str | Path | None = None) -> Segm
             f"{source}: takes images of ({', '.join(map(str, shape[1:]))}). The page is for "
             "networks that take RGB images of any size, (None, None, 3)."
         )
+    segmenter.check_photographs("the page")
     segmenter.too_large = "takes more memory than there is. Make it smaller."
     return segmenter
 

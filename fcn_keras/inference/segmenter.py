@@ -8,6 +8,7 @@ import numpy as np
 
 from fcn_keras.data.files.large import Bands
 from fcn_keras.data.files.readers import PHOTOGRAPHS, ImageReader
+from fcn_keras.errors import UserError
 
 if TYPE_CHECKING:
     from fcn_keras.inference.network import Network
@@ -75,6 +76,14 @@ class Segmenter:
             says why there are none.
         """
         return self._of_each(self.probabilities, images)
+
+    def check_photographs(self, what: str) -> None:
+        """Raises a `UserError` if the network takes other images, which `what` has none of."""
+        if self.images != PHOTOGRAPHS:
+            raise UserError(
+                f"{what}: is for networks that take photographs, and {self.name} takes "
+                f"{self.images}."
+            )
 
     def label_parts(
         self,

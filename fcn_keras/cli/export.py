@@ -133,6 +133,7 @@ def _export_to_runtime(args, format):
     print(
         f"{args.output}: logits differ from Keras' by {agreement.difference:.1e} of the largest at "
         f"most, {agreement.labels:.3%} of the labels are the same"
+        + ("" if agreement.tells else ", which says nothing: all of its logits are one number")
     )
 
 

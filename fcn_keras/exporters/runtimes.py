@@ -30,10 +30,13 @@ class Agreement(NamedTuple):
     Attributes:
         difference: the largest difference between logits, as a share of the largest logit.
         labels: the share of pixels with the same label.
+        tells: whether that says anything: not where all logits are one number, as those of a
+            network that has not been trained.
     """
 
     difference: float
     labels: float
+    tells: bool = True
 
 
 def export_to_runtime(
@@ -163,7 +166,7 @@ def _patches(rng, shape, model):
 
 def _compare(model, run):
     rng = np.random.default_rng(0)
-    differences, same, pixels = [], 0, 0
+    differences, same, pixels, tells = [], 0, 0, False
     for count, *free in CHECKED:
         _, *sides, channels = model.input_shape
         height, width = (side or other for side, other in zip(sides, free, strict=True))
@@ -179,7 +182,8 @@ def _compare(model, run):
         differences.append(np.abs(logits - expected).max() / (np.abs(expected).max() or 1))
         same += np.sum(logits.argmax(axis=-1) == expected.argmax(axis=-1))
         pixels += logits[..., 0].size
-    return Agreement(float(np.max(differences)), float(same / pixels))
+        tells |= bool(np.ptp(expected))
+    return Agreement(float(np.max(differences)), float(same / pixels), tells)
 
 
 def _as_one(outputs):

@@ -193,10 +193,12 @@ def make_job(
 
 
 def _has_finished(run, settings, dataset):
-    """Checks what is in the run's directory, and shows its scores if it has ended."""
+    """Checks what is in the run's directory; tidies it, and shows its scores, if it has ended."""
     run.check(settings, dataset)
     scores = run.scores()
     if scores:
+        # What was killed behind its last file has left it.
+        shutil.rmtree(run.path / "backup", ignore_errors=True)
         print(f"{run.path} has finished already (--fresh starts it anew):\n{score_table(scores)}")
     return bool(scores)
 

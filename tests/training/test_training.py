@@ -123,6 +123,14 @@ def test_a_finished_run_is_left_alone(finished, folder, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
 
 
+def test_a_run_that_was_killed_at_its_very_end_is_tidied(finished, folder, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "backup").mkdir()
+    (run / "backup" / "checkpoint").write_text("names what nobody goes on from")
+    train(resolve("small", dataset=str(folder), **TINY), run)
+    assert not (run / "backup").exists() and (run / "best.keras").exists()
+
+
 def test_a_run_that_another_process_ends_meanwhile_is_left_alone(
     finished, folder, tmp_path, monkeypatch, capsys
 ):

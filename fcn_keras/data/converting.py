@@ -48,11 +48,13 @@ def convert_folder(root: str | Path, output: str | Path) -> dict[str, int]:
                 name: _write_split(split, aside, name, palette)
                 for name, split in dataset.splits.items()
             }
-            about = {
+            about: dict[str, object] = {
                 "name": dataset.name,
                 "classes": list(dataset.classes),
                 "colors": [list(map(int, color)) for color in dataset.colors],
             }
+            if dataset.stored:
+                about["channels"] = dataset.stored.channels
             (aside / "dataset.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
             aside.rename(output)
         finally:

@@ -65,7 +65,8 @@ def decode_as_stored(data: tf.Tensor, channels: int, dtype: str) -> tf.Tensor:
     is_deep = tf.strings.substr(data, 24, 1) == b"\x10"
     kind = tf.strings.substr(data, 25, 1)
     with required((is_deep == (dtype == "uint16")) & (kind == _KINDS[channels])):
-        return tf.io.decode_png(data, channels, dtype)
+        # It knows no 2, but finds them by itself.
+        return tf.io.decode_png(data, 0 if channels == 2 else channels, dtype)
 
 
 def has_metadata(data: tf.Tensor) -> tf.Tensor:

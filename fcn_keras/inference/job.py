@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from fcn_keras.data.files.images import IMAGE_SUFFIXES, open_image
 from fcn_keras.data.files.listing import entries, passed_over
+from fcn_keras.data.files.rasters import RASTER_SUFFIXES
 from fcn_keras.errors import UserError
 from fcn_keras.inference.outputs import DEFAULT, Outputs
 from fcn_keras.inference.polygons import coco_of
@@ -245,6 +246,10 @@ def find_images(inputs: Iterable[str | Path], outputs: Outputs = DEFAULT) -> lis
 def _images_in(folder):
     files = [path for path in entries(folder) if path.is_file()]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    # Arrays lie beside other things; where there is nothing else, they are meant.
+    arrays = [path for path in files if path.suffix.lower() in RASTER_SUFFIXES]
+    if arrays and not images:
+        return arrays
     undecoded = passed_over(files, IMAGE_SUFFIXES)
     if not images:
         others = f", but {undecoded}" if undecoded else ""

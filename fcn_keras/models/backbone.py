@@ -112,7 +112,7 @@ class BackboneTrunk:
         else:
             found = expected
         self.start.fill(model)
-        if not _alike(found, expected):
+        if not _alike(*(_of_channels(numbers, self.channels) for numbers in (found, expected))):
             raise UserError(
                 f"{self.start.path}: its weights expect another preprocessing than "
                 f"{self.preprocessing!r} of this backbone. Give the one that it was trained with."
@@ -155,7 +155,13 @@ def _preprocessing(model):
     """What a network subtracts, and divides by; and the scales and offsets of its classifier."""
     rescaling = [layer for layer in model.layers if isinstance(layer, layers.Rescaling)]
     own = [x for x in rescaling if not x.name.startswith(("normalize", "scale_", FROM))]
-    return *preprocessing_of(model), [(layer.scale, layer.offset) for layer in own]
+    return *preprocessing_of(model), [_mean_and_divisor(layer) for layer in own]
+
+
+def _mean_and_divisor(layer):
+    """What a layer subtracts and divides by, one number each for all channels, or for each."""
+    scale, offset = np.asarray(layer.scale, "float64"), np.asarray(layer.offset, "float64")
+    return (-offset / scale).tolist(), (1 / scale).tolist()
 
 
 def _alike(one, other):

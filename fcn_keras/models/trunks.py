@@ -65,6 +65,8 @@ class PaperTrunk:
         self.std = self.start.std if input_std is None else self._checked_std(input_std)
         if channels and len(self.mean) == 3:
             self.mean = extended(self.mean, channels)
+            if isinstance(self.std, tuple):
+                self.std = extended(self.std, channels)
         if len(self.mean) != self.channels:
             raise UserError(
                 f"`input_mean` must be {self.channels} numbers. Received: {self.mean}."

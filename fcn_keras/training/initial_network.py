@@ -14,7 +14,7 @@ from fcn_keras.models.fcn import build
 from fcn_keras.models.head import is_of_head
 from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.layers import preprocessing_of
-from fcn_keras.models.variants import COLOR_D, COLOR_HHA
+from fcn_keras.models.variants import COLOR_D, COLOR_HHA, OWN_CHANNELS
 from fcn_keras.models.weights.copying import copy_matching
 from fcn_keras.models.weights.early_fusion import fill_the_rest
 from fcn_keras.models.weights.starts import LOG_DEPTH_MEAN, Start
@@ -123,6 +123,7 @@ def make_network(
             f"commas between. Received: {settings.init_from!r}."
         )
     sources = [load_network(path).full for path in paths]
+    _check_channels(settings, sources, statistics)
     start = None
     if statistics:
         start, taken = _stored_start(settings, sources[0], statistics)
@@ -142,6 +143,20 @@ def make_network(
     copied = f"every layer but {', '.join(others)}" if others else "all layers"
     print(f"from {settings.init_from}: {copied}")
     return network
+
+
+def _check_channels(settings, sources, statistics):
+    """Refuses networks whose images have other channels than the new one's, but for photographs."""
+    if settings.variant in OWN_CHANNELS:
+        return
+    wanted = len(statistics.mean) if statistics else 3
+    for source in sources:
+        channels = source.input_shape[-1]
+        if channels not in (3, wanted):
+            raise UserError(
+                f"`init_from` must be a network on photographs, or on images of {wanted} channels. "
+                f"Received: {settings.init_from}, which takes {channels}."
+            )
 
 
 def _stored_options(statistics):

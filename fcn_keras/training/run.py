@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fcn_keras.data.dataset import Dataset
+from fcn_keras.data.statistics import ChannelStatistics
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import SCORES
 from fcn_keras.inference.run_folder import leads_to_same, places_of, read_config
@@ -107,7 +108,9 @@ class Run:
                 ) from error
             yield
 
-    def start(self, settings: Settings, dataset: Dataset) -> None:
+    def start(
+        self, settings: Settings, dataset: Dataset, statistics: ChannelStatistics | None = None
+    ) -> None:
         """Makes the directory with its `config.json`, unless it is there already."""
         file = self.path / "config.json"
         if file.is_file():
@@ -116,10 +119,21 @@ class Run:
             "paths": places_of(settings.config()),
             "versions": versions(),
             "git_commit": git_commit(),
+            **({"statistics": statistics._asdict()} if statistics else {}),
         }
         with written_whole(file) as aside:
             text = json.dumps(_config(settings, dataset) | origin, indent=1)
             aside.write_text(text + "\n", encoding="utf-8")
+
+    def statistics(self) -> ChannelStatistics | None:
+        """Returns what the training images were when the run began; None for photographs.
+
+        A run that goes on keeps to it.
+        """
+        kept = (self.config() or {}).get("statistics")
+        if not kept:
+            return None
+        return ChannelStatistics(kept["dtype"], tuple(kept["mean"]), tuple(kept["std"]))
 
     def delete(self) -> None:
         """Deletes what is in the directory, which stays, and stays held."""

@@ -13,7 +13,7 @@ from fcn_keras.data.batches import reading_errors
 from fcn_keras.data.dataset import Dataset, Remembered
 from fcn_keras.data.files.readers import AsStored
 from fcn_keras.data.source import Source
-from fcn_keras.data.statistics import channel_statistics
+from fcn_keras.data.statistics import ChannelStatistics, channel_statistics
 from fcn_keras.errors import UserError
 from fcn_keras.evaluation.scores import score_table
 from fcn_keras.system.devices import (
@@ -92,7 +92,8 @@ def train(
         elif _has_finished(run, settings, dataset):
             return run.path
         counts = source.check()["train"]
-        job = make_job(run, settings, dataset, counts, strategy, backup_steps, callbacks)
+        kept = None if fresh else run.statistics()
+        job = make_job(run, settings, dataset, counts, strategy, backup_steps, callbacks, kept)
         wait_for_all(strategy)  # until all have looked at the run as it was
         with run.held() if job.chief else nullcontext():
             if job.chief:
@@ -102,7 +103,7 @@ def train(
                 if fresh:  # only now that nothing can be wrong any more
                     run.delete()
                 remove_leftovers(run.path)
-                run.start(settings, dataset)
+                run.start(settings, dataset, job.statistics)
                 announce(run, settings, strategy)
                 for line in warn_of_cost(job):
                     print(line, flush=True)
@@ -149,12 +150,14 @@ def make_job(
     strategy: tf.distribute.Strategy,
     backup_steps: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    statistics: ChannelStatistics | None = None,
 ) -> TrainingJob:
     """Makes the network that a run starts from, and all that belongs to its training.
 
     Args:
         run, settings, dataset, strategy, backup_steps, callbacks: see `TrainingJob`.
         counts: how many pixels of the training split have each label.
+        statistics: what the images are, where they are no photographs; measured if not given.
 
     Raises:
         UserError: if the network cannot be trained so.
@@ -165,7 +168,8 @@ def make_job(
     epochs, steps = settings.length(len(train_split))
     if backup_steps is None and not is_alone(strategy):
         backup_steps = 0
-    statistics = channel_statistics(train_split) if dataset.stored else None
+    if dataset.stored and not statistics:
+        statistics = channel_statistics(train_split)
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = make_task(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcn_keras.data.converting import convert_folder
 from fcn_keras.data.files.rasters import open_raster, read_raster
 from fcn_keras.data.files.readers import AsStored
 from fcn_keras.data.folders.folder import load_folder
@@ -233,3 +234,44 @@ def test_faults_in_a_folder_are_listed(folder):
 def test_without_channels_they_are_photographs(folder):
     split = load_folder(folder).splits["train"]
     assert split[0].image.dtype == "uint8" and split[0].image.shape == (83, 57, 3)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2"])
+def test_the_order_of_bytes_is_no_other_kind(dtype, tmp_path):
+    np.save(tmp_path / "a.npy", PIXELS.astype(dtype))
+    assert AsStored(4).like(tmp_path / "a.npy") == AsStored(4, "uint16")
+    read = AsStored(4, "uint16").read(tmp_path / "a.npy")
+    assert read.dtype == "uint16" and read.dtype.isnative
+    np.testing.assert_array_equal(read, PIXELS)
+
+
+def test_a_preview_is_not_the_picture(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(PIXELS[::8, ::8], subfiletype=1, photometric="rgb")
+        file.write(PIXELS, photometric="rgb")
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.tif", 4), PIXELS)
+
+
+@pytest.mark.parametrize("name", ["a.ppm", "a.jp2"])
+def test_formats_of_unknown_depth_are_refused(name, tmp_path):
+    assert cv2.imwrite(str(tmp_path / name), PIXELS[..., :3])
+    with pytest.raises(UserError, match="may have more bits than 8"):
+        read_raster(tmp_path / name, 3)
+
+
+def test_whole_numbers_that_float32_does_not_hold(tmp_path):
+    np.save(tmp_path / "a.npy", PIXELS.astype("int64") + (1 << 40))
+    with pytest.raises(UserError, match=r"whole numbers of up to 10995.*scale them"):
+        read_raster(tmp_path / "a.npy", 4)
+    np.save(tmp_path / "a.npy", PIXELS.astype("int64"))
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.npy", 4), PIXELS)
+
+
+def test_converting_keeps_what_the_images_are(folder, tmp_path):
+    (folder / "dataset.json").write_text('{"channels": 4}')
+    convert_folder(folder, tmp_path / "plain")
+    plain = load_folder(tmp_path / "plain")
+    assert plain.stored == AsStored(4, "uint16")
+    for name, split in load_folder(folder).splits.items():
+        for i in range(len(split)):
+            np.testing.assert_array_equal(plain.splits[name][i].image, split[i].image)

@@ -2,10 +2,10 @@ import json
 import math
 import re
 from dataclasses import asdict, fields
-from types import SimpleNamespace
 
 import pytest
 
+from fcn_keras.data.dataset import Dataset
 from fcn_keras.errors import UserError
 from fcn_keras.models.variants import VARIANTS
 from fcn_keras.recipes.common.resolving import RECIPES, resolve
@@ -248,7 +248,7 @@ def test_upsampling_and_its_older_name(given, upsampling, learns, tmp_path):
     assert (settings.upsampling, settings.learn_upsampling) == (upsampling, learns)
     config = settings.config()
     assert (config["upsampling"], config["learn_upsampling"]) == (upsampling, learns)
-    dataset = SimpleNamespace(name="x", classes=("a", "b"), colors=(), heads={}, splits={})
+    dataset = Dataset(name="x", classes=("a", "b"), colors=(), splits={})
     run = Run(tmp_path)
     run.start(settings, dataset)
     if upsampling != "nonlinear":

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 
 import cv2
@@ -13,16 +14,21 @@ from PIL import Image
 
 from fcn_keras import build
 from fcn_keras.cli.app import main
+from fcn_keras.data.files.readers import AsStored
+from fcn_keras.data.statistics import ChannelStatistics
 from fcn_keras.errors import UserError
 from fcn_keras.exporters.saved_model import export
+from fcn_keras.inference.classes import numbered_classes
 from fcn_keras.inference.network import load_network
 from fcn_keras.inference.opening import open_network
 from fcn_keras.models.channels import stored_numbers, stored_pixels
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.serving.rest_model import RestModel
+from fcn_keras.training.initial_network import make_network
 from fcn_keras.training.train import train
 
 tifffile = pytest.importorskip("tifffile")
+imagecodecs = pytest.importorskip("imagecodecs")
 
 SETTINGS = dict(
     **dict(channels=4, width=1 / 32, epochs=4, batch_size=2, crop_size=(32, 32), scale_min=0.8),
@@ -93,6 +99,67 @@ def test_a_stop_changes_nothing(run, folder, tmp_path):
         one, other = (keras.models.load_model(path / name) for path in (run, tmp_path / "run"))
         for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_goes_on_with_what_its_images_were(folder, tmp_path):
+    """Not with what they are by now: layers would have learned of other numbers."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            signal.raise_signal(signal.SIGINT)
+
+    mine = shutil.copytree(folder, tmp_path / "fields")
+    settings = resolve("small", dataset=str(mine), **SETTINGS | {"epochs": 2})
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "run", callbacks=[Stop()])
+    before = json.loads((tmp_path / "run" / "config.json").read_text())["statistics"]
+    for path in (mine / "train").iterdir():
+        tifffile.imwrite(path, tifffile.imread(path) * np.uint16(3))
+    train(settings, tmp_path / "run")
+    for name in ("best.keras", "last.keras"):
+        stored = stored_numbers(keras.models.load_model(tmp_path / "run" / name))
+        np.testing.assert_allclose(stored.mean, before["mean"], rtol=1e-9)
+
+
+def test_grey_and_opacity_of_16_bits(tmp_path):
+    """PNG files that Pillow does not read as they are, validated on and scored from files."""
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+    for i in range(6):
+        mask = np.zeros((40, 40), "uint8")
+        mask[:, : 10 + 3 * i] = 1
+        image = rng.integers(0, 65536, (40, 40, 2), "uint16")
+        with open(tmp_path / "set" / "images" / f"{i}.png", "wb") as file:
+            file.write(imagecodecs.png_encode(image))
+        Image.fromarray(mask).save(tmp_path / "set" / "masks" / f"{i}.png")
+    settings = SETTINGS | {"channels": 2, "epochs": 1, "validate_every": 1}
+    run = train(resolve("small", dataset=str(tmp_path / "set"), **settings), tmp_path / "run")
+    network = load_network(run)
+    assert network.images == AsStored(2, "uint16")
+    exported = export(network.model, tmp_path / "export", *numbered_classes(2))
+    files = sorted((tmp_path / "set" / "images").iterdir())
+    answer = tf.saved_model.load(str(exported)).signatures["serving_default"](
+        image_bytes=tf.constant([file.read_bytes() for file in files])
+    )
+    images = np.stack([network.images.read(file) for file in files])
+    np.testing.assert_array_equal(
+        images[0], imagecodecs.png_decode(files[0].read_bytes()).reshape(40, 40, 2)
+    )
+    expected = np.asarray(network.model(images)).argmax(axis=-1)
+    assert (answer["class_pixels"].numpy().sum(axis=-1) == 1600).all()
+    for mask, labels in zip(answer["mask_bytes"].numpy(), expected, strict=True):
+        with Image.open(io.BytesIO(mask)) as picture:
+            assert np.mean(np.asarray(picture) == labels) > 0.999
+
+
+@pytest.mark.parametrize("channels", [3, 5, None])
+def test_a_run_of_other_channels_is_no_start(run, channels):
+    settings = resolve("small", dataset="x", width=1 / 32, init_from=str(run))
+    statistics = channels and ChannelStatistics("uint16", (9.0,) * channels, (1.0,) * channels)
+    words = rf"on images of {channels or 3} channels\. Received: .*which takes 4"
+    with pytest.raises(UserError, match=words):
+        make_network(settings, 2, statistics)
 
 
 def test_all_ways_give_one_result(run, folder, tmp_path, capsys, monkeypatch):

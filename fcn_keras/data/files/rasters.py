@@ -3,7 +3,8 @@
 - TIFF by tifffile: channels in any order of axes, pages as channels, window by window.
 - `.npy`: arrays `(H, W, C)`, `(C, H, W)` or `(H, W)`, window by window.
 - PNG of 16 bits by TensorFlow, as Pillow keeps 8 of them.
-- All others by Pillow, with 8 bits: grey, grey and alpha, RGB, RGBA; upright, but for PNG.
+- JPEG, BMP, WebP, TGA and other PNG by Pillow, of 8 bits: grey, grey and alpha, RGB, RGBA; upright,
+  but for PNG. Formats that may have more bits, of which Pillow would keep 8, are refused.
 
 Numbers of 8 and 16 bits without a sign stay what they are; all others become float32.
 """
@@ -30,7 +31,9 @@ RASTER_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 _BIT_DEPTH = slice(24, 25)  # of a PNG, in its header
+_WHOLE = 1 << 24  # float32 holds all whole numbers up to this
 
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "WEBP", "TGA")  # of Pillow, of 8 bits at most
 _MODES = ("1", "L", "LA", "RGB", "RGBA")  # of Pillow
 
 
@@ -134,10 +137,16 @@ def as_numbers(pixels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if there are some that are no numbers, or infinite.
     """
-    if pixels.dtype in (np.uint8, np.uint16):
-        return np.ascontiguousarray(pixels)
-    if pixels.dtype.kind == "b":
-        return pixels.astype("uint8")
+    kind = kind_of(pixels.dtype)
+    if kind != "float32":
+        return np.ascontiguousarray(pixels, kind)
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2:
+        largest = max(abs(int(pixels.min(initial=0))), abs(int(pixels.max(initial=0))))
+        if largest > _WHOLE:
+            raise ValueError(
+                f"it holds whole numbers of up to {largest}, of which 32 bits with a fraction hold "
+                f"those up to {_WHOLE} alone: scale them"
+            )
     with np.errstate(over="ignore"):  # what does not fit is infinite, and told
         pixels = pixels.astype("float32")
     strange = np.count_nonzero(~np.isfinite(pixels))
@@ -153,7 +162,8 @@ def kind_of(dtype: np.dtype) -> str:
     """Says what numbers of a type become, see `as_numbers`."""
     if dtype.kind == "b":
         return "uint8"
-    return dtype.name if dtype in (np.uint8, np.uint16) else "float32"
+    name = dtype.newbyteorder("=").name
+    return name if name in ("uint8", "uint16") else "float32"
 
 
 def _check(shape, dtype, channels):
@@ -191,7 +201,8 @@ def _png(path):
     import tensorflow as tf
 
     try:
-        return tf.io.decode_png(path.read_bytes(), dtype=tf.uint16).numpy()
+        with tf.init_scope():  # also where it is asked for while a graph is traced
+            return tf.io.decode_png(path.read_bytes(), dtype=tf.uint16).numpy()
     except tf.errors.InvalidArgumentError as error:
         raise ValueError("damaged PNG") from error
 
@@ -200,6 +211,11 @@ def _picture(path):
     with open_image(path) as image:
         if image.mode == "P":
             raise ValueError("its numbers are entries of a palette: save it in its colours")
+        if image.format not in _FORMATS:
+            raise ValueError(
+                f"{image.format} may have more bits than 8, which could not be told: save it as "
+                "TIFF, PNG or .npy"
+            )
         if image.mode not in _MODES:
             raise ValueError(f"it is of mode {image.mode}: save it as TIFF or .npy")
         image.load()

@@ -15,6 +15,7 @@ _ORIENTATION = "Orientation"
 _UPRIGHT = 1
 _BLACK_IS_ZERO = 1
 _SEPARATE = 2  # a planar configuration
+_GDAL_NODATA = 42113
 _JPEG = (6, 7, 34892, 33007)  # compressions whose segments share tables
 
 # What tells where a picture lies on the earth.
@@ -29,7 +30,8 @@ GEO_TAGS = {
 
 
 class Tiff:
-    """An open TIFF file: the first picture in it, with its pages as channels.
+    """An open TIFF file: the first picture in it that is none of a reduced size, with its pages as
+    channels.
 
     Args:
         path: the file.
@@ -37,6 +39,7 @@ class Tiff:
     Attributes:
         shape: height, width and number of channels.
         dtype: of its numbers.
+        nodata: the number that stands for nothing; None if the file has none.
 
     Raises:
         UserError: if tifffile is missing.
@@ -63,7 +66,9 @@ class Tiff:
     def _open(self, path):
         if not self._file.series:
             raise ValueError("it holds no picture")
-        series = self._series = self._file.series[0]
+        # Previews and overviews are pictures of their own.
+        whole = [series for series in self._file.series if not series.keyframe.is_reduced]
+        series = self._series = (whole or self._file.series)[0]
         page = series.keyframe
         if page.colormap is not None:
             raise ValueError("its numbers are entries of a palette: save it in its colours")
@@ -80,6 +85,7 @@ class Tiff:
         self._in_segments = None not in self._pages and (
             len(self._pages) * page.samplesperpixel == self.shape[2] and page.imagedepth == 1
         )
+        self.nodata = _nodata(page)
         self._mapped = None
         if series.dataoffset is not None:  # plain numbers, one after the other
             stored = np.dtype(series.dtype).newbyteorder(self._file.byteorder)
@@ -183,6 +189,15 @@ def geo_tags(path: str | Path) -> list[tuple[int, int, int, Any, bool]]:
             return []
         found = [(code, tags[code]) for code in GEO_TAGS if code in tags]
         return [(code, int(tag.dtype), tag.count, tag.value, True) for code, tag in found]
+
+
+def _nodata(page):
+    """GDAL's own tag, which is text."""
+    text = page.tags.valueof(_GDAL_NODATA)
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _touched(page, top, bottom, left, right):

@@ -9,6 +9,7 @@ from keras import ops
 from fcn_keras.errors import UserError
 from fcn_keras.training.losses.class_weights import weights_at, weights_of_classes
 from fcn_keras.training.losses.pixel_loss import PixelLoss, without_void
+from fcn_keras.training.losses.softmax import hot, softmax_of
 from fcn_keras.training.settings import NORMALIZATIONS
 
 
@@ -36,10 +37,11 @@ def pixel_cross_entropy(
         UserError: if there are more or fewer weights than classes.
     """
     labels, valid = without_void(labels, logits, ignore_label)
-    logits = ops.cast(logits, "float32")
-    loss = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    softmax = softmax_of(logits)
+    log_total = ops.log(softmax.total[..., 0])
+    loss = log_total - ops.sum(softmax.moved * hot(labels, logits), axis=-1)
     if label_smoothing:
-        of_all = -ops.mean(ops.log_softmax(logits), axis=-1)
+        of_all = log_total - ops.mean(softmax.moved, axis=-1)
         loss = (1 - label_smoothing) * loss + label_smoothing * of_all
     if class_weights is not None:
         loss = loss * weights_at(labels, class_weights, logits.shape[-1])

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from fcn_keras.training.losses.pixel_loss import PixelLoss, without_void
+from fcn_keras.training.losses.softmax import hot, softmax_of
 
 
 def dice_sums(labels: Any, logits: Any, ignore_label: int = 255, weights: Any = 1.0) -> Any:
@@ -25,11 +26,15 @@ def dice_sums(labels: Any, logits: Any, ignore_label: int = 255, weights: Any = 
         pixels of the class, each added up.
     """
     labels, valid = without_void(labels, logits, ignore_label)
-    counts = (ops.cast(valid, "float32") * weights)[..., None]
-    truth = ops.one_hot(labels, logits.shape[-1], dtype="float32") * counts
-    probabilities = ops.softmax(ops.cast(logits, "float32"))
-    sums = (truth * probabilities, counts * probabilities, truth)
-    return ops.stack([ops.sum(each, axis=(0, 1, 2)) for each in sums])
+    classes = logits.shape[-1]
+    softmax = softmax_of(logits)
+    counts = ops.cast(valid, "float32") * weights
+    probabilities = softmax.exponentials * (counts[..., None] / softmax.total)
+    truth = ops.reshape(hot(labels, logits), (-1, classes))
+    # A product of matrices: for each class that pixels have, the probabilities of all added up.
+    found = ops.matmul(ops.transpose(truth), ops.reshape(probabilities, (-1, classes)))
+    pixels = ops.matmul(ops.reshape(counts, (1, -1)), truth)
+    return ops.stack([ops.diagonal(found), ops.sum(found, axis=0), pixels[0]])
 
 
 def dice_of(sums: Any) -> Any:

@@ -95,7 +95,7 @@ def as_google(text):
     """A docstring with `Examples` as a section, and each name of `Args` on a line of its own.
 
     >>> as_google("Example:\\n\\n>>> 1 + 1")
-    'Examples:\\n    >>> 1 + 1\\n'
+    'Examples:\\n    >>> 1 + 1'
     """
     head, mark, example = text.partition("\nExample:\n\n")
     if text.startswith("Example:\n\n"):
@@ -106,7 +106,7 @@ def as_google(text):
         text = f"{head}\nExamples:\n{indented}{reference}{rest}".removeprefix("\n")
     text = re.sub(r"^Args:\n(?: .*\n|\n)*", one_by_one, text + "\n", flags=re.MULTILINE)
     # Markdown wants an empty line before a list.
-    return re.sub(r"^((?! *- ).*:)\n(?= *- )", r"\1\n\n", text, flags=re.MULTILINE)
+    return re.sub(r"^((?! *- ).*:)\n(?= *- )", r"\1\n\n", text, flags=re.MULTILINE).rstrip()
 
 
 def one_by_one(arguments):

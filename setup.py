@@ -60,6 +60,8 @@ setup(
         # Labels images on several machines. (Apache Beam needs an older protobuf.)
         "ray": ["ray[data]>=2.50"],
         "browser": ["selenium>=4.51"],  # tests that page, in Chromium
+        # Builds the documents as a site: mkdocs build.
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1"],
         "test": [
             "pytest>=8",
             "pytest-xdist",  # on several cores at once

@@ -1,16 +1,21 @@
-"""What the documents tell people to type: Python is run, commands are parsed."""
+"""What documents tell people to type: Python is run, commands are parsed, links followed."""
 
 import importlib.util
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.folders import write_folder
 from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -20,7 +25,13 @@ from fcn_keras.exporters import runtimes
 from fcn_keras.exporters.formats import FORMATS
 
 ROOT = Path(fcn_keras.__file__).parents[1]
-GUIDE = ROOT / "docs" / "using-a-model.md"
+DOCS = ROOT / "docs"
+GUIDE = DOCS / "using-a-model.md"
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
+    *(ROOT / folder / "README.md" for folder in ("benchmarks", "serving")),
+]
 CLASSES = ["sky", "road", "car"]
 COLORS = [[70, 130, 180], [128, 64, 128], [0, 0, 142]]
 
@@ -200,40 +211,219 @@ def test_names_of_tensors(folder):
     assert text.count('"segment_image"') == 2
 
 
+def run_snippets(document, namespace):
+    """Runs the Python of a document, one block after the other in one namespace."""
+    for number, block in enumerate(blocks(document, "python"), start=1):
+        exec(compile(block, f"snippet {number} of {document.name}", "exec"), namespace)
+    return namespace
+
+
+def run_alone(block, folder):
+    """Runs a block of Python in a process of its own."""
+    (folder / "snippet.py").write_text(block)
+    done = subprocess.run([sys.executable, "snippet.py"], cwd=folder, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Narrow networks of random weights in place of those with VGG16's from ImageNet."""
+    options = dict(weights=None, width=0.03125, geometry="same")
+    build = partial(fcn_keras.build, **options)
+    monkeypatch.setattr(fcn_keras, "build", build, raising=False)
+    monkeypatch.setattr(fcn_keras, "FCN8s", partial(build, "fcn8s"), raising=False)
+
+
 # Keras says so of a data set that it cannot shuffle, unless it is told not to.
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
-def test_snippet_of_the_readme(monkeypatch, tmp_path):
-    """The first one, with a narrow network in place of VGG16's ImageNet weights."""
-
-    def narrow(**options):
-        return fcn_keras.build("fcn8s", weights=None, width=0.03125, geometry="same", **options)
-
-    monkeypatch.setattr(fcn_keras, "FCN8s", narrow, raising=False)
+def test_snippet_of_the_readme(narrow, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     images = np.zeros((2, 33, 47, 3), "uint8")
     labels = np.zeros((2, 33, 47), "uint8")
     namespace = {"images": images, "dataset": tf.data.Dataset.from_tensors((images, labels))}
-    exec(blocks(ROOT / "README.md", "python")[0], namespace)
+    run_snippets(ROOT / "README.md", namespace)
     assert namespace["class_ids"].shape == (2, 33, 47)
     assert keras.models.load_model("model.keras").output_shape == (None, None, None, 21)
 
 
+def test_snippets_of_the_papers_networks(narrow, monkeypatch, folder, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(folder / "photo.jpg", tmp_path)
+    fcn_keras.FCN8s(num_classes=21).save("fcn8s.keras")
+    small = partial(keras.applications.MobileNetV2, weights=None, alpha=0.35)
+    monkeypatch.setattr(keras.applications, "VGG16", small)
+    found = run_snippets(DOCS / "paper.md", {})
+    assert found["class_ids"].shape == (1, 53, 67) and found["scores"].shape == (1, 53, 67, 21)
+    assert found["dense"].output_shape == (None, None, None, 21)
+    assert found["cells"].shape == (1, 3, 4, 1000)  # as the page says
+    assert found["more"].output_shape == (None, None, None, 25)
+    assert isinstance(found["again"].loss, fcn_keras.PixelCrossEntropy)
+
+
+def test_snippets_of_other_classifiers(monkeypatch):
+    classifier = partial(keras.applications.ResNet50V2, weights=None)
+    monkeypatch.setattr(keras.applications, "ResNet50V2", classifier)
+    build = partial(fcn_keras.build, "fcn8s", weights=None)
+    monkeypatch.setattr(fcn_keras, "FCN8s", build, raising=False)
+    run_snippets(DOCS / "classifiers.md", {})
+
+
+def test_snippets_of_serving(monkeypatch, folder, guide):
+    """The client, with the exported network itself in place of a server that runs it."""
+
+    class Transport:
+        def __init__(self, address, name, *options):
+            assert (address, name) == ("http://localhost:8501/v1/models", "roads")
+
+        def describe(self):
+            outputs = {"mask_bytes": ("DT_STRING", [-1]), "class_pixels": ("DT_INT32", [-1, 3])}
+            return "1", {"image_bytes": ("DT_STRING", [-1]), **outputs}
+
+        def predict(self, files):
+            loaded = tf.saved_model.load(str(folder / "exported/roads/1"))
+            answer = loaded.signatures["serving_default"](image_bytes=tf.constant(files))
+            return [*answer["mask_bytes"].numpy()]
+
+    monkeypatch.setattr("fcn_keras.client.client.Rest", Transport)
+    monkeypatch.chdir(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the file that it leaves open
+        class_ids = run_snippets(DOCS / "serving.md", {})["class_ids"]
+    np.testing.assert_array_equal(class_ids, guide["ids"])
+
+
+def test_snippets_of_training(tmp_path):
+    """The callbacks are defined; what follows needs JAX, in a process of its own."""
+    callbacks, backend = blocks(DOCS / "training.md", "python")
+    namespace = {}
+    exec(callbacks, namespace)
+    assert all(callable(namespace[name]) for name in ("wandb", "mlflow", "comet"))
+    pytest.importorskip("jax")
+    run_alone(backend, tmp_path)
+
+
+def test_snippets_of_benchmarks(tmp_path):
+    """In a process of its own, as the profiler runs what the main module has."""
+    write_folder(tmp_path / "CamVid", train=100, val=1)
+    run_alone(blocks(ROOT / "benchmarks/README.md", "python")[0], tmp_path)
+
+
+SNIPPETS = {"README.md", "benchmarks/README.md"} | {
+    f"docs/{name}.md" for name in ("classifiers", "paper", "serving", "training", "using-a-model")
+}
+
+
+def test_every_snippet_is_run():
+    found = {
+        document.relative_to(ROOT).as_posix()
+        for document in DOCUMENTS
+        if "```python" in document.read_text("utf-8")
+    }
+    assert found == SNIPPETS
+
+
+@pytest.mark.parametrize("name", ["data", "own-photographs"])
+def test_snippets_of_json(run_command, tmp_path, name):
+    """`dataset.json` is taken as it stands there."""
+    [about] = map(json.loads, blocks(DOCS / f"{name}.md", "json"))
+    write_folder(tmp_path / "set", about=about, values=len(about["classes"]))
+    code, out, err = run_command("data", "check", tmp_path / "set")
+    assert code == 0, err
+    assert out.startswith(f"{about['name']}:") and all(f"  {c} " in out for c in about["classes"])
+
+
+@pytest.mark.slow
+def test_the_tutorial_from_end_to_end(run_command, monkeypatch, tmp_path):
+    """Its commands one after the other, with few steps and random weights."""
+    page = DOCS / "own-photographs.md"
+    [about] = map(json.loads, blocks(page, "json"))
+    write_folder(tmp_path / "CamVid", about=about, values=11, size=(40, 56))
+    shutil.copytree(tmp_path / "CamVid/val", tmp_path / "photos")
+    shutil.copytree(tmp_path / "CamVid/valannot", tmp_path / "others")
+    monkeypatch.chdir(tmp_path)
+    quick = "--weights none --steps 2 --batch-size 2 --crop-size 32 --batch-norm synced"
+    for command in re.findall(r"^python (.*)", "\n".join(blocks(page, "bash")), re.MULTILINE):
+        if "--recipe" in command:  # which are other runs
+            continue
+        command = re.sub(r"^(-m fcn_keras|train\.py)", "", command)
+        words = shlex.split(f"train {command} {quick}" if "--" in command[:4] else command)
+        code, out, err = run_command(*words)
+        assert code == 0, f"{words}: {err}"
+    run = tmp_path / "runs" / "camvid-fcn8s"
+    pictures = {"curves", "per_class_iu", "confusion", "samples", "best", "worst"}
+    assert {path.stem for path in (run / "report").iterdir()} == pictures
+    written = {path.name for path in (tmp_path / "labelled").iterdir()}
+    assert {"val_0.png", "val_0_overlay.png", "val_0_side_by_side.png", "summary.csv"} <= written
+
+
+PYTHON = r"python (?:-m fcn_keras|train\.py|export\.py)"
+
+
+def commands(document):
+    """The commands of a document, in blocks and within sentences."""
+    text = document.read_text("utf-8")
+    for block in blocks(document, "bash"):
+        block = block.replace("\\\n", " ")
+        yield from re.findall(rf"^(?:.*[\s/])?((?:{PYTHON}|fcn-keras) .*)", block, re.MULTILINE)
+    for command in re.findall(rf"`({PYTHON}\s[^`]+)`", text):
+        command = re.sub(r"\bN\b", "1", " ".join(command.split()))
+        if "COMMAND" not in command:
+            yield command
+
+
 COMMANDS = {
-    f"{document.name}: {command}": command
-    for document in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    for block in blocks(document, "bash")
-    for command in re.findall(
-        r"\bpython ((?:-m fcn_keras|train\.py|export\.py) .*)", block.replace("\\\n", " ")
-    )
+    f"{document.relative_to(ROOT)}: {command}": command
+    for document in DOCUMENTS
+    for command in commands(document)
 }
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_commands(command):
     """The options exist, and their values are of the right kind."""
-    program, *words = shlex.split(re.sub(r"&& .*|[>&|;]$", "", command), comments=True)
-    if program == "-m":
-        words = words[1:]
+    words = shlex.split(re.sub(r"&& .*|[>&|;]$", "", command), comments=True)
+    if words.pop(0) == "python":
+        program = words.pop(0)
+        words = words[1:] if program == "-m" else [program.removesuffix(".py"), *words]
+    if "--help" in words:
+        with pytest.raises(SystemExit, match="0"):
+            parse(words)
     else:
-        words = [program.removesuffix(".py"), *words]
-    assert callable(parse(words).command.run)
+        assert callable(parse(words).command.run)
+
+
+def anchors(path):
+    """What GitHub and the site call the sections of a document."""
+    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for title in re.findall(r"^#+ (.*)", text, re.MULTILINE):
+        yield re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*DOCUMENTS, *sorted((ROOT / ".github").rglob("*.md"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(path):
+    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for file, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)", text):
+        target = path.parent / file if file else path
+        assert target.exists(), f"{file}: is not there"
+        if anchor:
+            assert anchor in anchors(target), f"{file}#{anchor}: has no such section"
+
+
+def test_readme_is_short_and_says_what_the_pages_say():
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert len(lines) <= 130
+    rows = [line.split(" | ") for line in lines if re.match(r"\|.*`python train\.py", line)]
+    pages = (DOCS / "results.md").read_text("utf-8").splitlines()
+    assert rows
+    for data, command, mean_iu, time in rows:
+        [found] = [line for line in pages if line.startswith(f"{data} | {command} | ")]
+        assert found.split(" | ")[2] == mean_iu and found.endswith(f" | {time}")
+
+
+def test_reference_has_every_public_name():
+    named = re.findall(r"^::: fcn_keras\.(\w+)$", (DOCS / "reference.md").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(fcn_keras.__all__)

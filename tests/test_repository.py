@@ -131,12 +131,6 @@ def test_versions_of_the_package_agree():
     assert f"author={{{authors}}}" in README
 
 
-def test_links_of_documents_lead_somewhere():
-    for path in (*ROOT.glob("*.md"), *GITHUB.rglob("*.md")):
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
-            assert (path.parent / link).exists(), f"{path.name}: {link}"
-
-
 def test_forms_name_what_is_there():
     for path in FORMS:
         fields = [field for field in read(path)["body"] if field["type"] != "markdown"]

@@ -36,13 +36,11 @@ def export(
     It holds decoding and preprocessing, needs neither Keras nor this package, and has three
     signatures:
 
-    | signature | input | output |
-    |---|---|---|
-    | `serving_default` | `image_bytes` string (N): JPEG, PNG, BMP or GIF files, of any sizes |
-      `mask_bytes` string (N): label maps as grey PNGs, each as large as its image;
-      `class_pixels` int32 (N, C) |
-    | `segment` | `image` uint8 (N, H, W, 3) | `class_ids` uint8 (N, H, W) |
-    | `probabilities` | `image` uint8 (N, H, W, 3) | `probabilities` float32 (N, H, W, C) |
+    - `serving_default`: `image_bytes`, string (N): JPEG, PNG, BMP or GIF files, of any sizes; to
+      `mask_bytes`, string (N): label maps as grey PNGs, each as large as its image, and
+      `class_pixels`, int32 (N, C).
+    - `segment`: `image`, uint8 (N, H, W, 3); to `class_ids`, uint8 (N, H, W).
+    - `probabilities`: `image`, uint8 (N, H, W, 3); to `probabilities`, float32 (N, H, W, C).
 
     Each answers a batch of no images too. Where a file cannot be decoded or has too many pixels,
     `mask_bytes` is the empty string and `class_pixels` is -1 all along; the other files of the

@@ -43,6 +43,10 @@ KINDS = {
     "void": Kind("splits without a labelled pixel", "label some, or take the split away"),
     "classes": Kind("classes"),
     "reading": Kind("masks that can be read in two ways"),
+    "nodata": Kind(
+        "images with pixels that hold nothing",
+        "make them void in the masks: neither learned from nor counted in the channels' means",
+    ),
     "passed_over": Kind("files that were passed over"),
 }
 
@@ -79,6 +83,7 @@ class Look(NamedTuple):
         values: int64 `(256,)` for each label map: how many pixels have each value; empty if
             unknown.
         reading: how the mask was read, without its pixels; None if it was not, or is no file.
+        note: what may not be meant of the image.
     """
 
     split: str
@@ -90,6 +95,7 @@ class Look(NamedTuple):
     size: tuple[int, int] | None
     values: list[np.ndarray]
     reading: Mask | None = None
+    note: str = ""
 
 
 @dataclass

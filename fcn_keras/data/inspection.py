@@ -78,15 +78,15 @@ def inspect_folder(
 
     def look(job):
         split, pair, mask_path = job
-        size, digest, faults = None, None, []
+        size, digest, note, faults = None, None, "", []
         if not images_of or split in images_of:
-            size, digest, faults = _image(split, pair.image, folder.images, images_of is None)
+            size, digest, note, faults = _image(split, pair.image, folder.images, images_of is None)
         values, reading = [], None
         if mask_path:
             values, reading, more = _mask(split, mask_path, description, pair.image, size)
             faults += more
         names = (split, str(pair.image), pair.name, str(mask_path))
-        return Look(*names, faults, digest, size, values, reading)
+        return Look(*names, faults, digest, size, values, reading, note)
 
     looks = [*in_parallel(look, jobs, "checking", progress=progress)]
     faults = [fault for split, files in splits.items() for fault in _missing(split, files)]
@@ -107,6 +107,9 @@ def inspect_folder(
         judge_masks(inspection, looks, description)
         judge_values(inspection, looks, description, counts, named)
         judge_classes(inspection, str(description.root), named)
+    inspection.warnings += [
+        Fault("nodata", look.split, look.file, look.note) for look in looks if look.note
+    ]
     for split, files in splits.items():
         if files.passed_over:
             inspection.warnings.append(
@@ -161,11 +164,11 @@ def _missing(split, files):
 
 
 def _image(split, path, reader, decode):
-    """Returns an image's size, a digest of its bytes, and what is wrong with it."""
+    """Returns an image's size, a digest of its bytes, what may not be meant, and what is wrong."""
     try:
         return *reader.look(path, decode), []
     except UserError as error:
-        return None, None, [Fault("unreadable", split, str(path), _text(error, path))]
+        return None, None, "", [Fault("unreadable", split, str(path), _text(error, path))]
 
 
 def _mask(split, path, about, image_path, size):

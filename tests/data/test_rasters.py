@@ -275,3 +275,22 @@ def test_converting_keeps_what_the_images_are(folder, tmp_path):
     for name, split in load_folder(folder).splits.items():
         for i in range(len(split)):
             np.testing.assert_array_equal(plain.splits[name][i].image, split[i].image)
+
+
+def test_what_a_file_calls_nodata_is_told(folder):
+    images = folder / "images"
+    for i in (3, 5):
+        pixels = PIXELS.copy()
+        pixels[:9, :7] = 9
+        nodata = (42113, "s", 0, "9" if i == 3 else "11", True)
+        tifffile.imwrite(images / f"{i}.tif", pixels, extratags=[nodata])
+    found = inspect(folder, channels=4)
+    assert [*map(tuple, found.warnings)] == [
+        (
+            "nodata",
+            found.warnings[0].split,
+            str(images / "3.tif"),
+            "63 pixels hold 9, which it calls nodata",
+        )
+    ]
+    assert not found.faults

@@ -43,11 +43,11 @@ class ImageReader(Protocol):
     def size(self, path: Path) -> tuple[int, int]:
         """Reads height and width."""
 
-    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes]:
+    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes, str]:
         """Reads an image, or if not `decode`, what tells that it is whole.
 
         Returns:
-            Its height and width, and a digest of its bytes.
+            Its height and width, a digest of its bytes, and what may not be meant, in words.
         """
 
 
@@ -63,9 +63,9 @@ class Photographs:
     def size(self, path: Path) -> tuple[int, int]:
         return read_size(path)
 
-    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes]:
+    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes, str]:
         height, width = read_image(path).shape[:2] if decode else read_size(path)
-        return (height, width), _digest(path.read_bytes() if decode else read_whole(path))
+        return (height, width), _digest(path.read_bytes() if decode else read_whole(path)), ""
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,20 @@ class AsStored:
             height, width, _ = raster.shape
             return height, width
 
-    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes]:
+    def look(self, path: Path, decode: bool = True) -> tuple[tuple[int, int], bytes, str]:
         """Decodes it in any case: how else could it be known that its numbers are some."""
         with self.open(path) as raster:
             height, width, _ = raster.shape
-            rows = max(1, _BAND // width)
+            rows, nodata, nothing = max(1, _BAND // width), getattr(raster, "nodata", None), 0
             for top in range(0, height, rows):
-                as_numbers(raster.read(slice(top, min(top + rows, height)), slice(0, width)))
+                window = raster.read(slice(top, min(top + rows, height)), slice(0, width))
+                as_numbers(window)
+                if nodata is not None:
+                    nothing += int(np.count_nonzero((window == nodata).all(axis=-1)))
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-        return (height, width), digest.digest()
+        note = f"{nothing} pixels hold {nodata:g}, which it calls nodata" if nothing else ""
+        return (height, width), digest.digest(), note
 
     def _check(self, path, raster):
         kind = kind_of(raster.dtype)

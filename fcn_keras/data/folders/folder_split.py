@@ -79,7 +79,7 @@ class FolderSplit:
         def check(pair):
             image_path, mask_path = pair
             label = self.label_of(self.read(mask_path), mask_path)
-            size, _ = self.images.look(image_path, decode=False)
+            size, _, _ = self.images.look(image_path, decode=False)
             check_sizes(image_path, size, mask_path, label.shape)
             return count_values(label)
 

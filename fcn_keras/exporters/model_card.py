@@ -1,6 +1,7 @@
 """The card of a published network: what the hub shows of it, and tells programs."""
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -129,15 +130,15 @@ def _scores(network):
         return "None: the network was published without `metrics.json`."
     heads = network.metrics.get("heads", {"": network.metrics})
     dataset = network.config.get("settings", {}).get("dataset") or "DIR"
-    of = "DIR being the data set" if dataset == "DIR" else "of the data set's validation split"
-    command = f"python -m fcn_keras evaluate {network.address} --dataset {json.dumps(dataset)}"
+    where = " (DIR is the folder of the data set)" if dataset == "DIR" else ""
+    command = f"python -m fcn_keras evaluate {network.address} --dataset {shlex.quote(dataset)}"
     tables = [_titled(head, _score_tables(scores)) for head, scores in heads.items()]
     share = network.config.get("settings", {}).get("val_share")
     chosen = f", of which `--val-share {share}` was kept for it" if share else ""
     return "\n\n".join(
         [
             f"In percent, on the validation split{chosen}, by which the best epoch was chosen; "
-            f"`metrics.json` has the confusion matrix too. The command, {of}:",
+            f"`metrics.json` has the confusion matrix too. This command gives them{where}:",
             f"```bash\n{command}\n```",
             *tables,
         ]
@@ -188,10 +189,13 @@ def _training(network):
         if (value := settings.get(name)) not in (None, "")
     ]
     counts = dataset.get("images", {})
-    images = ", ".join(f"{count} images to {split}" for split, count in counts.items())
+    images = ", ".join(f"{count} {split}" for split, count in counts.items())
     versions = network.config.get("versions", {})
     made = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    parts = [f"{images}." if images else "", _table(("setting", "value"), rows) if rows else ""]
+    parts = [
+        f"Images: {images}." if images else "",
+        _table(("setting", "value"), rows) if rows else "",
+    ]
     return "\n\n".join(filter(None, [*parts, f"Versions: {made}." if made else ""]))
 
 

@@ -6,10 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from fcn_keras.data.files.readers import AsStored
 from fcn_keras.errors import UserError, first_line
 from fcn_keras.exporters.model_card import FIGURES, Published, model_card
 from fcn_keras.inference.network import Network, load_network
 from fcn_keras.inference.run_folder import local_folder, network_file, places_of
+from fcn_keras.models.variants import OWN_CHANNELS
 from fcn_keras.models.weights.hub import NEEDED, is_hub_address, repository_of
 from fcn_keras.system.files import folder_written_whole
 
@@ -84,10 +86,10 @@ def _upload(source, address, license, private, samples):
             raise UserError(
                 f"{address}: is no name of a repository ({first_line(error)})."
             ) from error
+        except UserError:
+            raise
         # Whatever the connection and the hub say, which wants to know who it is.
-        except (errors.HfHubHTTPError, OSError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
+        except Exception as error:
             raise UserError(
                 f"{address}: the hub did not take it ({first_line(error)}). Log in by `hf auth "
                 "login`, with a token that may write there."
@@ -148,8 +150,11 @@ def _classes(network: Network) -> dict[str, list[str]]:
 
 
 def _images(network):
-    channels = network.full.input_shape[-1]
-    return "RGB images, 0..255," if channels == 3 else f"images of {channels} channels"
+    of = f"images of {network.full.input_shape[-1]} channels"
+    if isinstance(network.images, AsStored):
+        return f"{of} with their numbers as stored ({network.images.dtype})"
+    variant = network.config.get("settings", {}).get("variant")
+    return of if variant in OWN_CHANNELS else "RGB images, 0..255,"
 
 
 def _copied_metrics(run, folder):

@@ -20,6 +20,8 @@ from fcn_keras import UserError, build
 from fcn_keras.data.registry import load_dataset
 from fcn_keras.evaluation.scores import named_scores, write_scores
 from fcn_keras.exporters.publish import publish
+from fcn_keras.inference.c_library.graph_reader import KeptGraph
+from fcn_keras.inference.c_library.library import library_path
 from fcn_keras.inference.network import load_network
 from fcn_keras.inference.opening import open_network
 from fcn_keras.recipes.common.resolving import resolve
@@ -44,6 +46,7 @@ def run(tmp_path_factory):
     (data / "dataset.json").write_text(json.dumps({"classes": CLASSES, "colors": COLORS}))
     run = Run(root / "runs" / "squares-fcn8s")
     run.start(resolve("small", dataset=str(data)), load_dataset(str(data)))
+    keras.utils.set_random_seed(1)  # with which it finds both classes
     scatter_scores(small(num_classes=2, geometry="same")).save(run.path / "best.keras")
     write_scores(named_scores(CONFUSION, CLASSES), run.path / "metrics.json")
     (run.path / "report").mkdir()
@@ -109,6 +112,15 @@ def test_plain_keras_opens_the_folder(published, image, class_ids):
     np.testing.assert_array_equal(np.argmax(scores, axis=-1)[0], class_ids)
 
 
+@pytest.mark.skipif(not library_path().exists(), reason="no C library in this wheel")
+def test_a_kept_graph_opens_the_folder(published, image, class_ids, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    by_keras, by_graph = open_network(published), open_network(published)
+    assert isinstance(by_graph, KeptGraph) and not isinstance(by_keras, KeptGraph)
+    assert by_graph.job == by_keras.job and by_graph.colors == by_keras.colors
+    np.testing.assert_array_equal(by_graph.label([np.asarray(Image.open(image))])[0], class_ids)
+
+
 def test_classes_colours_and_scores_go_along(published, run):
     network = load_network(published)
     assert network.classes == CLASSES and network.colors == [*map(tuple, COLORS)]
@@ -147,7 +159,7 @@ def test_card(published):
         "python -m fcn_keras evaluate squares --dataset",
         "python -m fcn_keras predict squares photo.jpg --output labelled",
         "| optimizer | ",
-        "1 images to train",
+        "Images: 1 train, 1 val.",
     ):
         assert row in body, row
     shown = re.findall(r"!\[.+?\]\((.+?)\)", body)

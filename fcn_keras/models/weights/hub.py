@@ -75,8 +75,9 @@ def fetched(address: str) -> Path:
             f"{address}: the hub cannot be reached, and the network has not been fetched before "
             f"({first_line(error)})."
         ) from error
-    # Whatever else the connection, the hub or the disk say.
-    except (errors.HfHubHTTPError, OSError) as error:
+    # Whatever else the connection, the hub or the disk say: libraries below it raise errors of
+    # their own.
+    except Exception as error:
         raise UserError(f"{address}: could not be fetched ({first_line(error)}).") from error
     if not is_keras_folder(folder) and not (folder / "best.keras").is_file():
         raise UserError(

@@ -26,14 +26,15 @@ def is_published_name(weights: object) -> TypeGuard[str]:
     return isinstance(weights, str) and (weights in FETCHED or weights in OTHERS)
 
 
-def fetch_published(name: str, variant: str) -> Path:
+def fetch_published(name: str, variant: str | None = None) -> Path:
     """Returns the `.caffemodel` file of a published network, fetched by Keras the first time.
 
     It is read without being converted first: it is mapped into memory.
 
     Args:
         name: the name of a network, as its file has it.
-        variant: which network it is wanted for, see `fcn_keras.build`.
+        variant: which network it is wanted for, see `fcn_keras.build`; any if not
+            given.
 
     Raises:
         UserError: if it is another network, if it cannot be fetched, or if it is one of those that
@@ -54,7 +55,7 @@ def fetch_published(name: str, variant: str) -> Path:
             "path of that file as the weights."
         )
     whose, sha1 = FETCHED[name]
-    if variant != whose:
+    if variant not in (None, whose):
         raise UserError(f"{name}: is a network {whose}. Received: {variant}.")
     try:
         file = Path(keras.utils.get_file(f"{name}.caffemodel", address, cache_subdir="models"))

@@ -23,7 +23,8 @@ from fcn_keras.exporters.publish import publish
 from fcn_keras.inference.c_library.graph_reader import KeptGraph
 from fcn_keras.inference.c_library.library import library_path
 from fcn_keras.inference.network import load_network
-from fcn_keras.inference.opening import open_network
+from fcn_keras.inference.opening import is_address, open_network
+from fcn_keras.inference.run_folder import config_of
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training.run import Run
 
@@ -258,6 +259,7 @@ def test_by_address_in_python(hub, published, run, image, class_ids):
     (hub / "someone" / "squares").symlink_to(published)
     segmenter = open_network(ADDRESS)
     assert (segmenter.name, segmenter.classes) == ("squares", CLASSES)
+    assert config_of(ADDRESS)["dataset"]["colors"] == COLORS and not is_address(ADDRESS)
     pixels = np.asarray(Image.open(image))
     np.testing.assert_array_equal(segmenter.label([pixels])[0], class_ids)
     model = build("fcn8s", 2, weights=ADDRESS, width=1 / 16, geometry="same")

@@ -231,8 +231,8 @@ def choose_start(
     path = Path(weights)
     if not path.is_file():
         raise UserError(
-            f"`weights` must be 'imagenet', None, {', '.join(map(repr, FETCHED))}, "
-            "'hf://USER/NAME' or the path of a file. "
+            "`weights` must be 'imagenet', None, or the path of a file; or "
+            f"{', '.join(map(repr, FETCHED))} or 'hf://USER/NAME'. "
             f"Received: {str(weights)!r}, which is no file."
         )
     if is_foreign(path):

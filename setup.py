@@ -53,6 +53,7 @@ setup(
         "video": ["av>=18"],  # reads films and writes them: predict FILM
         "heif": ["pillow-heif>=1.1"],  # reads .heic and .heif photographs
         "demo": ["gradio>=6.31,<7"],  # the page in the browser
+        "hub": ["huggingface_hub>=1.0"],  # networks of the Hugging Face hub: hf://
         "client": ["tensorflow-serving-api>=2.21", "grpcio"],  # asks servers by gRPC
         # It holds protobuf at 6 and brings much else (kubernetes, pandas, aiohttp). All extras
         # install together; to keep protobuf at 7, give it an environment of its own.

@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "Write label maps and pictures for images; the same command goes on where it was "
     "stopped.",
     "export": "Write a SavedModel for TensorFlow Serving, or a file for a runtime.",
+    "publish": "Put a network on the Hugging Face hub, or into a folder, with a card about it.",
     "demo": "Show what a network makes of images, on a page in the browser.",
     "serve": "Serve a network by TensorFlow Serving's REST protocol, without Docker.",
     "convert": "Turn weights into a .keras or .weights.h5 file, or list them.",

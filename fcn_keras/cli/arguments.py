@@ -54,7 +54,9 @@ def image_size(text: str) -> tuple[int, int]:
     return sides
 
 
-MODEL: Arguments = {"model": dict(metavar="RUN_OR_MODEL", help="run directory or .keras file")}
+MODEL: Arguments = {
+    "model": dict(metavar="RUN_OR_MODEL", help="run directory, .keras file or hf://USER/NAME")
+}
 
 JSON: Arguments = {"--json": dict(action="store_true", help="print one JSON object")}
 

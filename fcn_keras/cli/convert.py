@@ -12,7 +12,8 @@ from fcn_keras.models.variants import VARIANTS
 ARGUMENTS: Arguments = {
     "model": dict(
         metavar="IN",
-        help="run directory or .keras file; or published weights: .caffemodel, .pth, .npz",
+        help="run directory, .keras file or hf://USER/NAME; or published weights: .caffemodel, "
+        ".pth, .npz, or fcn8s-heavy-pascal, which is fetched",
     ),
     "output": dict(metavar="OUT", nargs="?", help="file to write"),
     "--list": dict(action="store_true", help="list layers and shapes instead"),

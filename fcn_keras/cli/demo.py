@@ -8,7 +8,7 @@ from fcn_keras.cli.command import Arguments, Command
 ARGUMENTS: Arguments = {
     "source": dict(
         metavar="RUN|MODEL|SAVEDMODEL|URL",
-        help="run directory, .keras file, exported SavedModel, or a server's URL",
+        help="run directory, .keras file, hf://USER/NAME, exported SavedModel, or a server's URL",
     ),
     "--host": dict(default="127.0.0.1", help="address to serve on (default: 127.0.0.1)"),
     "--port": dict(

@@ -12,7 +12,7 @@ from fcn_keras.inference.outputs import DEFAULT, ENDINGS, Outputs
 
 ARGUMENTS: Arguments = {
     "model": MODEL["model"]
-    | dict(help="run directory, .keras file or exported folder (no --server)"),
+    | dict(help="run directory, .keras file, hf://USER/NAME or exported folder (no --server)"),
     "images": dict(
         metavar="IMAGE_OR_DIR",
         nargs="*",
@@ -78,6 +78,8 @@ ARGUMENTS: Arguments = {
 
 
 def run(args: Namespace) -> None:
+    from fcn_keras.inference.opening import is_address, open_network
+
     server = args.server
     whole = "is not for a --server, which sees an image whole, once."
     views = [name for name in ("ray", "tile", "scales", "flip") if getattr(args, name)]
@@ -90,7 +92,7 @@ def run(args: Namespace) -> None:
             "IMAGE_OR_DIR: needed, behind RUN_OR_MODEL (or give --server).",
         ),
         (
-            "://" in args.model and not Path(args.model).exists() and not server,
+            is_address(args.model) and not server,
             f"{args.model}: is no path. Give a server's address as --server.",
         ),
     )
@@ -100,7 +102,6 @@ def run(args: Namespace) -> None:
     from fcn_keras.inference.classes import find_saved_model
     from fcn_keras.inference.films import SUFFIXES, check_films
     from fcn_keras.inference.job import find_images
-    from fcn_keras.inference.opening import open_network
 
     # What is wrong with an address or the images is told before the wait for TensorFlow.
     what, inputs = args.model, args.images

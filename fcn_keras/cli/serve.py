@@ -9,7 +9,7 @@ from fcn_keras.errors import UserError
 ARGUMENTS: Arguments = {
     "model": dict(
         metavar="RUN_OR_SAVEDMODEL",
-        help="run directory, .keras file, or what export wrote",
+        help="run directory, .keras file, hf://USER/NAME, or what export wrote",
     ),
     "--name": dict(help="what addresses call it (default: as the folder)"),
     "--host": dict(

@@ -18,9 +18,11 @@ HELP = {
     "(default: RGB photographs)",
     "backbone": "classifier that the network is built on, as keras.applications has it "
     "(default: vgg16)",
-    "weights": "imagenet, none, or the path of a .keras, .weights.h5, .h5 (the classifier's, as "
-    "Keras keeps it), .caffemodel, .pth or .npz file",
-    "init_from": "run or .keras file whose layers are copied where name and shape agree",
+    "weights": "imagenet, none, fcn8s-heavy-pascal (fetched), hf://USER/NAME, or the path of a "
+    ".keras, .weights.h5, .h5 (the classifier's, as Keras keeps it), .caffemodel, .pth or .npz "
+    "file",
+    "init_from": "run, .keras file or hf://USER/NAME whose layers are copied where name and shape "
+    "agree",
     "geometry": "paper: padded by 100 pixels as published; same: cheaper",
     "output_stride": "stride of the coarsest scores; below 32 the trunk is dilated (fcn32s)",
     "width": "factor on the channels; 1 is VGG16, or MobileNet",

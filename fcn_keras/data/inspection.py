@@ -107,20 +107,23 @@ def inspect_folder(
         judge_masks(inspection, looks, description)
         judge_values(inspection, looks, description, counts, named)
         judge_classes(inspection, str(description.root), named)
-    inspection.warnings += [
-        Fault("nodata", look.split, look.file, look.note) for look in looks if look.note
-    ]
-    for split, files in splits.items():
-        if files.passed_over:
-            inspection.warnings.append(
-                Fault("passed_over", split, str(files.folder), files.passed_over)
-            )
+    inspection.warnings += _told(splits, looks)
     inspection.understood = [
         f"layout: {folder.layout}",
         *([f"images: {folder.images}"] if folder.images != PHOTOGRAPHS else []),
         *_forms(looks, description, inspection),
     ]
     return inspection, replace(folder, description=description)
+
+
+def _told(splits, looks):
+    """What may not be meant of images, and of files that were passed over."""
+    notes = [Fault("nodata", look.split, look.file, look.note) for look in looks if look.note]
+    return notes + [
+        Fault("passed_over", split, str(files.folder), files.passed_over)
+        for split, files in splits.items()
+        if files.passed_over
+    ]
 
 
 def _forms(looks, description, inspection):

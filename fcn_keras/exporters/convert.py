@@ -15,6 +15,11 @@ from fcn_keras.models.fcn import build
 from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import ALEXNET, VARIANTS
 from fcn_keras.models.weights.published import is_foreign, read_weights
+from fcn_keras.models.weights.reference import (
+    FETCHED,
+    fetch_published,
+    is_published_name,
+)
 from fcn_keras.models.weights.starts import PublishedFile
 from fcn_keras.models.weights.transplant import matched
 from fcn_keras.system.files import written_whole
@@ -35,8 +40,9 @@ def convert(
     were trained with goes along in the file's attributes, and `build` follows it.
 
     Args:
-        source: a run directory or a `.keras` file; or published weights, `.caffemodel` of the
-            reference, `.pth` of pytorch-fcn, `.npz` of Chainer.
+        source: a run directory, a `.keras` file or `hf://USER/NAME`; or published weights,
+            `.caffemodel` of the reference, `.pth` of pytorch-fcn, `.npz` of Chainer; or
+            "fcn8s-heavy-pascal", which is fetched.
         target: the file to write.
         variant: of published weights: which network they are for, see `fcn_keras.build`.
         num_classes, width: of published weights; as many as they have if not given.
@@ -52,12 +58,15 @@ def convert(
             has another ending.
     """
     target = Path(target)
-    published = is_foreign(source)
+    published = is_foreign(source) or is_published_name(source)
     endings = (".keras", ".weights.h5") if published else (".weights.h5",)
     if not target.name.endswith(endings):
         raise UserError(f"{target}: must end in {' or '.join(endings)}.")
     if target.exists():
         raise UserError(f"{target}: exists already.")
+    if is_published_name(source):
+        source = fetch_published(source, variant)
+        variant = FETCHED[source.stem][0]
     if published:
         with keras.StatelessScope(initialize_variables=False):
             model = _stand_in(source, variant, num_classes, width, input_mean)

@@ -8,7 +8,7 @@ import keras
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored, ImageReader
 from fcn_keras.errors import UserError
-from fcn_keras.inference.run_folder import classes_of, config_of, network_file
+from fcn_keras.inference.run_folder import classes_of, config_of, local_folder, network_file
 from fcn_keras.models.channels import stored_pixels
 from fcn_keras.models.head import first_head
 from fcn_keras.models.weights.keras_files import open_model
@@ -64,12 +64,14 @@ def load_network(path: str | Path) -> Network:
     """Opens a run's best network, or a `.keras` file.
 
     Args:
-        path: a run directory or a `.keras` file. Class names and colours come from the run; a
-            file that does not lie in one gets numbers and the colours of PASCAL VOC.
+        path: a run directory, a `.keras` file, or an address of the hub, `hf://USER/NAME`. Class
+            names and colours come from the run; a file that does not lie in one gets numbers and
+            the colours of PASCAL VOC.
 
     Raises:
         UserError: if there is no network; says what to do.
     """
+    path = local_folder(path)
     file = network_file(path)
     full = open_model(file)
     outputs = getattr(full, "outputs", ())

@@ -11,6 +11,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.inference.classes import find_saved_model, numbered_classes, read_classes
 from fcn_keras.inference.run_folder import network_file
 from fcn_keras.inference.segmenter import Segmenter
+from fcn_keras.models.weights.hub import KERAS_PARTS, fetched, is_hub_address
 from fcn_keras.system.console import import_tensorflow_silently, stderr_held
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ def open_network(
     `fcn_keras.inference.c_library.graph_reader`.
 
     Args:
-        what: a run directory; a `.keras` file; an exported SavedModel, or the folder of its
-            versions, of which the newest is taken; the URL of a server. Or what has been opened:
-            a Keras model, a `Client`, a `Segmenter`, which is returned as it is.
+        what: a run directory; a `.keras` file; a network of the hub, `hf://USER/NAME`; an exported
+            SavedModel, or the folder of its versions, of which the newest is taken; the URL of a
+            server. Or what has been opened: a Keras model, a `Client`, a `Segmenter`, which is
+            returned as it is.
         tile, scales, flip: see `fcn_keras.inference.keras_segmenter.make_segmenter`; for a run, a
             `.keras` file or a Keras model.
         classes: where names and colours of the classes are, see
@@ -59,7 +61,11 @@ def open_network(
     """
     names = read_classes(classes) if classes else None
     views = {"tile": tile, "scales": tuple(scales), "flip": flip}
-    segmenter = _opened(what, views, kept_graph and views == _WHOLE)
+    # A folder of the hub's cache is called by a commit's hash.
+    address = what if is_hub_address(what) else None
+    source = fetched(address) if address else what
+    segmenter = _opened(source, views, kept_graph and views == _WHOLE)
+    segmenter.name = address.rpartition("/")[2] if address else segmenter.name
     if names:
         if len(names[0]) != len(segmenter.classes):
             raise UserError(
@@ -72,7 +78,12 @@ def open_network(
 
 def is_address(what: object) -> bool:
     """Whether something is the URL of a server, and no path, which may look like one."""
-    return isinstance(what, str) and "://" in what and not os.path.exists(what)
+    return (
+        isinstance(what, str)
+        and "://" in what
+        and not is_hub_address(what)
+        and not os.path.exists(what)
+    )
 
 
 def _opened(what, views, kept_graph):
@@ -152,5 +163,9 @@ def _given(views):
 
 
 def _digest(path):
+    """The hash of a file; of a folder of a network, that of how it is built and of its weights."""
+    if path.is_dir():
+        parts = "".join(_digest(path / name) for name in KERAS_PARTS if name != "metadata.json")
+        return hashlib.sha256(parts.encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,8 @@ from fcn_keras.data.files.text import read_text
 from fcn_keras.errors import UserError
 from fcn_keras.inference.classes import numbered_classes
 from fcn_keras.models.variants import COLOR_HHA
+from fcn_keras.models.weights.hub import fetched, is_hub_address, network_in
+from fcn_keras.models.weights.reference import is_published_name
 from fcn_keras.system.spelling import same_path, spelled_as_found, split_paths
 
 # The settings that may be paths.
@@ -28,19 +30,31 @@ def read_config(folder: str | Path) -> dict | None:
     return config if [type(part) for part in parts] == [dict, dict, list] else None
 
 
+def local_folder(what: str | Path) -> Path:
+    """Returns a path as it is; of an address of the hub, the folder that was fetched from there.
+
+    Raises:
+        UserError: if it cannot be fetched, see `fcn_keras.models.weights.hub.fetched`.
+    """
+    return fetched(what) if is_hub_address(what) else Path(what)
+
+
 def network_file(path: str | Path, others: str = "or a .keras file") -> Path:
-    """Returns the `.keras` file that a path stands for: a run's best one, or itself.
+    """Returns what holds the network that a path stands for.
+
+    It is a run's best `.keras` file, or the file itself; or a folder that `publish` wrote, which
+    holds the parts of such a file, as Keras' `hf://` has them.
 
     Args:
-        path: a run directory or a `.keras` file.
+        path: a run directory, such a folder or a `.keras` file.
         others: what else than a run directory may be given, for the message.
 
     Raises:
         UserError: if there is none.
     """
     path = Path(path)
-    file = path / "best.keras" if path.is_dir() else path
-    if not file.is_file() or file.suffix != ".keras":
+    file = network_in(path) if path.is_dir() else path
+    if not file.is_dir() and not (file.is_file() and file.suffix == ".keras"):
         raise UserError(
             f"{path}: must be a run directory with a best.keras in it, {others}."
             + ("" if path.exists() else " There is nothing of that name.")
@@ -51,15 +65,19 @@ def network_file(path: str | Path, others: str = "or a .keras file") -> Path:
 def config_of(path: str | Path) -> dict:
     """Returns the `config.json` of the run that a network lies in; an empty one if in none.
 
+    That of a published network begins with what Keras keeps there of how it is built.
+
     Args:
-        path: a run directory or a `.keras` file.
+        path: a run directory, a `.keras` file, or an address of the hub.
 
     Raises:
         UserError: if there is no network, or if a run directory has another program's file.
     """
-    path = Path(path)
-    config = read_config(network_file(path).parent)
-    if config is None and path.is_dir() and (path / "config.json").exists():
+    path = local_folder(path)
+    file = network_file(path)
+    config = read_config(file if file.is_dir() else file.parent)
+    # Keras' own, where no run is told of, is none's fault.
+    if config is None and path.is_dir() and file != path and (path / "config.json").exists():
         raise UserError(f"{path / 'config.json'}: is not the config.json of a run.")
     return config or {}
 
@@ -133,5 +151,7 @@ def _paths_in(settings, name):
     if name == "dataset":
         return [value] if is_path(value) else []
     if name == "weights":
-        return [] if value in ("imagenet", "none") else [value]
-    return split_paths(value, 2 if settings.get("variant") == COLOR_HHA else 1)
+        named = value in ("imagenet", "none") or is_published_name(value) or is_hub_address(value)
+        return [] if named else [value]
+    paths = split_paths(value, 2 if settings.get("variant") == COLOR_HHA else 1)
+    return [path for path in paths if not is_hub_address(path)]

@@ -79,6 +79,8 @@ def build(
             - `None`: random, scores at zero (nearly, where upsampling is nonlinear).
             - the path of a network of this package, `.keras` or `.weights.h5`, of the same
               variant, backbone, classes and upsampling.
+            - `"hf://USER/NAME"`: such a network of the Hugging Face hub (the extra `hub`).
+            - `"fcn8s-heavy-pascal"`: the reference's FCN-8s for PASCAL VOC, fetched the first time.
             - the path of Keras' own weights of the classifier, `.h5` or `.weights.h5`.
             - the path of published weights of this network: Caffe's `.caffemodel`,
               pytorch-fcn's `.pth`, Chainer's `.npz`; or of the classifier it starts from

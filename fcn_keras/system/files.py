@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,6 +89,32 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             aside.unlink()
+
+
+@contextmanager
+def folder_written_whole(path: str | Path) -> Iterator[Path]:
+    """Gives a folder to write to, which becomes `path` once all is in it.
+
+    If the writing fails, nothing of it stays.
+
+    Args:
+        path: where the folder is to appear; there must be nothing yet.
+
+    Yields:
+        An empty folder beside it.
+
+    Raises:
+        WriteError: if the disk refuses it.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{os.getpid()}.{_not_too_long(path.name)}")
+    with writing(path):
+        try:
+            aside.mkdir(parents=True)
+            yield aside
+            aside.rename(path)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _not_too_long(name):

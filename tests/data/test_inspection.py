@@ -16,7 +16,7 @@ from fcn_keras.data.inspection import inspect
 from fcn_keras.errors import UserError
 
 # Kinds of what masks say together, see test_judging.py.
-OF_THE_SET = {"void", "classes", "reading", "passed_over"}
+OF_THE_SET = {"void", "classes", "reading", "nodata", "passed_over"}
 
 ABC = {"classes": ["a", "b", "c"], "colors": [[200, 0, 0], [0, 200, 0], [0, 0, 200]]}
 

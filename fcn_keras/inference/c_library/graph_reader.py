@@ -11,6 +11,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
 
@@ -75,7 +76,7 @@ class KeptGraph(InLibrary):
 
     def __init__(self, path: str | Path):
         config = config_of(path)
-        with zipfile.ZipFile(network_file(path)) as network:
+        with opened(network_file(path)) as network:
             with zipfile.ZipFile(graph_file(network)) as archive:
                 graph, names = archive.read(GRAPH), json.loads(archive.read(NAMES))
             self.session = library.Graph(graph, names["signatures"])
@@ -110,14 +111,19 @@ def open_kept_graph(path: str | Path) -> KeptGraph | None:
         return None
 
 
-def graph_file(network: zipfile.ZipFile) -> Path:
+def opened(file: Path) -> AbstractContextManager[zipfile.ZipFile | Path]:
+    """Opens a `.keras` file; a folder of its parts, as Keras' `hf://` has them, is as it is."""
+    return nullcontext(file) if file.is_dir() else zipfile.ZipFile(file)
+
+
+def graph_file(network: zipfile.ZipFile | Path) -> Path:
     """Returns where the graph of a network is kept, whether it is there or not.
 
     It lies in Keras' folder. Its name stands for all that it depends on: how the network is built,
     what traces it, of this package and of its libraries, and the processor.
 
     Args:
-        network: a `.keras` file, opened.
+        network: what `opened` returned.
     """
     key = hashlib.sha256(_read(network, "config.json"))
     for file in sorted(file for pattern in DECISIVE for file in PACKAGE.glob(pattern)):
@@ -127,11 +133,11 @@ def graph_file(network: zipfile.ZipFile) -> Path:
     return home / "fcn_keras" / "graphs" / f"{key.hexdigest()}.zip"
 
 
-def stored_weights(network: zipfile.ZipFile) -> Iterator[tuple[str, h5py.Dataset]]:
+def stored_weights(network: zipfile.ZipFile | Path) -> Iterator[tuple[str, h5py.Dataset]]:
     """Finds the weights in float32 of a network's layers.
 
     Args:
-        network: a `.keras` file, opened.
+        network: what `opened` returned.
 
     Returns:
         An iterator of names and of what can be read until the next one is asked for. A name is
@@ -156,6 +162,8 @@ def stored_weights(network: zipfile.ZipFile) -> Iterator[tuple[str, h5py.Dataset
 
 def _read(network, name):
     """Reads a part of a `.keras` file, which Keras does not compress."""
+    if isinstance(network, Path):
+        return (network / name).read_bytes()
     if network.getinfo(name).compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{name} is compressed.")
     return network.read(name)

@@ -15,6 +15,7 @@ from fcn_keras.inference.c_library.graph_reader import (
     NAMES,
     UNUSABLE,
     graph_file,
+    opened,
     stored_weights,
 )
 from fcn_keras.inference.c_library.library import library_path
@@ -28,7 +29,7 @@ def keep_graph(network: keras.Model, file: str | Path) -> Path | None:
 
     Args:
         network: what was opened.
-        file: the `.keras` file that it was opened from.
+        file: the `.keras` file, or the folder of its parts, that it was opened from.
 
     Returns:
         Where the graph is, see `fcn_keras.inference.c_library.graph_reader.graph_file`. None if
@@ -59,7 +60,7 @@ def _keep(network, file):
     }
     if len(network.outputs) != 1 or network.input_shape[:3] != (None, None, None):
         return None
-    with zipfile.ZipFile(file) as archive:
+    with opened(Path(file)) as archive:
         kept = graph_file(archive)
         stored = {
             name

@@ -1,4 +1,4 @@
-"""Networks in `.keras` files."""
+"""Networks in `.keras` files, and in folders as these are unpacked."""
 
 import zipfile
 from pathlib import Path
@@ -9,7 +9,10 @@ from fcn_keras.errors import UserError, first_line
 
 
 def open_model(path: str | Path) -> keras.Model:
-    """Opens a `.keras` file as `keras.models.load_model` does, uncompiled.
+    """Opens a network as `keras.models.load_model` does, uncompiled.
+
+    Args:
+        path: the file, or a folder of its parts, as Keras' `hf://` has them.
 
     Raises:
         UserError: if that fails; names the file.

@@ -15,9 +15,15 @@ from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import ALEXNET, COLOR_D, COLOR_HHA, HHA
 from fcn_keras.models.weights.copying import copy_weights
 from fcn_keras.models.weights.early_fusion import blobs_with_depth
+from fcn_keras.models.weights.hub import fetched, is_hub_address, network_in
 from fcn_keras.models.weights.imagenet import copy_classifier, fetch_imagenet, load_classifier
 from fcn_keras.models.weights.keras_files import open_model
 from fcn_keras.models.weights.published import SUFFIXES, is_foreign, read_weights
+from fcn_keras.models.weights.reference import (
+    FETCHED,
+    fetch_published,
+    is_published_name,
+)
 from fcn_keras.models.weights.transplant import is_classifier, is_scale, transplant
 
 # BGR means in grey levels: of Keras' VGG16 weights, and of the reference's networks and CaffeNet.
@@ -92,10 +98,14 @@ class Classifier(Start):
 
 
 class KerasFile(Start):
-    """A network of this package in a `.keras` file."""
+    """A network of this package in a `.keras` file, or in a folder as that is unpacked.
 
-    def __init__(self, path: Path, variant: str):
-        self.path = path
+    Attributes:
+        path: where it came from, for messages.
+    """
+
+    def __init__(self, path: Path, variant: str, address: str = ""):
+        self.path = address or path
         self.model = open_model(path)
         self.mean, self.std = preprocessing_of(self.model)
         self.stored = stored_numbers(self.model)
@@ -214,10 +224,15 @@ def choose_start(
                 f"Received: width={width}. Use `weights=None` for a narrow network."
             )
         return ClassifierFile(fetch_imagenet(), variant)
+    if is_hub_address(weights):
+        return KerasFile(network_in(fetched(weights)), variant, weights)
+    if is_published_name(weights):
+        return PublishedFile(fetch_published(weights, variant), variant)
     path = Path(weights)
     if not path.is_file():
         raise UserError(
-            "`weights` must be 'imagenet', None, or the path of a file. "
+            "`weights` must be 'imagenet', None, or the path of a file; or "
+            f"{', '.join(map(repr, FETCHED))} or 'hf://USER/NAME'. "
             f"Received: {str(weights)!r}, which is no file."
         )
     if is_foreign(path):

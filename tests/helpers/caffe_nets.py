@@ -164,14 +164,29 @@ NETS = {
 }
 
 
+# On colours and depth, joined before the first layer (`nyud-fcn32s-color-d`).
+WITH_DEPTH = {
+    "fcn32s-color-d": [
+        *conv("conv1_1_bgrd", 64, 3, pad=100),
+        *VGG16[2:],
+        deconv("upscore", "score_fr", 64, 32),
+        crop("score", "upscore", "data", 19),
+    ],
+}
+LOG_DEPTH_MEAN = 7.844
+
+ALL = NETS | WITH_DEPTH
+
+
 def deploy(variant, num_classes, width, size):
     """The definition of a network for images of one size (height, width), as a prototxt."""
     texts = [
         'layer { name: "data" type: "Input" top: "data" '
-        f"input_param {{ shape {{ dim: 1 dim: 3 dim: {size[0]} dim: {size[1]} }} }} }}"
+        f"input_param {{ shape {{ dim: 1 dim: {_channels_of_data(variant)} "
+        f"dim: {size[0]} dim: {size[1]} }} }} }}"
     ]
     above = "data"
-    for layer in NETS[variant]:
+    for layer in ALL[variant]:
         bottoms = layer.bottoms or (above,)
         top = above if layer.in_place else layer.name
         settings = {k: v for k, v in layer.settings.items() if not k.startswith("#")}
@@ -208,10 +223,10 @@ def random_blobs(variant, num_classes, width, seed):
         return array
 
     alexnet = variant == "fcn-alexnet"
-    channels, magnitude = {"data": 3}, {"data": 64.0}
+    channels, magnitude = {"data": _channels_of_data(variant)}, {"data": 64.0}
     blobs = {}
     above = "data"
-    for layer in NETS[variant]:
+    for layer in ALL[variant]:
         bottom = (layer.bottoms or (above,))[0]
         above = bottom if layer.in_place else layer.name
         channels[above], magnitude[above] = channels[bottom], magnitude[bottom]
@@ -238,6 +253,10 @@ def random_blobs(variant, num_classes, width, seed):
             bias = uniform((outputs, 1), 0.3 * magnitude[above])[:, 0]
             blobs[layer.name] = layer.type, [weight, bias]
     return blobs
+
+
+def _channels_of_data(variant):
+    return 4 if variant in WITH_DEPTH else 3
 
 
 def _channels(variant, channels, num_classes, width):
@@ -271,7 +290,13 @@ def run_opencv(prototxt, model, data):
 
 
 def opencv_scores(variant, num_classes, width, model, image):
-    """Scores of an image by OpenCV: `(H, W, 3)` RGB bytes to `(H, W, num_classes)`."""
+    """Scores of an image by OpenCV: `(H, W, 3)` RGB bytes to `(H, W, num_classes)`.
+
+    Where a network wants it, there is a depth of at least a millimetre behind the colours.
+    """
     prototxt = deploy(variant, num_classes, width, image.shape[:2])
-    data = image[..., ::-1].astype("float32") - np.float32(MEAN)
+    data = image[..., 2::-1].astype("float32") - np.float32(MEAN)
+    if variant in WITH_DEPTH:
+        depth = np.log(image[..., 3:].astype("float64")) - LOG_DEPTH_MEAN
+        data = np.concatenate([data, depth.astype("float32")], axis=-1)
     return run_opencv(prototxt, model, data.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)

@@ -7,7 +7,7 @@ OpenCV takes layers, paddings and crop offsets from the prototxt of `caffe_nets.
 import numpy as np
 import pytest
 from helpers.caffe_files import write_caffemodel
-from helpers.caffe_nets import NETS, opencv_scores, random_blobs, run_opencv
+from helpers.caffe_nets import NETS, WITH_DEPTH, opencv_scores, random_blobs, run_opencv
 
 from fcn_keras import build
 
@@ -77,6 +77,17 @@ def test_old_files_hold_the_same_network(network, form, tmp_path):
     assert_same(scores_of(ours, image), theirs)
     for ours_old, ours_new in zip(ours.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours_old, ours_new)
+
+
+@pytest.mark.parametrize("size", FIXED_SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
+def test_colours_and_depth(size, tmp_path):
+    [variant] = WITH_DEPTH
+    path = tmp_path / "net.caffemodel"
+    write_caffemodel(path, random_blobs(variant, CLASSES, 1 / 16, SEED))
+    depth = np.exp(np.random.RandomState(4).uniform(0, np.log(65535), (*size, 1)))
+    image = np.concatenate([noise(*size), depth], axis=-1).astype("uint16")
+    theirs = opencv_scores(variant, CLASSES, 1 / 16, path, image)
+    assert_same(scores_of(build(variant, CLASSES, weights=path, width=1 / 16), image), theirs)
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ setup(
         "serve": ["kserve>=0.21"],
         # Labels images on several machines. (Apache Beam needs an older protobuf.)
         "ray": ["ray[data]>=2.50"],
+        "notebook": ["nbclient>=0.10", "ipykernel>=7"],  # runs notebooks/paper.ipynb
         "browser": ["selenium>=4.51"],  # tests that page, in Chromium
         # Builds the documents as a site: mkdocs build.
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1"],

@@ -49,8 +49,9 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
     logits; on a larger one, a cell for every position of the window on the last feature map.
 
     Args:
-        classifier: a functional model with one input `(N, H, W, C)` of fixed size and one
-            output, such as those of `keras.applications` with `include_top=True`.
+        classifier: a functional model, or a sequence of layers, with one input `(N, H, W, C)` of
+            fixed size and one output, such as those of `keras.applications` with
+            `include_top=True`.
         name: name of the new model; `<classifier>_heatmap` if not given.
 
     Returns:
@@ -70,6 +71,14 @@ def convolutionalize(classifier: keras.Model, name: str | None = None) -> keras.
         Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation,
         section 3.1.
     """
+    if isinstance(classifier, keras.Sequential):
+        if not classifier.built:
+            raise UserError(
+                "`classifier` must know the size of its images: begin it with "
+                f"`keras.Input((H, W, C))`. Received: {classifier.name}, which is not built."
+            )
+        [image], [scores] = classifier.inputs, classifier.outputs
+        classifier = keras.Model(image, scores, name=classifier.name)
     head = _head_of(classifier)
     feature_map = head[0].input
     _, height, width, _ = feature_map.shape

@@ -5,6 +5,7 @@ from helpers.classifiers import tiny
 from keras import layers
 
 from fcn_keras import convolutionalize
+from fcn_keras.errors import UserError
 from fcn_keras.models.surgery import dense_to_conv
 from fcn_keras.models.weights.copying import copy_weights
 
@@ -366,3 +367,21 @@ def test_copy_weights_to_another_number_of_weights():
     target = keras.Model(image, layers.Dense(4, use_bias=False, name="a")(image))
     with pytest.raises(ValueError, match="a has shapes"):
         copy_weights(source, target, {"a": "a"})
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_sequence_of_layers(pooled):
+    end = layers.GlobalAveragePooling2D() if pooled else layers.Flatten()
+    image = keras.Input((16, 20, 3))
+    sequence = [layers.Conv2D(4, 3, padding="same", activation="relu"), layers.MaxPooling2D(2), end]
+    classifier = keras.Sequential([image, *sequence, layers.Dense(3)], name="short")
+    heatmap = convolutionalize(classifier)
+    assert heatmap.name == "short_heatmap"
+    images = np.random.default_rng(0).normal(size=(2, 16, 24, 3)).astype("float32")
+    found = np.asarray(heatmap(images))
+    assert found.shape == (2, 1, 3, 3)
+    np.testing.assert_allclose(
+        heatmap(images[:, :, :20])[:, 0, 0], classifier(images[:, :, :20]), atol=1e-5
+    )
+    with pytest.raises(UserError, match="begin it with `keras.Input"):
+        convolutionalize(keras.Sequential(sequence))

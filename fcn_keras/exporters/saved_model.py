@@ -88,7 +88,8 @@ def export(
     network = _as_function(model, freeze)
     archive = keras.export.ExportArchive()
     # The variables that the signatures use are found and stored. `track` would store all twice.
-    for name, function, spec in signatures_of(network, len(classes), strict, max_pixels):
+    answers = signatures_of(network, len(classes), strict, max_pixels, processor)
+    for name, function, spec in answers:
         archive.add_endpoint(name, function, [spec])
     with partial_folder(output) as folder:
         archive.write_out(plain_path(folder), verbose=False)

@@ -4,22 +4,26 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from fcn_keras.cpu.class_ids import class_ids
 from fcn_keras.exporters.decoding import decode_or_skip
 
 
 def signatures_of(
-    network: Callable, num_classes: int, strict: bool, max_pixels: int
+    network: Callable, num_classes: int, strict: bool, max_pixels: int, processor: str
 ) -> tuple[tuple[str, Callable, tf.TensorSpec], ...]:
     """Returns a name for each signature, the function that answers, and what it is asked.
 
     Args:
         network: images uint8 `(N, H, W, 3)` to logits float32 `(N, H, W, C)`.
         num_classes: C.
-        strict, max_pixels: see `fcn_keras.exporters.saved_model.export`.
+        strict, max_pixels, processor: see `fcn_keras.exporters.saved_model.export`.
     """
 
     def segment(image):
-        return {"class_ids": _class_ids(logits_of(image))}
+        return {"class_ids": labels_of(logits_of(image))}
+
+    def labels_of(logits):
+        return class_ids(logits, on_gpu=processor == "gpu")
 
     def probabilities(image):
         return {"probabilities": tf.nn.softmax(logits_of(image))}
@@ -58,11 +62,11 @@ def signatures_of(
         return tf.cond(good, lambda: label(image), lambda: nothing)
 
     def label(image):
-        class_ids = _class_ids(network(image[None]))[0]
+        labels = labels_of(network(image[None]))[0]
         pixels = tf.math.bincount(
-            tf.cast(class_ids, tf.int32), minlength=num_classes, maxlength=num_classes
+            tf.cast(labels, tf.int32), minlength=num_classes, maxlength=num_classes
         )
-        return tf.io.encode_png(class_ids[:, :, None]), pixels
+        return tf.io.encode_png(labels[:, :, None]), pixels
 
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
     images = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
@@ -71,7 +75,3 @@ def signatures_of(
         ("segment", segment, images),
         ("probabilities", probabilities, images),
     )
-
-
-def _class_ids(logits):
-    return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)

@@ -153,6 +153,66 @@ def test_what_others_make_is_left_alone(make):
     np.testing.assert_allclose(with_products(model)(images), model(images), rtol=1e-5, atol=1e-5)
 
 
+def padded(kernel, pads, norm=True, activation=True, **options):
+    """A depthwise convolution with a stride, as Keras' classifiers have it."""
+    image = keras.Input((None, None, 3))
+    x = layers.ZeroPadding2D((pads, pads))(image)
+    x = layers.DepthwiseConv2D(kernel, 2, "valid", **options)(x)
+    x = layers.BatchNormalization()(x) if norm else x
+    x = layers.ReLU(6.0)(x) if activation else x
+    model = scatter_all(keras.Model(image, layers.Conv2D(2, 1)(x)))
+    for layer in model.layers:
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+    return model
+
+
+@pytest.mark.parametrize("size", [(12, 14), (13, 12), (11, 15)])
+@pytest.mark.parametrize(
+    ("kernel", "pads", "options"),
+    [
+        (3, (0, 1), dict(use_bias=False)),
+        (5, (1, 2), dict(depth_multiplier=2)),
+        (3, (0, 1), dict(norm=False)),
+        (3, (0, 1), dict(activation=False)),
+        (3, (0, 1), dict(norm=False, activation=False)),
+    ],
+)
+def test_padding_before_a_stride_is_left_to_tensorflow(kernel, pads, options, size):
+    model = padded(kernel, pads, **options)
+    images = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32")
+    for computed in (with_products(model), with_own_products(model)):
+        assert not {"ZeroPadding2D", "BatchNormalization", "ReLU"} & {*kinds_in(computed)}
+        for training in (False, True):
+            pairs = zip(
+                numbers(model, images, training)[:2],
+                numbers(computed, images, training)[:2],
+                strict=True,
+            )
+            for expected, found in pairs:
+                np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("pads", [(1, 0), (1, 1), (0, 2)])
+def test_other_padding_stays(pads):
+    model = padded(3, pads)
+    computed = with_products(model)
+    assert "ZeroPadding2D" in kinds_in(computed)
+    images = np.random.default_rng(0).normal(size=(2, 12, 13, 3)).astype("float32")
+    np.testing.assert_allclose(computed(images), model(images), rtol=0, atol=1e-5)
+
+
+def test_what_is_padded_or_convolved_for_others_too_is_there_for_them():
+    image = keras.Input((None, None, 3))
+    x = layers.ZeroPadding2D(((0, 1), (0, 1)))(image)
+    y = layers.DepthwiseConv2D(3, 2, "valid")(x)
+    z = layers.BatchNormalization()(y)
+    several = [x, y, z, layers.ReLU()(z), layers.Activation("tanh")(y)]
+    model = scatter_all(keras.Model(image, several))
+    images = np.random.default_rng(0).normal(size=(2, 12, 13, 3)).astype("float32")
+    for expected, found in zip(model(images), with_products(model)(images), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_layer_that_is_called_twice_stays_one():
     image = keras.Input((None, None, 3))
     conv, norm = layers.Conv2D(3, 3), layers.BatchNormalization()
@@ -179,7 +239,7 @@ def test_networks_on_classifiers(tmp_path):
     assert kinds_in(with_products(again)) == kinds_in(with_products(model))
     computed = with_products(model)
     kinds = kinds_in(computed)
-    assert "BatchNormalization" not in kinds and kinds.count("_Crop") == 2 * 3
+    assert "BatchNormalization" not in kinds and kinds.count("Crop") == 3 + 1
     # No sum over the indices of rows.
 
     @tf.function
@@ -189,6 +249,20 @@ def test_networks_on_classifiers(tmp_path):
 
     names = {op.type for op in gradients.get_concrete_function().graph.get_operations()}
     assert "UnsortedSegmentSum" not in names and "Slice" in names
+
+
+@pytest.mark.parametrize("size", [(64, 64), (45, 70)])
+def test_crops_of_what_is_interpolated(size):
+    """The scores' kernels are bilinear, and nothing is computed that is cropped."""
+    model = scatter_scores(build("fcn8s", 3, backbone=scatter(tiny()), preprocessing="tf"))
+    computed = with_own_products(model)
+    kinds = kinds_in(computed)
+    assert kinds.count("InterpolatedCrop") >= 1 and "Conv2DTranspose" not in kinds
+    images = photo(*size, count=2).astype("float32")
+    expected = np.asarray(model(images))
+    np.testing.assert_allclose(
+        computed(images), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
 
 
 def test_copies_for_exports_hold_their_own_weights():
@@ -217,6 +291,6 @@ def test_maps_have_the_strides_that_they_had():
 def test_what_is_known_of_a_shape_stays_known(copies):
     """Without the number of classes, `loss` would refuse weights of classes."""
     computed = copies(build("fcn8s", 3, weights=None, width=1 / 32))
-    assert "_Crop" in kinds_in(computed)
+    assert "Crop" in kinds_in(computed)
     spec = tf.TensorSpec((2, None, None, 3), tf.uint8)
     assert [*tf.function(computed).get_concrete_function(spec).output_shapes] == [2, None, None, 3]

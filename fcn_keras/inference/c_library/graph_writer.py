@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fcn_keras.cpu.class_ids import class_ids
 from fcn_keras.cpu.products import with_products
 from fcn_keras.errors import first_line
 from fcn_keras.inference.c_library.graph_reader import (
@@ -71,7 +72,7 @@ def _keep(network, file):
     def segment(image, values):
         with keras.StatelessScope(state_mapping=zip(weights.values(), values, strict=True)):
             scores = computed(image, training=False)
-        return tf.cast(tf.argmax(scores, axis=-1), tf.uint8), tf.nn.softmax(scores)
+        return class_ids(scores), tf.nn.softmax(scores)
 
     traced = tf.function(segment, autograph=False).get_concrete_function(
         tf.TensorSpec((None, None, None, 3), tf.uint8, name="image"),
@@ -81,11 +82,11 @@ def _keep(network, file):
     if len(inputs) != 1 + len(weights):
         return None  # it needs something else
     feeds = dict(zip(("image", *weights), inputs, strict=True))
-    class_ids, probabilities = (output.name for output in traced.outputs)
+    labels, probabilities = (output.name for output in traced.outputs)
     names = {
         "num_classes": network.output_shape[-1],
         "signatures": {
-            "segment": [feeds, {"class_ids": class_ids}],
+            "segment": [feeds, {"class_ids": labels}],
             "probabilities": [feeds, {"probabilities": probabilities}],
         },
         "weights": {name: list(weight.shape) for name, weight in weights.items()},

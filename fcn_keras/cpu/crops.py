@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from fcn_keras.models.bilinear import interpolate
+from fcn_keras.models.bilinear import interpolated_strips
 
 
 class Crop(layers.Layer):
@@ -22,8 +22,11 @@ class Crop(layers.Layer):
         self.axes, self.offsets = [*offsets], [*offsets.values()]
 
     def call(self, x, *places):
+        return self._slice(x, self.offsets, places)
+
+    def _slice(self, x, offsets, places):
         begin, size = [0] * 4, [-1] * 4
-        for axis, offset, taken in zip(self.axes, self.offsets, places, strict=True):
+        for axis, offset, taken in zip(self.axes, offsets, places, strict=True):
             begin[axis], size[axis] = offset, tf.size(taken)
         y = tf.slice(x, begin, size)
         # Where one size is computed, TensorFlow may take none of the others for known.
@@ -39,6 +42,30 @@ class Crop(layers.Layer):
         return keras.KerasTensor(shape, x.dtype)
 
 
+class PaddedCrop(Crop):
+    """A crop of a padded map, which is padded by as much as is kept.
+
+    Where that is nothing, TensorFlow copies nothing.
+    """
+
+    def __init__(self, pad: layers.ZeroPadding2D, offsets: Mapping[int, int]):
+        super().__init__(offsets)
+        self.pad = pad
+
+    def call(self, x, *places):
+        padding, offsets = [(0, 0), *self.pad.padding, (0, 0)], []
+        for axis, offset, taken in zip(self.axes, self.offsets, places, strict=True):
+            before = max(padding[axis][0] - offset, 0)
+            offsets.append(max(offset - padding[axis][0], 0))
+            behind = offsets[-1] + tf.size(taken) - before - tf.shape(x)[axis]
+            padding[axis] = before, tf.maximum(behind, 0)
+        return self._slice(tf.pad(x, padding), offsets, places)
+
+    def compute_output_spec(self, x, *places):
+        made = keras.KerasTensor(self.pad.compute_output_shape(x.shape), x.dtype)
+        return super().compute_output_spec(made, *places)
+
+
 class InterpolatedCrop(Crop):
     """A crop of what a transposed convolution makes whose kernel is bilinear.
 
@@ -50,18 +77,16 @@ class InterpolatedCrop(Crop):
         self.conv = conv
 
     def call(self, x, *places):
-        taken = {
-            axis: (offset, tf.size(each))
-            for axis, offset, each in zip(self.axes, self.offsets, places, strict=True)
-        }
-        everything = (0, None)
-        return interpolate(
-            x,
-            self.conv.strides[0],
-            self.conv.kernel_size[0],
-            taken.get(1, everything),
-            taken.get(2, everything),
-        )
+        [whole] = self.strips(x, *places, count=1)
+        return whole
+
+    def strips(self, x, *places, count):
+        """Returns what is kept in strips of rows, one below the other."""
+        parts = {1: (0, None), 2: (0, None)}
+        for axis, offset, taken in zip(self.axes, self.offsets, places, strict=True):
+            parts[axis] = offset, tf.size(taken)
+        stride, size = self.conv.strides[0], self.conv.kernel_size[0]
+        return interpolated_strips(x, stride, size, parts[1], parts[2], count)
 
     def compute_output_spec(self, x, *places):
         made = keras.KerasTensor(self.conv.compute_output_shape(x.shape), x.dtype)
@@ -76,8 +101,8 @@ class Lines:
     """
 
     def __init__(self):
-        self._ones: set[int] = set()
-        self._offsets: dict[int, int] = {}
+        self._ones = set()
+        self._offsets = {}
 
     def offset(self, tensor: Any) -> int | None:
         """Returns from where on a tensor counts; None if it counts nothing."""

@@ -163,7 +163,6 @@ def can_be_padded(conv, pad):
         and conv.kernel_size == (kernel, kernel)
         and conv.strides == (stride, stride)
         and conv.dilation_rate == (1, 1)
-        and pad.data_format == "channels_last"
         and pad.padding == (own, own)
     )
 

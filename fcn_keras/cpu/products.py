@@ -104,8 +104,25 @@ def on_this_machine(network: keras.Model) -> keras.Model:
 
 
 def _kind(layer, norm=None):
-    """Returns the class that computes a layer faster, with normalisation behind it, or None."""
+    """Returns what computes a layer faster, with normalisation behind it, or None."""
+    if _is_uniform(layer):
+        return _with_one_number
     return _product(layer) or (norm is not None and _folded(layer)) or None
+
+
+def _is_uniform(layer):
+    """Whether a layer adds the same number to all channels, but has it once for each."""
+    return (
+        type(layer) is layers.Rescaling
+        and isinstance(layer.scale, int | float)
+        and isinstance(layer.offset, list | tuple)
+        and len({*layer.offset}) == 1
+    )
+
+
+def _with_one_number(layer):
+    """Adds one number instead of a list: with three channels in a fourth of the time."""
+    return layers.Rescaling(layer.scale, layer.offset[0], dtype=layer.dtype_policy, name=layer.name)
 
 
 def _folded(layer):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from fcn_keras.cpu.crops import Crop, InterpolatedCrop, Lines
+from fcn_keras.cpu.crops import Crop, InterpolatedCrop, Lines, PaddedCrop
 from fcn_keras.cpu.layers import Convolution, Interpolation, Padded, can_be_padded
 from fcn_keras.models.tracing import is_graph
 
@@ -122,6 +122,9 @@ class _Rebuilding:
         if id(whole) in self._interpolated:
             conv, taken = self._interpolated[id(whole)]
             layer = InterpolatedCrop(conv, offsets)
+        elif id(whole) in self._padded:
+            pad, taken = self._padded[id(whole)]
+            layer = PaddedCrop(pad, offsets)
         else:
             layer, taken = Crop(offsets), whole
         made = layer(taken, *(places for _, places in crops.values()))
@@ -136,7 +139,7 @@ class _Rebuilding:
             self._convolved[id(made)] = _Folded(conv), args[0]
         elif isinstance(operation, Interpolation):
             self._interpolated[id(made)] = conv, args[0]
-        elif type(operation) is layers.ZeroPadding2D:
+        elif type(operation) is layers.ZeroPadding2D and operation.data_format == "channels_last":
             self._padded[id(made)] = operation, args[0]
         else:
             self._lines.note(operation, args, kwargs, made)

@@ -4,35 +4,35 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from fcn_keras.cpu.class_ids import class_ids
 from fcn_keras.exporters.decoding import decode_or_skip
 
 
 def signatures_of(
-    network: Callable, num_classes: int, strict: bool, max_pixels: int, processor: str
+    network: Callable, label: Callable, num_classes: int, strict: bool, max_pixels: int
 ) -> tuple[tuple[str, Callable, tf.TensorSpec], ...]:
     """Returns a name for each signature, the function that answers, and what it is asked.
 
     Args:
         network: images uint8 `(N, H, W, 3)` to logits float32 `(N, H, W, C)`.
+        label: the same images to class ids uint8 `(N, H, W)`.
         num_classes: C.
-        strict, max_pixels, processor: see `fcn_keras.exporters.saved_model.export`.
+        strict, max_pixels: see `fcn_keras.exporters.saved_model.export`.
     """
 
     def segment(image):
-        return {"class_ids": labels_of(logits_of(image))}
-
-    def labels_of(logits):
-        return class_ids(logits, on_gpu=processor == "gpu")
+        # Convolutions refuse to see nothing.
+        class_ids = tf.cond(
+            tf.size(image) > 0,
+            lambda: label(image),
+            lambda: tf.zeros(tf.shape(image)[:3], tf.uint8),
+        )
+        return {"class_ids": tf.ensure_shape(class_ids, (None, None, None))}
 
     def probabilities(image):
-        return {"probabilities": tf.nn.softmax(logits_of(image))}
-
-    def logits_of(image):
-        # Convolutions refuse to see nothing.
         shape = tf.concat([tf.shape(image)[:3], [num_classes]], axis=0)
         logits = tf.cond(tf.size(image) > 0, lambda: network(image), lambda: tf.zeros(shape))
-        return tf.ensure_shape(logits, (None, None, None, num_classes))
+        logits = tf.ensure_shape(logits, (None, None, None, num_classes))
+        return {"probabilities": tf.nn.softmax(logits)}
 
     def label_files(image_bytes):
         # One image after the other: their sizes may differ.
@@ -57,16 +57,16 @@ def signatures_of(
                 place,
             )
             with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
-                return label(tf.identity(image))
+                return answer(tf.identity(image))
         nothing = tf.constant(b""), tf.fill((num_classes,), -1)
-        return tf.cond(good, lambda: label(image), lambda: nothing)
+        return tf.cond(good, lambda: answer(image), lambda: nothing)
 
-    def label(image):
-        labels = labels_of(network(image[None]))[0]
+    def answer(image):
+        class_ids = label(image[None])[0]
         pixels = tf.math.bincount(
-            tf.cast(labels, tf.int32), minlength=num_classes, maxlength=num_classes
+            tf.cast(class_ids, tf.int32), minlength=num_classes, maxlength=num_classes
         )
-        return tf.io.encode_png(labels[:, :, None]), pixels
+        return tf.io.encode_png(class_ids[:, :, None]), pixels
 
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
     images = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")

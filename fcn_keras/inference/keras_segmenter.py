@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fcn_keras.cpu.class_ids import class_ids
+from fcn_keras.cpu.class_ids import parts_of
 from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import Network
@@ -103,10 +103,10 @@ def make_segmenter(
 
     computed = on_this_machine(model)
 
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    parts = parts_of(computed, on_gpu=bool(tf.config.list_logical_devices("GPU")))
 
-    def labels(image):
-        return class_ids(computed(image, training=False), on_gpu)
+    def class_ids(image):
+        return parts.label(*parts.before(image))
 
     def softmax(image):
         return tf.nn.softmax(tf.cast(computed(image, training=False), tf.float32))
@@ -114,7 +114,7 @@ def make_segmenter(
     averaged = scales != (1,) or flip
     scored = averaged or probabilities
     function = tf.function(
-        softmax if scored else labels,
+        softmax if scored else class_ids,
         input_signature=[
             tf.TensorSpec(
                 (None, None, None, model.input_shape[-1]),
@@ -131,7 +131,7 @@ def make_segmenter(
     averages = _averaged(function, scales, flip)
     if probabilities:
         return averages
-    return lambda images: class_ids(averages(images), on_gpu)
+    return lambda images: tf.cast(tf.argmax(averages(images), axis=-1), tf.uint8)
 
 
 def _in_parts(function, tiling, channels):

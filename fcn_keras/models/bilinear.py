@@ -1,5 +1,6 @@
 """Bilinear interpolation as the kernel of a transposed convolution."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -63,6 +64,22 @@ def interpolate(
     Reference:
         arXiv 1411.4038, section 3.3.
     """
+    [whole] = interpolated_strips(x, stride, size, rows, columns, count=1)
+    return whole
+
+
+def interpolated_strips(
+    x: Any,
+    stride: int,
+    size: int,
+    rows: tuple[int, Any],
+    columns: tuple[int, Any],
+    count: int,
+) -> Iterator[Any]:
+    """Iterates over what `interpolate` returns in so many strips: the last ones may have no rows.
+
+    So one can be done with before the next one is made.
+    """
     ops = keras.ops
     images, height, width, channels = ops.shape(x)
     down, across = (
@@ -75,10 +92,16 @@ def interpolate(
     x = ops.matmul(ops.cast(across.mix, x.dtype), x)
     x = ops.reshape(x, (images, down.cells, across.blocks * stride * channels))
     x = x[:, :, : across.number * channels]
-    x = ops.stack([x[:, i : i + down.blocks] for i in range(down.taps)], axis=2)
-    x = ops.matmul(ops.cast(down.mix, x.dtype), x)
-    x = ops.reshape(x, (images, down.blocks * stride, across.number, channels))
-    return x[:, : down.number]
+    mix, most = ops.cast(down.mix, x.dtype), -(-down.blocks // count)
+    for number in range(count):
+        first, blocks = number * most, most
+        if count > 1:
+            first = ops.minimum(first, down.blocks)
+            blocks = ops.minimum(most, down.blocks - first)
+        taps = [x[:, first + i : first + i + blocks] for i in range(down.taps)]
+        strip = ops.matmul(mix, ops.stack(taps, axis=2))
+        strip = ops.reshape(strip, (images, blocks * stride, across.number, channels))
+        yield strip[:, : down.number - first * stride]
 
 
 class _Part:

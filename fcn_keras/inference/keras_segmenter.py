@@ -101,7 +101,7 @@ def make_segmenter(
     if not scales or not all(0 < scale <= 16 for scale in scales):
         raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
-    computed = on_this_machine(model)
+    computed = on_this_machine(model, fixed=True)
 
     parts = parts_of(computed, on_gpu=bool(tf.config.list_logical_devices("GPU")))
 

@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_keras.cpu.class_ids import class_ids
-from fcn_keras.cpu.products import with_products
+from fcn_keras.cpu.class_ids import parts_of
+from fcn_keras.cpu.products import interpolations_of, with_products
 from fcn_keras.errors import first_line
 from fcn_keras.inference.c_library.graph_reader import (
     GRAPH,
     NAMES,
     UNUSABLE,
+    digest,
     graph_file,
     stored_weights,
 )
@@ -67,12 +68,13 @@ def _keep(network, file):
         }
     if stored != weights.keys():
         return None
-    computed = with_products(network)
+    computed = with_products(network, fixed=True)
+    parts = parts_of(computed)
 
     def segment(image, values):
         with keras.StatelessScope(state_mapping=zip(weights.values(), values, strict=True)):
-            scores = computed(image, training=False)
-        return class_ids(scores), tf.nn.softmax(scores)
+            taken = parts.before(image)
+        return parts.label(*taken), tf.nn.softmax(parts.logits(*taken))
 
     traced = tf.function(segment, autograph=False).get_concrete_function(
         tf.TensorSpec((None, None, None, 3), tf.uint8, name="image"),
@@ -90,6 +92,10 @@ def _keep(network, file):
             "probabilities": [feeds, {"probabilities": probabilities}],
         },
         "weights": {name: list(weight.shape) for name, weight in weights.items()},
+        "fixed": {
+            name: digest(keras.ops.convert_to_numpy(weights[name]))
+            for name in (f"{layer.conv.name}/0" for layer in interpolations_of(computed))
+        },
     }
     with written_whole(kept) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr(GRAPH, traced.graph.as_graph_def().SerializeToString())

@@ -8,15 +8,16 @@ from keras import layers
 
 from fcn_keras.cpu.crops import Crop, InterpolatedCrop, Lines, PaddedCrop
 from fcn_keras.cpu.layers import Convolution, Interpolation, Padded, can_be_padded
+from fcn_keras.cpu.normalization import Normalization
 from fcn_keras.models.tracing import is_graph
 
 
 def rebuilt(network: keras.Model, kind: Callable[..., Any]) -> keras.Model:
     """Builds a network, which shares all weights, of layers that compute faster.
 
-    Batch normalisation behind a convolution is folded into it, the padding before a depthwise one
-    with a stride is left to TensorFlow, and rows and columns that a crop takes one by one are
-    sliced.
+    Batch normalisation behind a convolution is folded into it, any other becomes one operation, the
+    padding before a depthwise one with a stride is left to TensorFlow, and rows and columns that
+    a crop takes one by one are sliced.
 
     Args:
         network: a functional network; layers of models within it stay as they are.
@@ -93,9 +94,16 @@ class _Rebuilding:
             pad, image = self._padded[given]
             if can_be_padded(operation, pad):
                 return self._fold(_Folded(operation, pad), image)
+        if _can_be_folded(operation) and len(args[0].shape) == 4:
+            return self._normalize(operation, args[0])
         if type(operation).__name__ == "Take" and operation.axis in (1, 2) and len(args) > 1:
             return self._crop(operation.axis, *args[:2])
         return None
+
+    def _normalize(self, norm, image):
+        if norm not in self._computing:
+            self._computing[norm] = Normalization(norm)
+        return self._computing[norm](image)
 
     def _fold(self, folded, image):
         if folded not in self._computing:  # layers that are called twice are one layer

@@ -119,9 +119,25 @@ def test_what_cannot_be_folded(behind, left):
     image = keras.Input((4, 4, 3))
     model = scatter_all(keras.Model(image, behind(image, layers.BatchNormalization())))
     found = with_products(model)
-    assert kinds_in(found).count("BatchNormalization") == left
+    kinds = kinds_in(found)
+    assert kinds.count("BatchNormalization") + kinds.count("Normalization") == left
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
     np.testing.assert_allclose(found(images), model(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, dict(center=False, epsilon=0.1), dict(scale=False)])
+def test_normalisation_behind_no_convolution(options):
+    image = keras.Input((None, None, 6))
+    model = scatter_all(keras.Model(image, layers.BatchNormalization(**options)(image)))
+    computed = with_products(model)
+    assert kinds_in(computed) == ["InputLayer", "Normalization"]
+    images = np.random.default_rng(0).normal(size=(2, 5, 4, 6)).astype("float32")
+    pairs = zip(numbers(model, images, False), numbers(computed, images, False), strict=True)
+    for expected, found in pairs:
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    # It learns as it did.
+    expected = model(images, training=True)
+    np.testing.assert_allclose(computed(images, training=True), expected, rtol=1e-4, atol=1e-4)
 
 
 class Doubled(layers.DepthwiseConv2D):

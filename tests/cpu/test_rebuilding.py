@@ -283,6 +283,20 @@ def test_crops_of_what_is_interpolated(size):
     assert "Conv2DTranspose" in kinds_in(with_products(model))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "efficientnet_b0", "densenet121"])
+def test_classifiers_of_keras(name):
+    model = scatter(build("fcn8s", 3, backbone=name, weights=None))
+    images = photo(97, 130).astype("float32")
+    expected = np.asarray(model(images))
+    for computed in (with_own_products(model), with_products(model, fixed=True)):
+        found = np.asarray(computed(images))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+        kinds = kinds_in(computed)
+        assert "BatchNormalization" not in kinds
+        assert kinds.count("Padded") == {"mobilenet_v2": 4, "efficientnet_b0": 4}.get(name, 0)
+
+
 def test_copies_for_exports_hold_their_own_weights():
     model = behind(layers.Conv2D, dict(filters=5, kernel_size=1))
     computed = with_own_products(model)

@@ -22,6 +22,7 @@ from fcn_keras.bench.peers.network import Forward
 from fcn_keras.bench.peers.programs import CEILINGS, PEERS
 from fcn_keras.bench.results import cell, markdown
 from fcn_keras.errors import UserError
+from fcn_keras.models.backbones import VGG16
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.memory import free_memory
 from fcn_keras.system.progress import progress_bar
@@ -66,7 +67,8 @@ def bench_forward(
     Args:
         forward: the network and the image. Its weights are random, and the same for all.
         names: which peers to measure beside ours.
-        rounds: how often each runs, after two runs that do not count.
+        rounds: in how many rounds each runs, after two runs that do not count: once, or as often
+            as there is time for in 0.3 seconds.
         folder: where to keep the files that the programs load, which takes some 4 GB at full
             width, and to find those of an earlier call; a temporary folder if not given.
 
@@ -80,6 +82,11 @@ def bench_forward(
     for name in names:
         if name not in PEERS:
             raise UserError(f"--peers: must be some of {', '.join(PEERS)}. Received: {name!r}.")
+        if forward.backbone != VGG16 and not PEERS[name].anywhere:
+            raise UserError(
+                f"--peers: {name} runs the paper's network alone, on {VGG16}. "
+                f"Received: --backbone {forward.backbone}."
+            )
     # What the others are compared with runs in every round.
     always = ["ours", *(["ours_bfloat16"] if "ours_bfloat16" in names else [])]
     always += [name for name in CEILINGS if "bfloat16" not in name or "ours_bfloat16" in names]

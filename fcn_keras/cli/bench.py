@@ -101,6 +101,7 @@ _PEERS: Arguments = {
 
 _FORWARD: Arguments = {
     **_network(500, 7, "how often each program runs, in turns"),
+    "--backbone": _BACKBONE,
     **_PEERS,
     "--figure": dict(type=figure_file, metavar="FILE", help="draw the seconds"),
 }
@@ -210,18 +211,29 @@ def _step(args):
         args.size,
         args.num_classes,
         args.batch_size,
-        backbone=getattr(args, "backbone", VGG16),
+        backbone=_backbone(args),
     )
 
 
 def _labelled(args):
     from fcn_keras.bench.peers.network import Forward
 
-    return Forward(args.variant, args.width, args.size, args.geometry, args.num_classes)
+    return Forward(
+        args.variant,
+        args.width,
+        args.size,
+        args.geometry,
+        args.num_classes,
+        backbone=_backbone(args),
+    )
+
+
+def _backbone(args):
+    return getattr(args, "backbone", VGG16)
 
 
 def _peers(args):
-    names = args.peers.split(",") if args.peers else default_peers()
+    names = args.peers.split(",") if args.peers else default_peers(_backbone(args))
     return names + ["ours_frozen"] * args.freeze
 
 
@@ -239,7 +251,8 @@ def _print(args: Namespace, figures: dict, table) -> None:
         f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}"
     )
     size = "x".join(map(str, args.size))
-    print(f"{args.variant}, width {args.width:g}, {size}, {args.num_classes} classes")
+    on = "" if _backbone(args) == VGG16 else f" on {args.backbone}"
+    print(f"{args.variant}{on}, width {args.width:g}, {size}, {args.num_classes} classes")
     print(table(figures))
 
 

@@ -54,7 +54,10 @@ class Convolution(layers.Layer):
     def call(self, x, training=None):
         if training and self.norm is not None and self.norm.trainable:
             return self.as_given(x, training)
-        y = self.convolve(x, training)
+        return self.finish(self.convolve(x, training))
+
+    def finish(self, y):
+        """What is made of a convolution's products: columns of zeros left out, the bias added."""
         if self.is_wider:
             y = y[..., : self.conv.filters]
         bias = self.bias
@@ -62,12 +65,12 @@ class Convolution(layers.Layer):
             y = tf.nn.bias_add(y, bias)
         return self.conv.activation(y)
 
-    def convolve(self, x, training):
+    def convolve(self, x, training, padding=None):
         """Convolves images `(N, H, W, C)`, and leaves the bias out."""
         conv = self.conv
         convolve = ops.depthwise_conv if is_depthwise(conv) else ops.conv
         return convolve(
-            x, self.kernel, conv.strides, conv.padding, dilation_rate=conv.dilation_rate
+            x, self.kernel, conv.strides, padding or conv.padding, dilation_rate=conv.dilation_rate
         )
 
     def as_given(self, x, training=False):
@@ -109,6 +112,59 @@ class Convolution(layers.Layer):
             f"{self.name}: is a product that only computes. Save, copy or export the network that "
             "`with_products` was called with, which has the same weights."
         )
+
+
+class Padded(layers.Layer):
+    """A depthwise convolution with a stride, the padding before it and the activation behind it.
+
+    A padded copy of a map takes as long as the convolution. TensorFlow's own padding, which makes
+    none, is the same where both sides are multiples of the stride: others are filled up to one, and
+    what comes of that is cut off. TensorFlow copies nothing where there is nothing to fill up.
+
+    Args:
+        inner: computes the convolution, for which `can_be_padded` is true.
+        pad: the padding before it.
+        activation: the layer behind it, where there is one: TensorFlow computes it together with
+            the convolution, but not behind a cut.
+    """
+
+    def __init__(self, inner, pad, activation=None):
+        name = f"{inner.name}_{activation.name}" if activation else f"{inner.name}_{pad.name}"
+        super().__init__(name=name, dtype=inner.dtype_policy)
+        self.inner, self.pad, self.activation = inner, pad, activation
+        self.conv = inner.conv
+        self.built = True
+
+    def call(self, x, training=None):
+        if training:
+            return self._activated(self.inner(self.pad(x), training=training))
+        stride = self.conv.strides[0]
+        height, width = tf.unstack(tf.shape(x)[1:3])
+        filled = tf.pad(x, [(0, 0), (0, -height % stride), (0, -width % stride), (0, 0)])
+        y = self._activated(self.inner.finish(self.inner.convolve(filled, training, "same")))
+        y = tf.slice(y, [0] * 4, [-1, height // stride, width // stride, -1])
+        return tf.ensure_shape(y, self.compute_output_shape(x.shape))
+
+    def _activated(self, y):
+        return y if self.activation is None else self.activation(y)
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(self.pad.compute_output_shape(input_shape))
+
+
+def can_be_padded(conv, pad):
+    """Whether a padding is TensorFlow's own for images of multiples of a convolution's stride."""
+    kernel, stride = conv.kernel_size[0], conv.strides[0]
+    missing = kernel - stride
+    own = missing // 2, missing - missing // 2
+    return (
+        is_depthwise(conv)
+        and conv.padding == "valid"
+        and conv.kernel_size == (kernel, kernel)
+        and conv.strides == (stride, stride)
+        and conv.dilation_rate == (1, 1)
+        and pad.padding == (own, own)
+    )
 
 
 class Pointwise(Convolution):

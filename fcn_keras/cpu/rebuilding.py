@@ -1,21 +1,23 @@
 """Networks that compute the same by other layers."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
 from keras import layers
 
-from fcn_keras.cpu.layers import Convolution
+from fcn_keras.cpu.crops import Crop, InterpolatedCrop, Lines, PaddedCrop
+from fcn_keras.cpu.layers import Convolution, Interpolation, Padded, can_be_padded
+from fcn_keras.cpu.normalization import Normalization
 from fcn_keras.models.tracing import is_graph
 
 
 def rebuilt(network: keras.Model, kind: Callable[..., Any]) -> keras.Model:
     """Builds a network, which shares all weights, of layers that compute faster.
 
-    Batch normalisation behind a convolution is folded into it, and rows and columns that a crop
-    takes one by one are sliced.
+    Batch normalisation behind a convolution is folded into it, any other becomes one operation, the
+    padding before a depthwise one with a stride is left to TensorFlow, and rows and columns that
+    a crop takes one by one are sliced.
 
     Args:
         network: a functional network; layers of models within it stay as they are.
@@ -39,13 +41,26 @@ def rebuilt(network: keras.Model, kind: Callable[..., Any]) -> keras.Model:
     return found if rebuilding.changes else network
 
 
+class _Folded(NamedTuple):
+    """Layers that one layer computes: a convolution, and what is around it."""
+
+    conv: keras.Layer
+    pad: keras.Layer | None = None
+    norm: keras.Layer | None = None
+    activation: keras.Layer | None = None
+
+
 class _Rebuilding:
     def __init__(self, kind):
         self.kind = kind
         self.changes = 0
-        self._folded = {}
-        self._convolved = {}  # what a convolution made -> the convolution, and what it was given
-        self._lines = {}  # what counts rows or columns -> from where it counts
+        self._computing = {}  # layers that one layer computes -> that layer
+        # By the `id` of what was made: of which layers, and of what.
+        self._convolved = {}
+        self._padded = {}
+        self._interpolated = {}
+        self._cropped = {}
+        self._lines = Lines()
         self._made = []  # so that no other tensor gets the `id` of one
 
     def clone(self, layer):
@@ -57,7 +72,7 @@ class _Rebuilding:
         made = self._instead(operation, args)
         if made is None:
             made = operation(*args, **kwargs)
-            self._note(operation, args, made)
+            self._note(operation, args, kwargs, made)
         else:
             self.changes += 1
         self._made.append(made)
@@ -65,57 +80,77 @@ class _Rebuilding:
 
     def _instead(self, operation, args):
         """What is computed by another operation; None if nothing is."""
-        if args and id(args[0]) in self._convolved and _can_be_folded(operation):
-            conv, image = self._convolved[id(args[0])]
-            key = conv, operation  # layers that are called twice are one layer
-            if key not in self._folded:
-                self._folded[key] = self.kind(conv, operation)(conv, operation)
-            return self._folded[key](image)
-        if (
-            type(operation).__name__ == "Take"
-            and operation.axis in (1, 2)
-            and len(args) > 1
-            and id(args[1]) in self._lines
-            and len(args[0].shape) == 4
-        ):
-            return _Crop(self._lines[id(args[1])], operation.axis)(*args[:2])
+        if not args:  # all by their names
+            return None
+        given = id(args[0])
+        if given in self._convolved:
+            folded, image = self._convolved[given]
+            if folded.norm is None and folded.activation is None and _can_be_folded(operation):
+                return self._fold(folded._replace(norm=operation), image)
+            # Without padding TensorFlow finds by itself what it can compute together.
+            if folded.pad and folded.activation is None and _can_follow(operation):
+                return self._fold(folded._replace(activation=operation), image)
+        if given in self._padded and _can_fold(operation):
+            pad, image = self._padded[given]
+            if can_be_padded(operation, pad):
+                return self._fold(_Folded(operation, pad), image)
+        if _can_be_folded(operation) and len(args[0].shape) == 4:
+            return self._normalize(operation, args[0])
+        if type(operation).__name__ == "Take" and operation.axis in (1, 2) and len(args) > 1:
+            return self._crop(operation.axis, *args[:2])
         return None
 
-    def _note(self, operation, args, made):
-        if not args:  # all by their names
+    def _normalize(self, norm, image):
+        if norm not in self._computing:
+            self._computing[norm] = Normalization(norm)
+        return self._computing[norm](image)
+
+    def _fold(self, folded, image):
+        if folded not in self._computing:  # layers that are called twice are one layer
+            self._computing[folded] = self._computed_by(folded)
+        made = self._computing[folded](image)
+        self._convolved[id(made)] = folded, image
+        return made
+
+    def _computed_by(self, folded):
+        conv, pad, norm, activation = folded
+        layer = (self.kind(conv, norm) or Convolution)(conv, norm)
+        return layer if pad is None else Padded(layer, pad, activation)
+
+    def _crop(self, axis, x, places):
+        offset = self._lines.offset(places)
+        if offset is None or len(x.shape) != 4:
+            return None
+        # Rows and columns are cropped one behind the other: then both at once.
+        whole, crops = self._cropped.get(id(x), (x, {}))
+        if axis in crops:
+            whole, crops = x, {}
+        crops = crops | {axis: (offset, places)}
+        offsets = {axis: offset for axis, (offset, _) in crops.items()}
+        if id(whole) in self._interpolated:
+            conv, taken = self._interpolated[id(whole)]
+            layer = InterpolatedCrop(conv, offsets)
+        elif id(whole) in self._padded:
+            pad, taken = self._padded[id(whole)]
+            layer = PaddedCrop(pad, offsets)
+        else:
+            layer, taken = Crop(offsets), whole
+        made = layer(taken, *(places for _, places in crops.values()))
+        self._cropped[id(made)] = whole, crops
+        return made
+
+    def _note(self, operation, args, kwargs, made):
+        if not args:
             return
         conv = operation.conv if isinstance(operation, Convolution) else operation
         if _can_fold(conv):
-            self._convolved[id(made)] = conv, args[0]
-        # A crop counts the rows of another map: 1, 1, .. summed up, and an offset added.
-        kind = type(operation).__name__
-        if kind == "OnesLike" and len(made.shape) == 1:
-            self._lines[id(made)] = None
-        elif kind == "Cumsum" and self._lines.get(id(args[0]), 0) is None:
-            self._lines[id(made)] = 1
-        elif kind == "Add" and self._lines.get(id(args[0])) and isinstance(args[1], int):
-            self._lines[id(made)] = self._lines[id(args[0])] + args[1]
-
-
-class _Crop(layers.Layer):
-    """Takes as many rows or columns as there are places, from an offset on."""
-
-    def __init__(self, offset, axis):
-        super().__init__(dtype=None)
-        self.offset, self.axis = offset, axis
-
-    def call(self, x, places):
-        number = tf.size(places)
-        begin, size = [0] * 4, [-1] * 4
-        begin[self.axis], size[self.axis] = self.offset, number
-        y = tf.slice(x, begin, size)
-        # Where one size is computed, TensorFlow may take none of the others for known.
-        return tf.ensure_shape(y, [None if n == self.axis else x.shape[n] for n in range(4)])
-
-    def compute_output_spec(self, x, places):
-        shape = [*x.shape]
-        shape[self.axis] = places.shape[0]
-        return keras.KerasTensor(shape, x.dtype)
+            self._convolved[id(made)] = _Folded(conv), args[0]
+        elif isinstance(operation, Interpolation):
+            self._interpolated[id(made)] = conv, args[0]
+        elif type(operation) is layers.ZeroPadding2D and operation.data_format == "channels_last":
+            self._padded[id(made)] = operation, args[0]
+        else:
+            self._lines.note(operation, args, kwargs, made)
 
 
 def _can_fold(layer):
@@ -137,3 +172,8 @@ def _can_be_folded(layer):
         and layer.axis in (-1, 3)
         and layer.compute_dtype == "float32"
     )
+
+
+def _can_follow(layer):
+    """Whether a layer works on each number by itself."""
+    return type(layer) in (layers.ReLU, layers.Activation) and layer.compute_dtype == "float32"

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from fcn_keras.cpu.class_ids import parts_of
 from fcn_keras.cpu.products import with_own_products
 from fcn_keras.errors import UserError
 from fcn_keras.exporters.formats import MAX_PIXELS, PRECISIONS, PROCESSORS, Metadata
@@ -89,8 +90,8 @@ def export(
         model = with_precision(model, precision)
     if processor == "cpu":
         model = with_own_products(model)
-    network = _as_function(model, freeze)
-    signatures = signatures_of(network, len(classes), strict, max_pixels, pixels)
+    network, label = _as_functions(model, freeze, processor)
+    signatures = signatures_of(network, label, len(classes), strict, max_pixels, pixels)
     archive = keras.export.ExportArchive()
     # The variables that the signatures use are found and stored. `track` would store all twice.
     for name, function, spec in signatures:
@@ -129,16 +130,17 @@ def _check(model, metadata, max_pixels, precision, processor):
         raise UserError(f"`max_pixels` must be at least 1. Received: {max_pixels}.")
 
 
-def _as_function(model, freeze):
-    """The network as a graph that all signatures call, so that its constants are stored once."""
-    function = tf.function(
-        lambda image: model(image, training=False),
+def _as_functions(model, freeze, processor):
+    """The network, and what labels images by it."""
+    parts = parts_of(model, on_gpu=processor == "gpu")
+    # One graph that all signatures call: serving takes a dozen MB for each.
+    before = tf.function(
+        parts.before,
         input_signature=[tf.TensorSpec(*image_spec(model), name="image")],
         autograph=False,
     )
-    if not freeze:
-        return function
-    frozen = convert_variables_to_constants_v2(
-        function.get_concrete_function(), lower_control_flow=False
-    )
-    return lambda image: frozen(image)[0]
+    if freeze:
+        before = convert_variables_to_constants_v2(
+            before.get_concrete_function(), lower_control_flow=False
+        )
+    return lambda image: parts.logits(*before(image)), lambda image: parts.label(*before(image))

@@ -12,6 +12,7 @@ PNG = ("uint8", "uint16")
 
 def signatures_of(
     network: Callable,
+    label: Callable,
     num_classes: int,
     strict: bool,
     max_pixels: int,
@@ -21,6 +22,7 @@ def signatures_of(
 
     Args:
         network: images `(N, H, W, ...)` to logits float32 `(N, H, W, C)`.
+        label: the same images to class ids uint8 `(N, H, W)`.
         num_classes: C.
         strict, max_pixels: see `fcn_keras.exporters.saved_model.export`.
         pixels: channels and dtype of the images, where they are no photographs. Files are answered
@@ -29,27 +31,30 @@ def signatures_of(
     channels, dtype = pixels or (3, "uint8")
 
     def segment(image):
-        return {"class_ids": _class_ids(logits_of(image))}
+        # Convolutions refuse to see nothing.
+        class_ids = tf.cond(
+            tf.size(image) > 0,
+            lambda: label(image),
+            lambda: tf.zeros(tf.shape(image)[:3], tf.uint8),
+        )
+        return {"class_ids": tf.ensure_shape(class_ids, (None, None, None))}
 
     def probabilities(image):
-        return {"probabilities": tf.nn.softmax(logits_of(image))}
-
-    def logits_of(image):
-        # Convolutions refuse to see nothing.
         shape = tf.concat([tf.shape(image)[:3], [num_classes]], axis=0)
         logits = tf.cond(tf.size(image) > 0, lambda: network(image), lambda: tf.zeros(shape))
-        return tf.ensure_shape(logits, (None, None, None, num_classes))
+        logits = tf.ensure_shape(logits, (None, None, None, num_classes))
+        return {"probabilities": tf.nn.softmax(logits)}
 
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
     images = tf.TensorSpec((None, None, None, channels), tf.as_dtype(dtype), name="image")
     answers = []
     if channels <= 4 and dtype in PNG:
-        label_files = _label_files(network, num_classes, strict, max_pixels, pixels)
+        label_files = _label_files(label, num_classes, strict, max_pixels, pixels)
         answers = [("serving_default", label_files, files)]
     return (*answers, ("segment", segment, images), ("probabilities", probabilities, images))
 
 
-def _label_files(network, num_classes, strict, max_pixels, pixels):
+def _label_files(label, num_classes, strict, max_pixels, pixels):
     """The function that answers image files."""
     kinds = "PNG of its channels" if pixels else "JPEG, PNG, BMP or GIF"
 
@@ -78,19 +83,15 @@ def _label_files(network, num_classes, strict, max_pixels, pixels):
                 place,
             )
             with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
-                return label(tf.identity(image))
+                return answer(tf.identity(image))
         nothing = tf.constant(b""), tf.fill((num_classes,), -1)
-        return tf.cond(good, lambda: label(image), lambda: nothing)
+        return tf.cond(good, lambda: answer(image), lambda: nothing)
 
-    def label(image):
-        class_ids = _class_ids(network(image[None]))[0]
+    def answer(image):
+        class_ids = label(image[None])[0]
         pixels = tf.math.bincount(
             tf.cast(class_ids, tf.int32), minlength=num_classes, maxlength=num_classes
         )
         return tf.io.encode_png(class_ids[:, :, None]), pixels
 
     return label_files
-
-
-def _class_ids(logits):
-    return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)

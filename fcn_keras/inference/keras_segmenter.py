@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from fcn_keras.cpu.class_ids import parts_of
 from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.data.files.large import Bands
 from fcn_keras.errors import UserError
@@ -128,11 +129,12 @@ def make_segmenter(
     if not scales or not all(0 < scale <= 16 for scale in scales):
         raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
-    computed = on_this_machine(model)
+    computed = on_this_machine(model, fixed=True)
     (*_, channels), dtype = image_spec(model)
+    parts = parts_of(computed, on_gpu=bool(tf.config.list_logical_devices("GPU")))
 
     def class_ids(image):
-        return tf.cast(tf.argmax(computed(image, training=False), axis=-1), tf.uint8)
+        return parts.label(*parts.before(image))
 
     def softmax(image):
         return tf.nn.softmax(tf.cast(computed(image, training=False), tf.float32))

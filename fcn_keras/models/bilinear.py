@@ -1,5 +1,6 @@
 """Bilinear interpolation as the kernel of a transposed convolution."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -33,7 +34,13 @@ def _line(size):
     return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
 
 
-def interpolate(x: Any, stride: int, size: int) -> Any:
+def interpolate(
+    x: Any,
+    stride: int,
+    size: int,
+    rows: tuple[int, Any] = (0, None),
+    columns: tuple[int, Any] = (0, None),
+) -> Any:
     """What a transposed convolution does whose kernel `Bilinear` has filled.
 
     It takes an axis at a time, and each channel by itself: a pixel is a mix of its two nearest
@@ -43,9 +50,11 @@ def interpolate(x: Any, stride: int, size: int) -> Any:
         x: `(N, H, W, C)`.
         stride: how many times as large it becomes.
         size: width and height of the kernel, `2 * stride` or `2 * stride - 1`.
+        rows, columns: which of the result are wanted: from which one on, and how many; None for
+            all that are left.
 
     Returns:
-        `(N, (H - 1) * stride + size, (W - 1) * stride + size, C)`.
+        `(N, (H - 1) * stride + size, (W - 1) * stride + size, C)`, or as much of it as is wanted.
 
     Example:
 
@@ -55,21 +64,70 @@ def interpolate(x: Any, stride: int, size: int) -> Any:
     Reference:
         arXiv 1411.4038, section 3.3.
     """
+    [whole] = interpolated_strips(x, stride, size, rows, columns, count=1)
+    return whole
+
+
+def interpolated_strips(
+    x: Any,
+    stride: int,
+    size: int,
+    rows: tuple[int, Any],
+    columns: tuple[int, Any],
+    count: int,
+) -> Iterator[Any]:
+    """Iterates over what `interpolate` returns in so many strips: the last ones may have no rows.
+
+    So one can be done with before the next one is made.
+    """
     ops = keras.ops
-    missing = 2 * stride - size  # of the windows' last pixels
-    near, far = np.pad(_line(size), (0, missing)).reshape(2, stride)
-    mix = ops.cast(np.stack([far, near], axis=1), x.dtype)
     images, height, width, channels = ops.shape(x)
-    rows, columns = ((side + 1) * stride for side in (height, width))
-    x = ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    x = ops.matmul(mix, ops.stack([x[:, :, :-1], x[:, :, 1:]], axis=3))
-    x = ops.reshape(x, (images, height + 2, columns * channels))
-    if missing:
-        columns -= missing
-        x = x[:, :, : columns * channels]
-    x = ops.matmul(mix, ops.stack([x[:, :-1], x[:, 1:]], axis=2))
-    x = ops.reshape(x, (images, rows, columns, channels))
-    return x[:, : rows - missing] if missing else x
+    down, across = (
+        _Part(stride, size, side, *part) for side, part in ((height, rows), (width, columns))
+    )
+    # Beyond the edges cells are zero.
+    x = ops.pad(x, [(0, 0), (1, 2), (1, 2), (0, 0)])
+    x = x[:, down.first : down.first + down.cells, across.first : across.first + across.cells]
+    x = ops.stack([x[:, :, i : i + across.blocks] for i in range(across.taps)], axis=3)
+    x = ops.matmul(ops.cast(across.mix, x.dtype), x)
+    x = ops.reshape(x, (images, down.cells, across.blocks * stride * channels))
+    x = x[:, :, : across.number * channels]
+    mix, most = ops.cast(down.mix, x.dtype), -(-down.blocks // count)
+    for number in range(count):
+        first, blocks = number * most, most
+        if count > 1:
+            first = ops.minimum(first, down.blocks)
+            blocks = ops.minimum(most, down.blocks - first)
+        taps = [x[:, first + i : first + i + blocks] for i in range(down.taps)]
+        strip = ops.matmul(mix, ops.stack(taps, axis=2))
+        strip = ops.reshape(strip, (images, blocks * stride, across.number, channels))
+        yield strip[:, : down.number - first * stride]
+
+
+class _Part:
+    """What a part of an interpolated axis is made of: blocks of a stride's pixels.
+
+    Attributes:
+        number: of its pixels.
+        first: its first cell, of those with one of zeros before them.
+        taps: how many cells a block is made of, one behind the other; the next block begins one
+            cell further.
+        mix: their shares in each pixel of a block, `(stride, taps)`.
+        blocks, cells: how many there are.
+    """
+
+    def __init__(self, stride, size, side, offset, number):
+        self.number = (side - 1) * stride + size - offset if number is None else number
+        self.first, phase = divmod(offset, stride)
+        # Where a block begins between two cells' pixels, it reaches as far as a third cell.
+        self.taps = 3 if phase else 2
+        near, far = np.pad(_line(size), (0, 2 * stride - size)).reshape(2, stride)
+        self.mix = np.zeros((stride, self.taps))
+        for pixel in range(stride):
+            cell, place = divmod(phase + pixel, stride)
+            self.mix[pixel, cell : cell + 2] = far[place], near[place]
+        self.blocks = -(-self.number // stride)
+        self.cells = self.blocks + self.taps - 1
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")

@@ -10,7 +10,7 @@ from fcn_keras.bench import forward, report
 from fcn_keras.bench.forward import MeasuredPeer, bench_forward, draw, results, table
 from fcn_keras.bench.peers.loaders import LOADERS
 from fcn_keras.bench.peers.network import Forward, fcn_layers
-from fcn_keras.bench.peers.programs import CEILINGS, PEERS
+from fcn_keras.bench.peers.programs import CEILINGS, PEERS, default_peers
 from fcn_keras.bench.start import PARTS, PREDICTS
 from fcn_keras.bench.steps import MeasuredStep, Step, peers_to_compare
 from fcn_keras.errors import UserError
@@ -166,6 +166,25 @@ def test_wrong_peer(run_command):
     code, out, err = run_command("bench", "forward", *TINY, "--peers", "caffe")
     assert (code, out) == (2, "")
     assert "--peers: must be some of ours, " in err and "'caffe'" in err
+
+
+def test_peers_that_run_the_papers_network_alone(run_command):
+    options = ("--backbone", "mobilenet_v2", "--peers", "torch")
+    code, out, err = run_command("bench", "forward", *TINY, *options)
+    assert (code, out) == (2, "")
+    assert "--peers: torch runs the paper's network alone, on vgg16." in err
+    others = default_peers("mobilenet_v2")
+    assert {"keras", "onnxruntime", "openvino", "litert"} < {*others} and "torch" not in others
+
+
+@pytest.mark.slow
+def test_other_backbones(monkeypatch, tmp_path):
+    monkeypatch.setattr(forward, "CEILINGS", ())
+    network = Forward(size=(64, 75), num_classes=5, width=0.35, backbone="mobilenet_v2")
+    peers = ["keras", "onnxruntime", "openvino", "litert"]
+    for row in bench_forward(network, peers, rounds=1, folder=tmp_path):
+        assert "not installed" in row.error or row.labels >= 0.999
+    assert len(np.unique(np.load(tmp_path / "ours.npy"))) > 1
 
 
 @pytest.mark.slow

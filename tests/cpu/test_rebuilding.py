@@ -119,9 +119,25 @@ def test_what_cannot_be_folded(behind, left):
     image = keras.Input((4, 4, 3))
     model = scatter_all(keras.Model(image, behind(image, layers.BatchNormalization())))
     found = with_products(model)
-    assert kinds_in(found).count("BatchNormalization") == left
+    kinds = kinds_in(found)
+    assert kinds.count("BatchNormalization") + kinds.count("Normalization") == left
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
     np.testing.assert_allclose(found(images), model(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, dict(center=False, epsilon=0.1), dict(scale=False)])
+def test_normalisation_behind_no_convolution(options):
+    image = keras.Input((None, None, 6))
+    model = scatter_all(keras.Model(image, layers.BatchNormalization(**options)(image)))
+    computed = with_products(model)
+    assert kinds_in(computed) == ["InputLayer", "Normalization"]
+    images = np.random.default_rng(0).normal(size=(2, 5, 4, 6)).astype("float32")
+    pairs = zip(numbers(model, images, False), numbers(computed, images, False), strict=True)
+    for expected, found in pairs:
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    # It learns as it did.
+    expected = model(images, training=True)
+    np.testing.assert_allclose(computed(images, training=True), expected, rtol=1e-4, atol=1e-4)
 
 
 class Doubled(layers.DepthwiseConv2D):
@@ -153,6 +169,66 @@ def test_what_others_make_is_left_alone(make):
     np.testing.assert_allclose(with_products(model)(images), model(images), rtol=1e-5, atol=1e-5)
 
 
+def padded(kernel, pads, norm=True, activation=True, **options):
+    """A depthwise convolution with a stride, as Keras' classifiers have it."""
+    image = keras.Input((None, None, 3))
+    x = layers.ZeroPadding2D((pads, pads))(image)
+    x = layers.DepthwiseConv2D(kernel, 2, "valid", **options)(x)
+    x = layers.BatchNormalization()(x) if norm else x
+    x = layers.ReLU(6.0)(x) if activation else x
+    model = scatter_all(keras.Model(image, layers.Conv2D(2, 1)(x)))
+    for layer in model.layers:
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+    return model
+
+
+@pytest.mark.parametrize("size", [(12, 14), (13, 12), (11, 15)])
+@pytest.mark.parametrize(
+    ("kernel", "pads", "options"),
+    [
+        (3, (0, 1), dict(use_bias=False)),
+        (5, (1, 2), dict(depth_multiplier=2)),
+        (3, (0, 1), dict(norm=False)),
+        (3, (0, 1), dict(activation=False)),
+        (3, (0, 1), dict(norm=False, activation=False)),
+    ],
+)
+def test_padding_before_a_stride_is_left_to_tensorflow(kernel, pads, options, size):
+    model = padded(kernel, pads, **options)
+    images = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32")
+    for computed in (with_products(model), with_own_products(model)):
+        assert not {"ZeroPadding2D", "BatchNormalization", "ReLU"} & {*kinds_in(computed)}
+        for training in (False, True):
+            pairs = zip(
+                numbers(model, images, training)[:2],
+                numbers(computed, images, training)[:2],
+                strict=True,
+            )
+            for expected, found in pairs:
+                np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("pads", [(1, 0), (1, 1), (0, 2)])
+def test_other_padding_stays(pads):
+    model = padded(3, pads)
+    computed = with_products(model)
+    assert "ZeroPadding2D" in kinds_in(computed)
+    images = np.random.default_rng(0).normal(size=(2, 12, 13, 3)).astype("float32")
+    np.testing.assert_allclose(computed(images), model(images), rtol=0, atol=1e-5)
+
+
+def test_what_is_padded_or_convolved_for_others_too_is_there_for_them():
+    image = keras.Input((None, None, 3))
+    x = layers.ZeroPadding2D(((0, 1), (0, 1)))(image)
+    y = layers.DepthwiseConv2D(3, 2, "valid")(x)
+    z = layers.BatchNormalization()(y)
+    several = [x, y, z, layers.ReLU()(z), layers.Activation("tanh")(y)]
+    model = scatter_all(keras.Model(image, several))
+    images = np.random.default_rng(0).normal(size=(2, 12, 13, 3)).astype("float32")
+    for expected, found in zip(model(images), with_products(model)(images), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_layer_that_is_called_twice_stays_one():
     image = keras.Input((None, None, 3))
     conv, norm = layers.Conv2D(3, 3), layers.BatchNormalization()
@@ -179,7 +255,8 @@ def test_networks_on_classifiers(tmp_path):
     assert kinds_in(with_products(again)) == kinds_in(with_products(model))
     computed = with_products(model)
     kinds = kinds_in(computed)
-    assert "BatchNormalization" not in kinds and kinds.count("_Crop") == 2 * 3
+    assert "BatchNormalization" not in kinds and kinds.count("Crop") == 3
+    assert kinds.count("PaddedCrop") == 1
     # No sum over the indices of rows.
 
     @tf.function
@@ -189,6 +266,35 @@ def test_networks_on_classifiers(tmp_path):
 
     names = {op.type for op in gradients.get_concrete_function().graph.get_operations()}
     assert "UnsortedSegmentSum" not in names and "Slice" in names
+
+
+@pytest.mark.parametrize("size", [(64, 64), (45, 70)])
+def test_crops_of_what_is_interpolated(size):
+    """The scores' kernels are bilinear, and nothing is computed that is cropped."""
+    model = scatter_scores(build("fcn8s", 3, backbone=scatter(tiny()), preprocessing="tf"))
+    images = photo(*size, count=2).astype("float32")
+    expected = np.asarray(model(images))
+    for computed in (with_own_products(model), with_products(model, fixed=True)):
+        kinds = kinds_in(computed)
+        assert kinds.count("InterpolatedCrop") >= 1 and "Conv2DTranspose" not in kinds
+        np.testing.assert_allclose(
+            computed(images), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+        )
+    assert "Conv2DTranspose" in kinds_in(with_products(model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "efficientnet_b0", "densenet121"])
+def test_classifiers_of_keras(name):
+    model = scatter(build("fcn8s", 3, backbone=name, weights=None))
+    images = photo(97, 130).astype("float32")
+    expected = np.asarray(model(images))
+    for computed in (with_own_products(model), with_products(model, fixed=True)):
+        found = np.asarray(computed(images))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+        kinds = kinds_in(computed)
+        assert "BatchNormalization" not in kinds
+        assert kinds.count("Padded") == {"mobilenet_v2": 4, "efficientnet_b0": 4}.get(name, 0)
 
 
 def test_copies_for_exports_hold_their_own_weights():
@@ -217,6 +323,6 @@ def test_maps_have_the_strides_that_they_had():
 def test_what_is_known_of_a_shape_stays_known(copies):
     """Without the number of classes, `loss` would refuse weights of classes."""
     computed = copies(build("fcn8s", 3, weights=None, width=1 / 32))
-    assert "_Crop" in kinds_in(computed)
+    assert "Crop" in kinds_in(computed)
     spec = tf.TensorSpec((2, None, None, 3), tf.uint8)
     assert [*tf.function(computed).get_concrete_function(spec).output_shapes] == [2, None, None, 3]

@@ -162,6 +162,24 @@ def test_one_graph_serves_other_weights(tmp_path):
     assert np.any(found != before)
 
 
+def test_kernels_that_interpolate_are_those_that_it_was_kept_for(tmp_path):
+    """A graph interpolates whatever such a kernel is: with another one Keras opens the file."""
+    network = fcn(width=0.0625)
+    path = kept(network, tmp_path / "net.keras")
+    assert open_kept_graph(path)
+    kernel = network.get_layer("upscore8").kernel
+    bilinear = kernel.numpy()
+    kernel.assign(2 * bilinear)
+    save(network, path)
+    assert graph_of(path).exists() and open_kept_graph(path) is None
+    kept(network, path)  # this graph multiplies by what it is given
+    pixels = images((1, 64, 80, 3))
+    for numbers in (2 * bilinear, bilinear):
+        kernel.assign(numbers)
+        found = KeptGraph(save(network, path)).segment(pixels)
+        assert_labels_are_those_of(network, found, pixels, 1e-5)
+
+
 def test_order_of_layers_and_weights(tmp_path):
     """Weights of one shape, of layers in another order than that of their names, some fixed."""
     image = keras.Input((None, None, 3))

@@ -108,6 +108,24 @@ def test_interpolation_is_the_transposed_convolution(cells, stride, odd):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("odd", [0, 1])
+@pytest.mark.parametrize("stride", [1, 2, 3, 8])
+def test_a_part_of_what_is_interpolated(stride, odd):
+    size = 2 * stride - odd
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 2)).astype("float32")
+    whole = keras.ops.convert_to_numpy(interpolate(x, stride, size))
+    for top in range(whole.shape[1]):
+        for left, rows, columns in ((0, 1, None), (top, whole.shape[1] - top, 2), (1, None, 5)):
+            left, columns = min(left, whole.shape[2] - 1), columns and min(columns, 3)
+            if columns and left + columns > whole.shape[2]:
+                continue
+            found = interpolate(x, stride, size, (top, rows), (left, columns))
+            expected = whole[:, top:][:, :rows, left:][:, :, :columns]
+            np.testing.assert_allclose(
+                keras.ops.convert_to_numpy(found), expected, rtol=0, atol=1e-6
+            )
+
+
 def test_dtype():
     assert Bilinear()((2, 2, 1, 1)).dtype == keras.config.floatx()
     assert keras.backend.standardize_dtype(Bilinear()((2, 2, 1, 1), "bfloat16").dtype) == "bfloat16"

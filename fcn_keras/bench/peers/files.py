@@ -5,7 +5,7 @@
 | `network.keras` | the network |
 | `weights.npz` | its weights by layer: `conv1_1.kernel`, `conv1_1.bias`; `mean` and `std` |
 | `image.npy` | the image |
-| `saved_model..`, `..onnx`, `..xml` | the network for programs that do not load the first two |
+| `saved_model..`, `..onnx`, `..xml`, `..tflite` | the network for programs that load neither |
 """
 
 from functools import partial
@@ -43,6 +43,7 @@ def write_network(file: Path, forward: Forward):
     patches = rng.integers(0, 256, (1, height // 20 + 1, width // 20 + 1, 3), "uint8")
     image = patches.repeat(20, axis=1).repeat(20, axis=2)[:, :height, :width]
     np.save(file.parent / "image.npy", image)
+    _scatter_statistics(model, image, rng)
     scored = [layer for layer in model.layers if layer.name.startswith("score_")]
     for layer in scored:
         layer.kernel.assign(rng.standard_normal(layer.kernel.shape, "float32"))
@@ -62,6 +63,25 @@ def write_network(file: Path, forward: Forward):
     mean, std = preprocessing_of(model)
     weights |= {"mean": np.array(mean, "float32"), "std": np.array(std, "float32")}
     np.savez(file.parent / "weights.npz", **weights)
+
+
+def _scatter_statistics(model, image, rng):
+    """Gives batch normalisation the statistics of an image, and random numbers about them.
+
+    So no map vanishes, and what is computed with them is told from what is computed without.
+    """
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(image, training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        std = np.sqrt(norm.moving_variance)
+        norm.moving_mean.assign_add(0.3 * std * rng.standard_normal(std.shape, "float32"))
+        norm.moving_variance.assign(std**2 * rng.uniform(0.5, 2, std.shape))
 
 
 def write_saved_model(file: Path, forward: Forward, elide_padding: bool = True, **options):
@@ -102,6 +122,25 @@ def write_openvino(file: Path, forward: Forward):
     openvino.save_model(network, file, compress_to_fp16=False)
 
 
+def write_litert(file: Path, forward: Forward):
+    """Writes LiteRT's format, which ends in class ids too."""
+    import tensorflow as tf
+
+    class ClassIds(keras.layers.Layer):
+        def call(self, logits):
+            return tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+    model = _build(forward, file.with_name("network.keras"))
+    labelling = keras.Model(model.input, {"class_ids": ClassIds(dtype="float32")(model.output)})
+    labelling.export(
+        str(file),
+        format="litert",
+        verbose=False,
+        input_signature=[keras.InputSpec("uint8", model.input_shape, name="image")],
+        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
+    )
+
+
 def write_usual_onnx(file: Path, forward: Forward):
     """Writes ONNX of the usual network, for programs that do not know how to repeat rows."""
     import onnx
@@ -121,6 +160,7 @@ FILES: dict = {
     "saved_model_frozen": partial(write_saved_model, freeze=True),
     "network.onnx": write_onnx,
     "network.xml": write_openvino,
+    "network.tflite": write_litert,
     "usual.onnx": write_usual_onnx,
 }
 
@@ -139,6 +179,6 @@ def _build(forward, weights, elide_padding=True):
         forward.num_classes,
         weights=weights,
         width=forward.width,
-        geometry=forward.geometry,
-        elide_padding=elide_padding,
+        backbone=forward.backbone,
+        **forward.options(elide_padding),
     )

@@ -121,6 +121,22 @@ def load_openvino(file: Path, forward: Forward, precision: str = "f32") -> Run:
     return lambda image: network(image)[0]
 
 
+def load_litert(file: Path, forward: Forward) -> Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    network = Interpreter(str(file), num_threads=cores())
+    [image], [class_ids] = network.get_input_details(), network.get_output_details()
+    network.resize_tensor_input(image["index"], (1, *forward.size, 3))
+    network.allocate_tensors()
+
+    def run(pixels):
+        network.set_tensor(image["index"], pixels)
+        network.invoke()
+        return network.get_tensor(class_ids["index"])
+
+    return run
+
+
 def load_opencv(file: Path, forward: Forward) -> Run:
     import cv2
 
@@ -173,6 +189,7 @@ LOADERS: dict[str, Callable[[Path, Forward], Run]] = {
     "onnxruntime": load_onnxruntime,
     "openvino": load_openvino,
     "openvino_bfloat16": partial(load_openvino, precision="bf16"),
+    "litert": load_litert,
     "opencv": load_opencv,
     "product": load_tensorflow_product,
     "product_numpy": load_numpy_product,

@@ -1,10 +1,11 @@
-"""What all programs are compared on: FCN-32s, FCN-16s or FCN-8s, and the image that it labels."""
+"""What programs are compared on: FCN-32s, FCN-16s or FCN-8s, and the image that it labels."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fcn_keras.errors import UserError
 from fcn_keras.models.architecture import scores, vgg16_layers
+from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.cost import Cost, cost
 from fcn_keras.models.geometry import IMAGE, Conv, Deconv, Grid
 
@@ -16,7 +17,8 @@ class Forward:
     """A network's forward pass on one image.
 
     Attributes:
-        variant, num_classes, width, geometry: see `fcn_keras.build`.
+        variant, num_classes, width, geometry, backbone: see `fcn_keras.build`. The geometry is
+            VGG16's alone.
         size: height and width of the image.
         matrix: rows and columns of the matrices whose product is the machine's ceiling.
 
@@ -30,6 +32,7 @@ class Forward:
     geometry: str = "paper"
     num_classes: int = 21
     matrix: int = 4096
+    backbone: str = VGG16
 
     def __post_init__(self):
         check_variant(self.variant)
@@ -40,10 +43,16 @@ class Forward:
             self.variant,
             self.size,
             self.num_classes,
-            geometry=self.geometry,
             width=self.width,
-            elide_padding=elide_padding,
+            backbone=self.backbone,
+            **self.options(elide_padding),
         )
+
+    def options(self, elide_padding: bool) -> dict:
+        """Returns the arguments of `fcn_keras.build` that are VGG16's alone."""
+        if self.backbone != VGG16:
+            return {}
+        return {"geometry": self.geometry, "elide_padding": elide_padding}
 
 
 def check_variant(variant: str) -> None:

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from fcn_keras.models.backbones import VGG16
+
 
 class Peer(NamedTuple):
     """A program that runs the network, or says what the machine can do.
@@ -12,6 +14,8 @@ class Peer(NamedTuple):
         precision: what it computes in.
         elided: whether its network leaves out what is known of the padding; None: runs none.
         module: a module that it cannot do without.
+        anywhere: whether it runs networks on other classifiers than VGG16: it loads what is
+            exported, and has no network of its own.
         onednn: whether TensorFlow computes by oneDNN as in this package's commands; if not, as
             it comes.
     """
@@ -21,6 +25,7 @@ class Peer(NamedTuple):
     precision: str = "float32"
     elided: bool | None = False
     module: str | None = None
+    anywhere: bool = True
     onednn: bool = True
 
 
@@ -28,23 +33,27 @@ _EXPORT = "fcn_keras, SavedModel in C++"
 
 PEERS = {
     "ours": Peer(_EXPORT, "saved_model", elided=True),
-    "ours_plain": Peer(f"{_EXPORT}, no elision", "saved_model_plain"),
+    "ours_plain": Peer(f"{_EXPORT}, no elision", "saved_model_plain", anywhere=False),
     "ours_bfloat16": Peer(f"{_EXPORT}, bfloat16", "saved_model_bfloat16", "bfloat16", True),
     "ours_frozen": Peer(f"{_EXPORT}, frozen", "saved_model_frozen", elided=True),
     "keras": Peer("fcn_keras in Keras", elided=True, onednn=False),
-    "usual_keras": Peer("Keras, the usual way", onednn=False),
-    "torch": Peer("PyTorch", module="torch"),
-    "torch_channels_last": Peer("PyTorch, channels last", module="torch"),
-    "torch_compile": Peer("PyTorch, compiled", module="torch"),
+    "usual_keras": Peer("Keras, the usual way", anywhere=False, onednn=False),
+    "torch": Peer("PyTorch", module="torch", anywhere=False),
+    "torch_channels_last": Peer("PyTorch, channels last", module="torch", anywhere=False),
+    "torch_compile": Peer("PyTorch, compiled", module="torch", anywhere=False),
     "torch_bfloat16": Peer(
-        "PyTorch, channels last, bfloat16", precision="bfloat16", module="torch"
+        "PyTorch, channels last, bfloat16",
+        precision="bfloat16",
+        module="torch",
+        anywhere=False,
     ),
     "onnxruntime": Peer("ONNX Runtime", "network.onnx", elided=True, module="onnxruntime"),
     "openvino": Peer("OpenVINO", "network.xml", elided=True, module="openvino"),
     "openvino_bfloat16": Peer(
         "OpenVINO, bfloat16", "network.xml", "bfloat16", elided=True, module="openvino"
     ),
-    "opencv": Peer("OpenCV", "usual.onnx", module="cv2"),
+    "litert": Peer("LiteRT", "network.tflite", elided=True, module="ai_edge_litert"),
+    "opencv": Peer("OpenCV", "usual.onnx", module="cv2", anywhere=False),
     "product": Peer("matrix product, TensorFlow", elided=None),
     "product_numpy": Peer("matrix product, NumPy", elided=None),
     "product_bfloat16": Peer(
@@ -61,9 +70,13 @@ STEPS = {  # who makes training steps, and what tables call it
 
 CEILINGS = tuple(name for name, peer in PEERS.items() if peer.elided is None)
 
-OPT_IN = ("ours_frozen",)  # takes far more memory to write than all others
+# Take far more memory than others to write the paper's network, or many times as long to run it.
+OPT_IN = ("ours_frozen", "litert")
 
 
-def default_peers() -> list[str]:
-    """Returns the names of all peers that take no more memory than others do."""
-    return [name for name in PEERS if name not in (*CEILINGS, *OPT_IN)]
+def default_peers(backbone: str = VGG16) -> list[str]:
+    """Returns the names of the peers that run a network, but those that are to be asked for."""
+    names = [name for name in PEERS if name not in CEILINGS]
+    if backbone == VGG16:
+        return [name for name in names if name not in OPT_IN]
+    return [name for name in names if PEERS[name].anywhere and name != "ours_frozen"]

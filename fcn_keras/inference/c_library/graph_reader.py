@@ -85,7 +85,10 @@ class KeptGraph(InLibrary):
                 # TensorFlow would take any other shape too.
                 if missing.get(name) == stored.shape:
                     del missing[name]
-                    stored.read_direct(self.session.hold(name, stored.shape, stored.dtype))
+                    held = self.session.hold(name, stored.shape, stored.dtype)
+                    stored.read_direct(held)
+                    if name in names["fixed"] and digest(held) != names["fixed"][name]:
+                        raise ValueError(f"has other weights {name} than the graph is for.")
         if missing:
             raise ValueError(f"has no weights {', '.join(missing)} that fit.")
         super().__init__(Path(path).resolve().name, *classes_of(config, names["num_classes"]))
@@ -131,6 +134,11 @@ def graph_file(network: zipfile.ZipFile | Path) -> Path:
     key.update(json.dumps([versions(), has_only_avx2()]).encode())
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     return home / "fcn_keras" / "graphs" / f"{key.hexdigest()}.zip"
+
+
+def digest(weights: np.ndarray) -> str:
+    """Returns what weights are known by for which alone a graph computes what a network does."""
+    return hashlib.sha256(weights.tobytes()).hexdigest()
 
 
 def stored_weights(network: zipfile.ZipFile | Path) -> Iterator[tuple[str, h5py.Dataset]]:

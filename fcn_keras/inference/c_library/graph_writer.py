@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_keras.cpu.products import with_products
+from fcn_keras.cpu.class_ids import parts_of
+from fcn_keras.cpu.products import interpolations_of, with_products
 from fcn_keras.errors import first_line
 from fcn_keras.inference.c_library.graph_reader import (
     GRAPH,
     NAMES,
     UNUSABLE,
+    digest,
     graph_file,
     opened,
     stored_weights,
@@ -69,12 +71,13 @@ def _keep(network, file):
         }
     if stored != weights.keys():
         return None
-    computed = with_products(network)
+    computed = with_products(network, fixed=True)
+    parts = parts_of(computed)
 
     def segment(image, values):
         with keras.StatelessScope(state_mapping=zip(weights.values(), values, strict=True)):
-            scores = computed(image, training=False)
-        return tf.cast(tf.argmax(scores, axis=-1), tf.uint8), tf.nn.softmax(scores)
+            taken = parts.before(image)
+        return parts.label(*taken), tf.nn.softmax(parts.logits(*taken))
 
     traced = tf.function(segment, autograph=False).get_concrete_function(
         tf.TensorSpec(*image_spec(network), name="image"),
@@ -84,15 +87,19 @@ def _keep(network, file):
     if len(inputs) != 1 + len(weights):
         return None  # it needs something else
     feeds = dict(zip(("image", *weights), inputs, strict=True))
-    class_ids, probabilities = (output.name for output in traced.outputs)
+    labels, probabilities = (output.name for output in traced.outputs)
     names = {
         "num_classes": network.output_shape[-1],
         "images": stored_pixels(network),
         "signatures": {
-            "segment": [feeds, {"class_ids": class_ids}],
+            "segment": [feeds, {"class_ids": labels}],
             "probabilities": [feeds, {"probabilities": probabilities}],
         },
         "weights": {name: list(weight.shape) for name, weight in weights.items()},
+        "fixed": {
+            name: digest(keras.ops.convert_to_numpy(weights[name]))
+            for name in (f"{layer.conv.name}/0" for layer in interpolations_of(computed))
+        },
     }
     with written_whole(kept) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr(GRAPH, traced.graph.as_graph_def().SerializeToString())

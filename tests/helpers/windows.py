@@ -7,8 +7,13 @@ import platform
 import signal
 import sys
 import warnings
+from contextlib import suppress
 
 import psutil  # noqa: F401  while it can: what it is here is another on Windows
+
+# So with what Keras brings in where scikit-learn is installed.
+with suppress(ImportError):
+    import joblib  # noqa: F401
 
 MODULES = ("fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty")
 

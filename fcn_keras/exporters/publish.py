@@ -99,8 +99,9 @@ def _upload(source, address, license, private, samples):
 
 def _write(network, source, folder, address, license, samples):
     """Writes all files of a published network into an empty folder."""
-    network.full.save(folder, zipped=False)
-    (folder / "assets").rmdir()  # layers of these networks have no files of their own
+    # Of a relative path Keras would lay assets, of which these networks have none, somewhere else.
+    network.full.save(folder.resolve(), zipped=False)
+    (folder / "assets").rmdir()
     config = cleaned(network.config)
     keras_config = json.loads((folder / "config.json").read_text("utf-8"))
     # Keras looks at its own keys alone, and this package at those of a run.

@@ -294,3 +294,14 @@ def test_what_the_hub_does_not_give(hub, run, monkeypatch):
     monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:9", raising=False)
     with pytest.raises(UserError, match=f"^{ADDRESS}: the hub cannot be reached"):
         load_network(ADDRESS)
+
+
+def test_into_a_folder_here(run, published, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    publish(run, "squares", license="cc-by-4.0")
+    assert [path.name for path in tmp_path.iterdir()] == ["squares"]
+    files = [
+        {path.relative_to(root) for path in root.rglob("*")}
+        for root in (tmp_path / "squares", published)
+    ]
+    assert files[0] == files[1]

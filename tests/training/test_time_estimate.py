@@ -199,7 +199,7 @@ def test_a_full_vgg16_without_a_gpu(tmp_path):
         "validate on, and 7 GB of memory"
     )
     assert second == (
-        "--recipe light does as many in about 16 minutes: MobileNetV2, from ImageNet weights"
+        "--recipe light does as many in about 36 minutes: MobileNetV2, from ImageNet weights"
     )
 
 

@@ -6,12 +6,11 @@ import numpy as np
 
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.rasters import TIFF_SUFFIXES
-from fcn_keras.data.files.tiff import geo_tags
+from fcn_keras.data.files.tiff import GDAL_NODATA, geo_tags
 
 _TILE = 256
 
-# GDAL's tag for the value that stands for nothing.
-_NODATA = (42113, "s", 0, str(IGNORE_LABEL), True)
+_NODATA = (GDAL_NODATA, "s", 0, str(IGNORE_LABEL), True)
 
 # Beyond 4 GB a file needs wider offsets, which is decided before it is compressed.
 _BIG = (1 << 32) - (1 << 25)

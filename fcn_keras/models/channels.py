@@ -1,4 +1,4 @@
-"""Images of any number of channels: what a network makes of them, and of weights for three.
+"""Images of any number of channels: what a network makes of them.
 
 An image that is no photograph has numbers of another range, and channels that no pre-trained weight
 has seen. So each channel is first brought to the mean and the deviation that photographs have; from
@@ -6,7 +6,7 @@ there on all goes as with photographs, whose weights then see what they were tra
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.weights.early_fusion import reads_depth
+from fcn_keras.models.weights.first_layer import reads_depth
 
 # Mean and deviation of ImageNet's photographs: red, green, blue.
 PHOTO_MEAN = (123.675, 116.28, 103.53)
@@ -25,10 +25,6 @@ DTYPES = ("uint8", "uint16", "float32")
 
 # The layer that brings an image to a photograph's numbers is called this and the image's dtype.
 FROM = "from_"
-
-
-# What the first layers of VGG16 and CaffeNet are called.
-_FIRST = ("conv1_1", "conv1")
 
 
 class Stored(NamedTuple):
@@ -146,41 +142,3 @@ def image_spec(model: keras.Model) -> tuple[tuple[int | None, ...], str]:
     """Returns the shape and the dtype of the images that a network takes: `(N, H, W, C)`."""
     _, dtype = stored_pixels(model) or (3, "uint8")
     return model.input_shape, dtype
-
-
-def spread(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """Returns a kernel for so many channels, of one for red, green and blue.
-
-    The three keep theirs, and further channels get the mean of the three, as the reference does it
-    for depth; so do fewer than three. Then all is multiplied by `3 / channels`: an image whose
-    channels are all the same gives what a grey photograph gives.
-
-    Args:
-        kernel: `(h, w, 3, O)`, the colours in any order.
-        channels: how many.
-
-    Returns:
-        `(h, w, channels, O)`.
-
-    Reference:
-        `nyud-fcn32s-color-d/solve.py` of shelhamer/fcn.berkeleyvision.org.
-    """
-    if channels == kernel.shape[2]:
-        return kernel
-    mean = kernel.mean(axis=2, keepdims=True, dtype="float64")
-    kept = kernel if channels > kernel.shape[2] else kernel[:, :, :0]
-    wide = np.concatenate([kept, *[mean] * (channels - kept.shape[2])], axis=2)
-    return (wide * (kernel.shape[2] / channels)).astype(kernel.dtype)
-
-
-def blobs_spread(
-    blobs: Mapping[str, list[np.ndarray]], channels: int
-) -> dict[str, list[np.ndarray]]:
-    """Returns a classifier's weights in Caffe's layout for images of so many channels: `spread`."""
-    found = dict(blobs)
-    for name in {*_FIRST} & {*found}:
-        kernel, *others = found[name]
-        if kernel.ndim == 4 and kernel.shape[1] == len(PHOTO_MEAN):
-            wide = spread(kernel.transpose(2, 3, 1, 0), channels)
-            found[name] = [wide.transpose(3, 2, 0, 1), *others]
-    return found

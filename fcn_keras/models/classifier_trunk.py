@@ -14,10 +14,11 @@ import numpy as np
 from keras import layers
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.channels import PHOTO_MEAN, extended, spread
+from fcn_keras.models.channels import PHOTO_MEAN, extended
 from fcn_keras.models.coverage import least_padding, moved
 from fcn_keras.models.layers import Feature, pad_to_remainder
 from fcn_keras.models.tracing import STRIDE, WINDOWED, Place, Step, Trace
+from fcn_keras.models.weights.first_layer import spread
 
 # The names of what heads score, as the paper's trunk has them, and the strides of these maps.
 MAPS = {"fc7": 32, "pool4": 16, "pool3": 8}

@@ -7,6 +7,7 @@ from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.statistics import ChannelStatistics
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import load_network
+from fcn_keras.models.architecture import CONV1_1_BGRD
 from fcn_keras.models.backbone import same_preprocessing
 from fcn_keras.models.backbones import VGG16
 from fcn_keras.models.channels import stored_numbers
@@ -16,7 +17,7 @@ from fcn_keras.models.keras_defaults import keras_defaults
 from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import COLOR_D, COLOR_HHA, OWN_CHANNELS
 from fcn_keras.models.weights.copying import copy_matching
-from fcn_keras.models.weights.early_fusion import fill_the_rest
+from fcn_keras.models.weights.first_layer import CONV1_1
 from fcn_keras.models.weights.starts import LOG_DEPTH_MEAN, Start
 from fcn_keras.system.spelling import split_paths
 from fcn_keras.training.batch_norm import settle
@@ -136,9 +137,9 @@ def make_network(
         for source, suffix in zip(sources, suffixes, strict=True)
         for layer in source.layers
     }
+    if settings.variant == COLOR_D and CONV1_1 in layers:
+        layers.setdefault(CONV1_1_BGRD, layers[CONV1_1])
     others = copy_matching(layers, network)
-    if settings.variant == COLOR_D:
-        others = fill_the_rest(layers, network, others)
     _check_backbone(settings, network, others, sources[0])
     copied = f"every layer but {', '.join(others)}" if others else "all layers"
     print(f"from {settings.init_from}: {copied}")

@@ -80,6 +80,14 @@ def test_class_ids_are_those_of_the_network(network, exported, shape):
     np.testing.assert_allclose(exported.probabilities(images), expected, atol=1e-4)
 
 
+def assert_damage_is_told(folder, damaged):
+    shutil.copytree(folder / "2", damaged)
+    with open(damaged / "saved_model.pb", "r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(UserError, match="damaged: is damaged .*Export it again"):
+        Exported(damaged)
+
+
 def test_what_it_says_of_itself(exported, folder):
     assert exported.path == folder / "10"
     assert (exported.classes, exported.colors) == (CLASSES, COLORS)
@@ -162,12 +170,7 @@ def test_what_is_no_export(network, folder, tmp_path):
     with pytest.raises(UserError, match="other: is not what `export` writes"):
         Exported(other)
 
-    damaged = tmp_path / "damaged"
-    shutil.copytree(folder / "2", damaged)
-    with open(damaged / "saved_model.pb", "r+b") as file:
-        file.truncate(1000)
-    with pytest.raises(UserError, match="damaged: is damaged .*Export it again"):
-        Exported(damaged)
+    assert_damage_is_told(folder, tmp_path / "damaged")
 
 
 @pytest.mark.parametrize("library", ["absent", "another"])
@@ -183,12 +186,7 @@ def test_tensorflows_python_does_as_well(exported, folder, tmp_path, monkeypatch
     np.testing.assert_array_equal(network.segment(images), exported.segment(images))
     np.testing.assert_array_equal(network.probabilities(images), exported.probabilities(images))
 
-    damaged = tmp_path / "damaged"
-    shutil.copytree(folder / "2", damaged)
-    with open(damaged / "saved_model.pb", "r+b") as file:
-        file.truncate(1000)
-    with pytest.raises(UserError, match="damaged: is damaged .*Export it again"):
-        Exported(damaged)
+    assert_damage_is_told(folder, tmp_path / "damaged")
 
 
 def test_memory_that_tensorflows_python_does_not_get(folder, monkeypatch):

@@ -9,8 +9,9 @@ from helpers.networks import outputs_of
 from fcn_keras import build
 from fcn_keras.errors import UserError
 from fcn_keras.exporters import weights as weights_file
-from fcn_keras.models.channels import PHOTO_MEAN, PHOTO_STD, spread, stored_numbers, stored_pixels
+from fcn_keras.models.channels import PHOTO_MEAN, PHOTO_STD, stored_numbers, stored_pixels
 from fcn_keras.models.surgery import expand_classes
+from fcn_keras.models.weights.first_layer import spread
 
 # Each backbone with what makes it small, and the layer that sees the image.
 BACKBONES = {

@@ -15,7 +15,7 @@ _ORIENTATION = "Orientation"
 _UPRIGHT = 1
 _BLACK_IS_ZERO = 1
 _SEPARATE = 2  # a planar configuration
-_GDAL_NODATA = 42113
+GDAL_NODATA = 42113
 _JPEG = (6, 7, 34892, 33007)  # compressions whose segments share tables
 
 # What tells where a picture lies on the earth.
@@ -193,7 +193,7 @@ def geo_tags(path: str | Path) -> list[tuple[int, int, int, Any, bool]]:
 
 def _nodata(page):
     """GDAL's own tag, which is text."""
-    text = page.tags.valueof(_GDAL_NODATA)
+    text = page.tags.valueof(GDAL_NODATA)
     try:
         return None if text is None else float(text)
     except ValueError:

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from fcn_keras.errors import UserError
-from fcn_keras.models.channels import spread
+from fcn_keras.models.architecture import CONV1_1_BGRD
+from fcn_keras.models.weights.first_layer import spread, widened
 
 
 def copy_weights(source: keras.Model, target: keras.Model, names: Mapping[str, str]) -> None:
@@ -61,8 +62,8 @@ def copy_matching(layers: Mapping[str, keras.Layer], target: keras.Model) -> lis
 def fitted(source: keras.Layer, target: keras.Layer, channels: int) -> list[np.ndarray] | None:
     """Returns the weights of a layer as another one takes them; None if they do not fit.
 
-    A convolution of three colours is spread over the channels of an image that has others, see
-    `fcn_keras.models.channels.spread`.
+    A convolution of three colours is widened to the channels of an image that has others, see
+    `fcn_keras.models.weights.first_layer`.
 
     Args:
         source, target: the two layers.
@@ -79,7 +80,8 @@ def fitted(source: keras.Layer, target: keras.Layer, channels: int) -> list[np.n
     ):
         return None
     kernel, *others = source.get_weights()
-    return [spread(kernel, channels), *others]
+    widen = widened if target.name == CONV1_1_BGRD else spread
+    return [widen(kernel, channels), *others]
 
 
 def _shapes(layer):

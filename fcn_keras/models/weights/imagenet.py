@@ -6,10 +6,10 @@ from pathlib import Path
 import keras
 
 from fcn_keras.errors import UserError, first_line
-from fcn_keras.models.architecture import BLOCKS
+from fcn_keras.models.architecture import BLOCKS, CONV1_1_BGRD
 from fcn_keras.models.surgery import convolutionalize
 from fcn_keras.models.weights.copying import copy_weights
-from fcn_keras.models.weights.early_fusion import fill_with_depth, reads_depth
+from fcn_keras.models.weights.first_layer import reads_depth
 
 IMAGENET_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
 
@@ -57,11 +57,9 @@ def copy_classifier(classifier: keras.Model, model: keras.Model) -> None:
         for i in range(1, convs + 1)
     }
     names |= {"fc1": "fc6", "fc2": "fc7"}
-    heatmap = convolutionalize(classifier)
-    first = names.pop("block1_conv1") if reads_depth(model) else None
-    copy_weights(heatmap, model, names)
-    if first:
-        fill_with_depth(heatmap.get_layer("block1_conv1"), model)
+    if reads_depth(model):
+        names["block1_conv1"] = CONV1_1_BGRD
+    copy_weights(convolutionalize(classifier), model, names)
 
 
 def fetch_imagenet() -> Path:

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 
 from fcn_keras.errors import UserError, first_line
-from fcn_keras.models.channels import Stored, blobs_spread, stored_numbers
+from fcn_keras.models.channels import Stored, stored_numbers
 from fcn_keras.models.layers import preprocessing_of
 from fcn_keras.models.variants import ALEXNET, COLOR_D, COLOR_HHA, HHA
 from fcn_keras.models.weights.copying import copy_weights
-from fcn_keras.models.weights.early_fusion import blobs_with_depth
+from fcn_keras.models.weights.first_layer import blobs_for
 from fcn_keras.models.weights.hub import fetched, is_hub_address, network_in
 from fcn_keras.models.weights.imagenet import copy_classifier, fetch_imagenet, load_classifier
 from fcn_keras.models.weights.keras_files import open_model
@@ -176,15 +176,11 @@ class PublishedFile(Start):
     def __init__(self, path: Path, variant: str):
         super().__init__(variant, REFERENCE_MEAN)
         self.path = path
-        self.variant = variant
         self.blobs = read_weights(path)
 
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
-        blobs, starting = self.blobs, is_classifier(self.blobs)
-        if starting and self.variant == COLOR_D:
-            blobs = blobs_with_depth(blobs)
-        elif starting:
-            blobs = blobs_spread(blobs, model.input_shape[-1])
+        starting = is_classifier(self.blobs)
+        blobs = blobs_for(model, self.blobs) if starting else self.blobs
         transplant(blobs, model, self.path, starting, skip)
 
 

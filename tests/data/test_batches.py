@@ -1033,3 +1033,17 @@ def test_what_a_split_keeps_stays_as_it_is(dtype, channels):
             pass
         np.testing.assert_array_equal(split[0].image, image)
         np.testing.assert_array_equal(split[0].label, label)
+
+
+@pytest.mark.parametrize("brightest", [255.0, 65535.0])
+def test_colours_go_as_far_as_their_bits(brightest):
+    """Those beside a depth have 8 of 16 bits, those that are stored so all."""
+    image = tf.fill((9, 9, 4), tf.constant(int(0.9 * brightest), tf.uint16))
+    augmentation = Augmentation(crop_size=None, color=1.0, brightest=brightest)
+    label = tf.zeros((9, 9, 1), tf.uint8)
+    found = [
+        augment(image, label, augmentation, tf.constant([0, seed]))[0].numpy() for seed in range(60)
+    ]
+    colors, others = np.stack(found)[..., :3], np.stack(found)[..., 3:]
+    assert colors.max() == brightest and colors.min() < 0.8 * brightest
+    np.testing.assert_array_equal(others, int(0.9 * brightest))

@@ -411,3 +411,12 @@ def test_a_folder_with_such_an_ending_can_be_named(run_command, tmp_path):
     options = ["--format", "savedmodel"]
     assert run_command("export", run, tmp_path / "net.onnx", *options)[0] == 0
     assert (tmp_path / "net.onnx" / "1" / "saved_model.pb").is_file()
+
+
+def test_an_agreement_of_scores_that_are_all_zero_says_nothing(tmp_path):
+    network = fcn_keras.build("fcn32s", 3, weights=None, width=1 / 32)
+    options = ("weights", ["a", "b", "c"], [(0, 0, 0), (9, 9, 9), (20, 20, 20)])
+    assert not export_to_runtime(network, tmp_path / "a.weights.h5", *options).tells
+    kernel, bias = network.get_layer("score_fr").get_weights()
+    network.get_layer("score_fr").set_weights([kernel, bias + [1, 2, 3]])
+    assert export_to_runtime(network, tmp_path / "b.weights.h5", *options).tells

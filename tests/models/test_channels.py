@@ -9,6 +9,7 @@ from helpers.networks import outputs_of
 from fcn_keras import build
 from fcn_keras.errors import UserError
 from fcn_keras.exporters import weights as weights_file
+from fcn_keras.exporters.networks import with_precision
 from fcn_keras.models.channels import PHOTO_MEAN, PHOTO_STD, stored_numbers, stored_pixels
 from fcn_keras.models.surgery import expand_classes
 from fcn_keras.models.weights.first_layer import spread
@@ -221,6 +222,19 @@ def test_numbers_of_16_bits_stay_in_mixed_precision():
     found = outputs_of(model, image, "from_uint16")["from_uint16"]
     expected = photograph_like(image.astype("float64"), *numbers(4).values())
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+
+
+def test_numbers_of_16_bits_stay_in_exports_of_half_precision():
+    """8 bits of them would be left before they are scaled."""
+    options = dict(width=1 / 16, channels=4, input_dtype="uint16", **numbers(4))
+    model = build("fcn8s", 3, weights=None, **options)
+    image = image_of(4)
+    half = with_precision(model, "bfloat16")
+    assert half.get_layer("conv1_1").compute_dtype == "bfloat16"
+    np.testing.assert_array_equal(
+        outputs_of(half, image, "from_uint16")["from_uint16"],
+        outputs_of(model, image, "from_uint16")["from_uint16"],
+    )
 
 
 REFUSED = {

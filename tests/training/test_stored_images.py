@@ -24,6 +24,7 @@ from fcn_keras.inference.opening import open_network
 from fcn_keras.models.channels import stored_numbers, stored_pixels
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.serving.rest_model import RestModel
+from fcn_keras.training.crops import augmentation_of
 from fcn_keras.training.initial_network import make_network
 from fcn_keras.training.train import train
 
@@ -211,6 +212,15 @@ def test_images_of_other_numbers_are_refused(run, tmp_path, monkeypatch):
             open_network(run).images.read(tmp_path / f"{name}.tif")
     assert call(monkeypatch, "predict", run, tmp_path / "bytes.tif", "--output", tmp_path) == 2
     assert call(monkeypatch, "evaluate", run, "--dataset", "shapes") == 2
+
+
+@pytest.mark.parametrize("dtype, brightest", [("uint8", 255), ("uint16", 65535), ("float32", None)])
+def test_crops_are_padded_by_the_mean(dtype, brightest):
+    statistics = ChannelStatistics(dtype, (1.5, 2.5), (1.0, 1.0))
+    augmentation = augmentation_of(resolve("small", dataset="x"), statistics)
+    assert augmentation.padding == (1.5, 2.5)
+    if brightest:
+        assert augmentation.brightest == brightest
 
 
 def test_an_unread_number_in_a_request(run, tmp_path):

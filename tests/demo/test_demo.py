@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
@@ -538,15 +537,6 @@ def browser(tmp_path):
     driver.quit()
 
 
-def until(look, seconds=60):
-    """Looks until there is something to see, and returns it."""
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.1)
-    return found
-
-
 DROP = """
 const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
 const data = new DataTransfer();
@@ -558,10 +548,18 @@ arguments[0].parentElement.dispatchEvent(new DragEvent("drop", options));
 
 def test_the_page_in_a_browser(served, browser, tmp_path):
     address, process, folders, connected = served
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.wait import WebDriverWait
 
+    # The page may replace an element between its being found and being looked at.
+    wait = WebDriverWait(browser, 60, ignored_exceptions=[StaleElementReferenceException])
     requests = []
+
+    def until(look):
+        """Looks until there is something to see, and returns it."""
+        return wait.until(lambda _: look())
 
     def new_requests():
         entries = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
@@ -577,6 +575,11 @@ def test_the_page_in_a_browser(served, browser, tmp_path):
     def all_of(selector):
         return browser.find_elements(By.CSS_SELECTOR, selector)
 
+    def texts(selector):
+        # In one step: an element that was found may be replaced before it is asked for its text.
+        script = "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())"
+        return browser.execute_script(script, selector)
+
     def send(path, drop=False):
         [place] = until(lambda: all_of("input[type=file]"))
         if drop:
@@ -588,14 +591,14 @@ def test_the_page_in_a_browser(served, browser, tmp_path):
 
     def shown(name):
         """Waits for the result for an image."""
-        until(lambda: [b for b in all_of(".fcn-facts b") if b.text == name])
+        until(lambda: name in texts(".fcn-facts b"))
         until(
             lambda: browser.execute_script(
                 "return [...document.images].every(i => i.complete && i.naturalWidth)"
             )
         )
 
-    def assert_overlay(image, opacity):
+    def looks_like(image, opacity):
         [stage] = all_of(".fcn-overlay .fcn-stage")
         seen = opened(stage.screenshot_as_png).convert("RGB")
         scale = 640 // max(image.shape)
@@ -605,46 +608,37 @@ def test_the_page_in_a_browser(served, browser, tmp_path):
         difference = np.abs(np.asarray(seen, float) - np.asarray(expected, float))
         # Round corners; edges that are scaled otherwise.
         difference = difference[12:-12, 12:-12]
-        assert difference.mean() < 4 and np.percentile(difference, 90) < 8
+        return difference.mean() < 4 and np.percentile(difference, 90) < 8
 
     def assert_page_is_fine(image, name):
         shown(name)
-        assert_overlay(image, 0.5)
+        until(lambda: looks_like(image, 0.5))
         assert not all_of(".fcn-fault")
-        names = [name.text for name in all_of(".fcn-legend .fcn-name")]
         shares = np.bincount(classes_of(image).ravel(), minlength=4)
-        assert names == [CLASSES[k] for k in np.argsort(-shares, kind="stable")]
+        assert texts(".fcn-legend .fcn-name") == [
+            CLASSES[k] for k in np.argsort(-shares, kind="stable")
+        ]
 
     browser.get(address)
     until(lambda: all_of("input[type=file]"))
-    assert [name.text for name in all_of(".fcn-legend .fcn-name")] == CLASSES
+    assert texts(".fcn-legend .fcn-name") == CLASSES
 
     # A photograph: overlay, legend, facts.
     image = photo()
     send(save(tmp_path / "first.png", image))
     assert_page_is_fine(image, "first.png")
-    assert "160 × 120 pixels" in all_of(".fcn-facts")[0].text
+    assert "160 × 120 pixels" in texts(".fcn-facts")[0]
 
     # The slider: the overlay changes, and nobody is asked.
     new_requests()
     [slider] = all_of("input[type=range]")
     slider.send_keys(Keys.END)
-    until(
-        lambda: (
-            browser.execute_script(
-                "return getComputedStyle(document.querySelectorAll('.fcn-stage img')[1]).opacity"
-            )
-            == "1"
-        )
-    )
-    assert_overlay(image, 1.0)
+    until(lambda: looks_like(image, 1.0))
     slider.send_keys(Keys.HOME)
-    time.sleep(0.5)
-    assert_overlay(image, 0.0)
+    until(lambda: looks_like(image, 0.0))
     [reset] = all_of("[data-testid=reset-button]")
     reset.click()
-    time.sleep(0.5)
-    assert_overlay(image, 0.5)
+    until(lambda: looks_like(image, 0.5))
     assert new_requests() == []
 
     # The mask.
@@ -662,7 +656,7 @@ def test_the_page_in_a_browser(served, browser, tmp_path):
     found = [feature["properties"] for feature in json.loads(path.read_text())["features"]]
     assert sum(region["area"] for region in found) == 120 * 160
     assert len(all_of(".fcn-confidence img")) == 1
-    places = [entry.text for entry in all_of(".fcn-places li")]
+    places = texts(".fcn-places li")
     assert len(all_of(".fcn-place")) == 2 * len(places) and all("%" in text for text in places)
 
     # Several images in a row, one of which is none.
@@ -670,16 +664,20 @@ def test_the_page_in_a_browser(served, browser, tmp_path):
     [place] = until(lambda: all_of("input[type=file]"))
     place.send_keys("\n".join(map(str, [*inputs[:2], [*bad_files(tmp_path)][0], inputs[2]])))
     until(lambda: len(all_of(".fcn-result")) == 3)
-    assert [b.text for b in all_of(".fcn-facts b")] == [path.name for path in inputs]
+    assert texts(".fcn-facts b") == [path.name for path in inputs]
     assert len(all_of("[role=alert]")) == 1
-    widths = [int(facts.text.partition(": ")[2].split()[0]) for facts in all_of(".fcn-facts p")]
+    widths = [int(facts.partition(": ")[2].split()[0]) for facts in texts(".fcn-facts p")]
     assert widths == [50, 60, 70]
 
     # Garbage: one message each, and the page goes on.
     for path, message in bad_files(tmp_path).items():
         send(path)
-        until(lambda m=message: [a for a in all_of("[role=alert]") if a.text.startswith(m)])
-        assert len(all_of("[role=alert]")) == 1 and not all_of(".fcn-result")
+        until(
+            lambda m=message: (
+                [text.startswith(m) for text in texts("[role=alert]")] == [True]
+                and not all_of(".fcn-result")
+            )
+        )
     image = photo(80, 100, seed=1)
     path = save(tmp_path / "second.jpg", image, quality=100, subsampling=0)
     send(path, drop=True)

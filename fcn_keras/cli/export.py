@@ -36,8 +36,8 @@ SAVED_MODEL: Arguments = {
     ),
     "--precision": dict(
         choices=(*PRECISIONS, INT8),
-        help="of weights and computation; bfloat16 halves the files (default: as trained); int8 is "
-        "for other runtimes, and needs --calibrate",
+        help="of weights, and of computation where the processor has bfloat16, which halves the "
+        "files (default: as trained); int8 is for other runtimes, and needs --calibrate",
     ),
     "--freeze": dict(
         action="store_true",
@@ -46,8 +46,8 @@ SAVED_MODEL: Arguments = {
     ),
     "--processor": dict(
         choices=PROCESSORS,
-        help="what the server computes on; cpu (the default) has convolutions as products of "
-        "matrices, which are slower than convolutions on a gpu",
+        help="what the server computes on: a kind of processor, cpu for the one of this machine "
+        "(the default), or gpu, where convolutions are no products of matrices",
     ),
 }
 

@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from fcn_keras.cpu import kernel_gradients, pointwise, winograd
 from fcn_keras.cpu.last_gradients import LastGradients
+from fcn_keras.cpu.normalization import in_float32
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import interpolate
 from fcn_keras.system import processor
@@ -35,18 +36,23 @@ class Convolution(layers.Layer):
             compute as they are.
         more_columns: of zeros, in a copy of the kernel; what they make is left out. None if the
             kernel is the convolution's own.
+        exact: computes the same with weights that are less rounded, which the copy is made of;
+            this layer if not given.
+        stored: dtype of the copy, the one that is computed in if not given.
     """
 
-    def __init__(self, conv, norm=None, more_columns=None):
+    def __init__(self, conv, norm=None, more_columns=None, exact=None, stored=None):
         name = conv.name if norm is None else f"{conv.name}_{norm.name}"
         super().__init__(name=name, dtype=conv.dtype_policy)
         self.conv, self.norm = conv, norm
         self.own_kernel = self.own_bias = None
         self.is_wider = bool(more_columns)
         if more_columns is not None:
-            wider = tf.pad(self.kernel, [(0, 0)] * 3 + [(0, more_columns)])
-            bias = None if norm is None else tf.Variable(self.bias, trainable=False)
-            self.own_kernel, self.own_bias = tf.Variable(wider, trainable=False), bias
+            exact, stored = exact or self, stored or self.compute_dtype
+            wider = tf.pad(exact.kernel, [(0, 0)] * 3 + [(0, more_columns)])
+            self.own_kernel = tf.Variable(tf.cast(wider, stored), trainable=False)
+            if exact.bias is not None:
+                self.own_bias = tf.Variable(tf.cast(exact.bias, stored), trainable=False)
         self.built = True
 
     # Gradients written by hand are for training alone: a SavedModel would hold them too, and cannot
@@ -82,27 +88,29 @@ class Convolution(layers.Layer):
     def kernel(self):
         if self.own_kernel is not None:
             return tf.cast(self.own_kernel, self.compute_dtype)
-        kernel = tf.convert_to_tensor(self.conv.kernel)
         if self.norm is None:
-            return kernel
+            return tf.convert_to_tensor(self.conv.kernel)
+        kernel = in_float32(self.conv.kernel)
         shape = kernel.shape[2:] if is_depthwise(self.conv) else (-1,)
-        return kernel * tf.reshape(self._scale(), shape)
+        return tf.cast(kernel * tf.reshape(self._scale(), shape), self.compute_dtype)
 
     @property
     def bias(self):
         if self.own_bias is not None:
-            return tf.convert_to_tensor(self.own_bias)
-        bias = tf.convert_to_tensor(self.conv.bias) if self.conv.use_bias else None
+            return tf.cast(self.own_bias, self.compute_dtype)
         if self.norm is None:
-            return bias
-        offset = -tf.convert_to_tensor(self.norm.moving_mean)
-        offset = (offset if bias is None else offset + bias) * self._scale()
-        return offset + self.norm.beta if self.norm.center else offset
+            return tf.convert_to_tensor(self.conv.bias) if self.conv.use_bias else None
+        offset = -in_float32(self.norm.moving_mean)
+        if self.conv.use_bias:
+            offset += in_float32(self.conv.bias)
+        offset *= self._scale()
+        if self.norm.center:
+            offset += in_float32(self.norm.beta)
+        return tf.cast(offset, self.compute_dtype)
 
     def _scale(self):
-        variance = tf.convert_to_tensor(self.norm.moving_variance)
-        scale = tf.math.rsqrt(variance + self.norm.epsilon)
-        return scale * self.norm.gamma if self.norm.scale else scale
+        scale = tf.math.rsqrt(in_float32(self.norm.moving_variance) + self.norm.epsilon)
+        return scale * in_float32(self.norm.gamma) if self.norm.scale else scale
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(input_shape)

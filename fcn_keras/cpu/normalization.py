@@ -1,7 +1,13 @@
 """Batch normalisation that follows no convolution, by TensorFlow's one operation for it."""
 
+import keras
 import tensorflow as tf
 from keras import layers
+
+
+def in_float32(variable: keras.Variable) -> tf.Tensor:
+    """Returns the value of a variable, which layers that compute in 16 bits may have rounded."""
+    return tf.cast(tf.convert_to_tensor(variable), tf.float32)
 
 
 class Normalization(layers.Layer):
@@ -10,7 +16,7 @@ class Normalization(layers.Layer):
     Keras multiplies, and adds then, which goes over a map twice.
 
     Args:
-        norm: the batch normalisation, over the channels, in float32.
+        norm: the batch normalisation, over the channels.
     """
 
     def __init__(self, norm: layers.BatchNormalization):
@@ -22,11 +28,11 @@ class Normalization(layers.Layer):
         if training:
             return self.norm(x, training=training)
         norm = self.norm
-        mean, variance = map(tf.convert_to_tensor, (norm.moving_mean, norm.moving_variance))
+        mean, variance = map(in_float32, (norm.moving_mean, norm.moving_variance))
         return tf.raw_ops.FusedBatchNormV3(
             x=x,
-            scale=tf.convert_to_tensor(norm.gamma) if norm.scale else tf.ones_like(mean),
-            offset=tf.convert_to_tensor(norm.beta) if norm.center else tf.zeros_like(mean),
+            scale=in_float32(norm.gamma) if norm.scale else tf.ones_like(mean),
+            offset=in_float32(norm.beta) if norm.center else tf.zeros_like(mean),
             mean=mean,
             variance=variance,
             epsilon=norm.epsilon,

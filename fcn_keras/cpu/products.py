@@ -69,15 +69,24 @@ def with_products(network: keras.Model, *, fixed: bool = False) -> keras.Model:
 
 
 def _kind_if_fixed(layer, norm):
-    return faster.Interpolation if _is_bilinear(layer) else _kind(layer, norm)
+    return faster.Interpolation if is_bilinear(layer) else _kind(layer, norm)
 
 
-def with_own_products(network: keras.Model) -> keras.Model:
+def with_own_products(
+    network: keras.Model, exact: keras.Model | None = None, stored: str | None = None
+) -> keras.Model:
     """Returns what `with_products` does, for a network that is only to be exported.
 
     Layers that batch normalisation is folded into, and the largest ones, get weights of their own
     there, a copy; these with some columns of zeros, if that makes their products faster on
     processors with AVX2 alone; others lose nothing by it.
+
+    Args:
+        network: see `with_products`.
+        exact: the network that `network` is a copy of, in another precision. Kernels are folded
+            with its weights, and rounded once.
+        stored: dtype of the weights of all convolutions, where it is not the one that they compute
+            in.
 
     Example:
 
@@ -87,10 +96,19 @@ def with_own_products(network: keras.Model) -> keras.Model:
 
     def kind(layer, norm):
         usual = _kind_if_fixed(layer, norm)
+        if usual is None and stored and type(layer) in (layers.Conv2D, layers.DepthwiseConv2D):
+            usual = faster.Convolution
         bad = {faster.Windows: faster.BAD_COLUMNS, faster.Winograd: winograd.BAD_FILTERS}
+        more = 0
         if usual in bad and layer.filters % bad[usual] == 0:
-            return partial(usual, more_columns=winograd.MORE_COLUMNS)
-        return usual if norm is None else partial(usual, more_columns=0)
+            more = winograd.MORE_COLUMNS
+        own = isinstance(usual, type) and issubclass(usual, faster.Convolution)
+        if not own or usual is faster.Interpolation or not (more or norm or stored):
+            return usual
+        originals = None
+        if exact is not None and norm is not None:
+            originals = faster.Convolution(*(exact.get_layer(x.name) for x in (layer, norm)))
+        return partial(usual, more_columns=more, exact=originals, stored=stored)
 
     return rebuilt(network, kind)
 
@@ -168,7 +186,8 @@ def _product(layer):
     return None
 
 
-def _is_bilinear(layer):
+def is_bilinear(layer: keras.Operation) -> bool:
+    """Whether a layer interpolates each channel by itself, in float32."""
     if not (
         type(layer) is layers.Conv2DTranspose
         and layer.built

@@ -11,6 +11,9 @@ from fcn_keras.cpu.layers import Convolution, Interpolation, Padded, can_be_padd
 from fcn_keras.cpu.normalization import Normalization
 from fcn_keras.models.tracing import is_graph
 
+# In float16 a kernel that normalisation multiplies may be beyond the largest number.
+FLOATS = ("float32", "bfloat16")
+
 
 def rebuilt(network: keras.Model, kind: Callable[..., Any]) -> keras.Model:
     """Builds a network, which shares all weights, of layers that compute faster.
@@ -159,7 +162,7 @@ def _can_fold(layer):
         type(layer) in (layers.Conv2D, layers.DepthwiseConv2D)
         and layer.built
         and layer.data_format == "channels_last"
-        and layer.compute_dtype == "float32"
+        and layer.compute_dtype in FLOATS
         and layer.activation is keras.activations.linear
     )
 
@@ -170,10 +173,10 @@ def _can_be_folded(layer):
         and layer.built
         and not layer.renorm
         and layer.axis in (-1, 3)
-        and layer.compute_dtype == "float32"
+        and layer.compute_dtype in FLOATS
     )
 
 
 def _can_follow(layer):
     """Whether a layer works on each number by itself."""
-    return type(layer) in (layers.ReLU, layers.Activation) and layer.compute_dtype == "float32"
+    return type(layer) in (layers.ReLU, layers.Activation) and layer.compute_dtype in FLOATS

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from fcn_keras.errors import UserError
+from fcn_keras.system.processor import KINDS
 from fcn_keras.system.spelling import valid_text
 
 # A network in some runtime: images uint8 `(N, H, W, 3)` to logits `(N, H, W, C)`, of each head
@@ -27,7 +28,9 @@ PRECISIONS = ("float32", "bfloat16")
 # Of a file for a runtime, which is in float32 otherwise.
 INT8 = "int8"
 
-PROCESSORS = ("cpu", "gpu")
+# `CPU` is what kind of processor this machine has.
+CPU, GPU = "cpu", "gpu"
+PROCESSORS = (CPU, *KINDS, GPU)
 
 # A camera's 24 megapixels. A byte of a PNG may stand for a thousand pixels, and a network takes
 # hundreds of bytes for each: an image's size has to be known before any of them is made.

@@ -5,11 +5,15 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from fcn_keras.cpu.products import is_bilinear
 from fcn_keras.models.channels import DTYPES, FROM, image_spec
 
 
 def with_precision(model: keras.Model, precision: str) -> keras.Model:
     """Copies a network into another precision: all of its layers but the last ones.
+
+    Scores that are interpolated stay in float32, from there on: that is little work, and the edges
+    of classes are where rounding shows.
 
     Args:
         model: a functional network.
@@ -19,10 +23,11 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
         A network with weights of its own. Its logits have the dtype that they had.
     """
 
+    # Numbers of 16 bits are scaled in float32, whatever follows.
+    kept = {*model.output_names, *(f"{FROM}{dtype}" for dtype in DTYPES), *_interpolated(model)}
+
     def clone(operation):
         config = operation.get_config()
-        # Numbers of 16 bits are scaled in float32, whatever follows.
-        kept = {*model.output_names, *(f"{FROM}{dtype}" for dtype in DTYPES)}
         if isinstance(operation, keras.layers.Layer) and operation.name not in kept:
             config["dtype"] = precision
         return type(operation).from_config(config)
@@ -30,6 +35,16 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
     other = keras.models.clone_model(model, clone_function=clone)
     other.set_weights(model.get_weights())
     return other
+
+
+def _interpolated(model):
+    """The names of what works on interpolated scores, which operations list in their order."""
+    behind = set()
+    for operation in model.operations:
+        parents = {node.operation for own in operation._inbound_nodes for node in own.parent_nodes}
+        if is_bilinear(operation) or parents & behind:
+            behind.add(operation)
+    return {operation.name for operation in behind}
 
 
 def as_graph(

@@ -9,13 +9,16 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from fcn_keras.cpu.class_ids import parts_of
 from fcn_keras.cpu.products import with_own_products
 from fcn_keras.errors import UserError
-from fcn_keras.exporters.formats import MAX_PIXELS, PRECISIONS, PROCESSORS, Metadata
+from fcn_keras.exporters.formats import CPU, GPU, MAX_PIXELS, PRECISIONS, PROCESSORS, Metadata
 from fcn_keras.exporters.networks import with_precision
 from fcn_keras.exporters.signatures import signatures_of
 from fcn_keras.exporters.version_folder import check_target, partial_folder, publish
 from fcn_keras.exporters.warmup import write_warmup
 from fcn_keras.models.channels import image_spec, stored_pixels
 from fcn_keras.system.plain_path import plain_path
+from fcn_keras.system.processor import computes_in, kind as this_kind, taken_for
+
+HALF = "bfloat16"
 
 
 def export(
@@ -65,13 +68,15 @@ def export(
         max_pixels: an image file of more pixels is not decoded.
         license: under what terms the network may be used.
         precision: what to store the weights and to compute in, `"float32"` or `"bfloat16"`; as
-            the network was built if not given. Logits are float32 always.
+            the network was built if not given. Scores are interpolated in float32 always, and all
+            is computed in it where the processor has no instructions for bfloat16.
         freeze: whether to write the weights as constants of the graph instead of variables.
             TensorFlow copies them often: exporting then takes some 33 times their size in
             memory, and serving 15 times.
-        processor: what the network will run on, `"cpu"` or `"gpu"`. On the first its large
-            convolutions are computed as products of matrices, see
-            `fcn_keras.cpu.products.with_products`.
+        processor: what the network will run on: one of the kinds of processors of
+            `fcn_keras.system.processor.KINDS`, `"cpu"` for this machine's, or `"gpu"`. On a
+            processor its large convolutions are computed as products of matrices, see
+            `fcn_keras.cpu.products.with_products`. It is named in `assets/processor.txt`.
 
     Returns:
         `output/<version>`. It appears complete or not at all; what exports that were killed have
@@ -86,21 +91,21 @@ def export(
     pixels = stored_pixels(model)
     metadata = Metadata(classes, colors, license, pixels)
     _check(model, metadata, max_pixels, precision, processor)
-    if precision is not None:
-        model = with_precision(model, precision)
-    if processor == "cpu":
-        model = with_own_products(model)
-    network, label = _as_functions(model, freeze, processor)
-    signatures = signatures_of(network, label, len(classes), strict, max_pixels, pixels)
+    kind = this_kind() if processor == CPU else processor
     archive = keras.export.ExportArchive()
-    # The variables that the signatures use are found and stored. `track` would store all twice.
-    for name, function, spec in signatures:
-        archive.add_endpoint(name, function, [spec])
+    with taken_for(kind):
+        model = _prepared(model, precision, kind)
+        network, label = _as_functions(model, freeze, kind)
+        signatures = signatures_of(network, label, len(classes), strict, max_pixels, pixels)
+        # The variables that the signatures use are found and stored. `track` would store all twice.
+        for name, function, spec in signatures:
+            archive.add_endpoint(name, function, [spec])
     with partial_folder(output) as folder:
         archive.write_out(plain_path(folder), verbose=False)
         assets = folder / "assets"
         assets.mkdir(exist_ok=True)
-        for name, text in metadata.files().items():
+        about = {"processor.txt": kind + "\n"}
+        for name, text in (metadata.files() | about).items():
             (assets / name).write_text(text, "utf-8")
         write_warmup(folder / "assets.extra" / "tf_serving_warmup_requests", signatures)
         return publish(folder, version)
@@ -130,9 +135,20 @@ def _check(model, metadata, max_pixels, precision, processor):
         raise UserError(f"`max_pixels` must be at least 1. Received: {max_pixels}.")
 
 
+def _prepared(model, precision, processor):
+    """The network as a kind of processor computes it fastest."""
+    other = model if precision is None else with_precision(model, precision)
+    if processor == GPU:
+        return other
+    if precision == HALF and computes_in(HALF) is False:
+        # Emulated it would take longer than float32: it is what the weights are stored in.
+        return with_own_products(with_precision(model, "float32"), model, stored=HALF)
+    return with_own_products(other, None if other is model else model)
+
+
 def _as_functions(model, freeze, processor):
     """The network, and what labels images by it."""
-    parts = parts_of(model, on_gpu=processor == "gpu")
+    parts = parts_of(model, on_gpu=processor == GPU)
     # One graph that all signatures call: serving takes a dozen MB for each.
     before = tf.function(
         parts.before,

@@ -87,3 +87,24 @@ def test_who_tells_it(call):
     program = PROGRAM.format(name=processor.ONEDNN, call=call)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        ("avx2", "avx2"),
+        ("avx2 avx512f", "avx512"),
+        ("avx2 avx512f avx512_bf16", "avx512_bf16"),
+        ("avx2 avx512f avx512_bf16 amx_bf16 amx_tile", "amx"),
+        ("sse4_2", "other"),
+    ],
+)
+def test_which_kind_it_is(cpuinfo, flags, kind):
+    cpuinfo(X86.format(flags))
+    assert processor.kind() == kind
+    for other, (_, computes) in processor.KINDS.items():
+        with processor.taken_for(other):
+            assert processor.kind() == other
+            assert processor.has_only_avx2() == (other == "avx2")
+            assert processor.computes_in("bfloat16") is computes
+    assert processor.kind() == kind

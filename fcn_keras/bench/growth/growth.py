@@ -163,8 +163,8 @@ def table(results: dict) -> str:
     return "\n".join(
         [
             *parts,
-            "The line goes through both ends: of seconds by the size, of tiles by the pixels that the",
-            "network sees, overlaps counted; of memory by the size, but where images grow it stays.",
+            "The line goes through both ends, by the size; of seconds of tiles by the pixels",
+            "seen in them, overlaps counted. Where images grow, that of memory is level.",
             "A bend is the largest factor between a point and its line, above or below.",
         ]
     )

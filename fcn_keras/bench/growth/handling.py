@@ -1,6 +1,6 @@
 """What commands do with a folder of very many tiny images: all but computing.
 
-Networks are as small as may be, or call every pixel class 0.
+Networks are as small as may be.
 """
 
 import os
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_keras.inference.segmenter import Segmenter
+# The file of a network, beside the folders.
+NETWORK = "network.keras"
 
 # Height and width of the images, how many classes they have, and of how many images one is to
 # validate on.
@@ -40,13 +41,6 @@ def write_folder(root: Path, count: int) -> None:
                     Image.fromarray(rng.integers(0, most, shape, "uint8")).save(path)
                 else:
                     os.link(first, path)
-
-
-class _Zeros(Segmenter):
-    """Calls every pixel class 0."""
-
-    def segment(self, images):
-        return np.zeros(images.shape[:3], "uint8")
 
 
 def _check(root: Path) -> None:
@@ -87,16 +81,16 @@ def _train(root: Path) -> None:
 
 def _predict(root: Path, to_the_end: bool = True) -> None:
     from fcn_keras.inference.job import make_worklist
+    from fcn_keras.inference.opening import open_network
     from fcn_keras.inference.outputs import Outputs
     from fcn_keras.inference.predict import label_images
 
-    names = [f"class_{i}" for i in range(_CLASSES)], [(i, i, i) for i in range(_CLASSES)]
-    job, outputs = {"of": "the benchmark"}, Outputs(("mask",))
+    segmenter = open_network(root.parent / NETWORK)
+    names = segmenter.classes, segmenter.colors
+    job, outputs = segmenter.job, Outputs(("mask",))
     with tempfile.TemporaryDirectory(dir=root.parent) as output:
         work = make_worklist([root / "images" / "train"], output, job, outputs=outputs)
-        labelled = label_images(
-            _Zeros("zeros", *names), work.pending, output, *names, job=job, outputs=outputs
-        )
+        labelled = label_images(segmenter, work.pending, output, *names, job=job, outputs=outputs)
         if to_the_end:
             work.finish(labelled, names[0])
         else:

@@ -12,18 +12,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fcn_keras.bench.growth.curves import Asked, side_of
-from fcn_keras.bench.growth.handling import HANDLING, write_folder
+from fcn_keras.bench.growth.handling import HANDLING, NETWORK, write_folder
 from fcn_keras.system.console import quiet
 from fcn_keras.system.memory import process_memory
 
 # Seconds after which nothing is run once more: what a first run takes beside is small then.
 PATIENCE = 10.0
-
-NETWORK = "network.keras"
 
 # The folder of a few images whose handling comes before the one that counts.
 _FIRST = "first"
@@ -40,21 +39,23 @@ def write(asked: Asked, folder: Path) -> None:
         for size in asked.sizes:
             write_folder(folder / f"{size:g}", int(size))
         write_folder(folder / _FIRST, 10)
+        _write_network(folder / NETWORK, 3, variant="fcn32s", width=0.03125)
     elif asked.kind in ("tiled", "whole"):
-        _write_network(asked, folder / NETWORK)
+        _write_network(folder / NETWORK, asked.num_classes, **asked.network)
         for size in asked.sizes:
             _write_image(folder / f"{size:g}.tif", side_of(size))
 
 
-def _write_network(asked, file):
+def _write_network(file: Path, num_classes: int, **options: Any) -> None:
+    """Writes a network of random weights, and keeps its graph, as its first `predict` does."""
     import keras
 
     from fcn_keras.inference.opening import open_network
     from fcn_keras.models.fcn import build
 
     keras.utils.set_random_seed(0)
-    build(num_classes=asked.num_classes, weights=None, **asked.network).save(file)
-    open_network(file)  # which keeps its graph, as the first `predict` of a network does
+    build(num_classes=num_classes, weights=None, **options).save(file)
+    open_network(file)
 
 
 def _write_image(file, side):

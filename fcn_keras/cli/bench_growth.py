@@ -8,7 +8,7 @@ from fcn_keras.cli.arguments import JSON, figure_file, image_size, numbers_of, p
 from fcn_keras.cli.command import Arguments, Command
 from fcn_keras.errors import UserError
 from fcn_keras.models.backbones import BACKBONES
-from fcn_keras.models.variants import COLOR_HHA, VARIANTS
+from fcn_keras.models.variants import VARIANTS, channels_of
 
 # Option -> the kinds that it is for.
 _FOR = {
@@ -38,7 +38,7 @@ ARGUMENTS: Arguments = {
         + ")",
     ),
     "--variant": _GIVEN
-    | dict(choices=[name for name in VARIANTS if name != COLOR_HHA], help="default: fcn8s"),
+    | dict(choices=[name for name in VARIANTS if channels_of(name) == 3], help="default: fcn8s"),
     "--backbone": _GIVEN
     | dict(choices=BACKBONES, metavar="NAME", help="default: mobilenet_v2; vgg16 is the paper's"),
     "--width": _GIVEN | dict(type=float, metavar="X", help="of vgg16 (default: 1)"),

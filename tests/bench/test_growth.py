@@ -196,6 +196,8 @@ def test_command(words, run_command, tmp_path):
         (("whole", "--sizes", "1,nan"), "ascending numbers of megapixels"),
         (("whole", "--sizes", "1,x"), "numbers with commas"),
         (("whole", "--figure", "a.txt"), "must end in .png"),
+        (("whole", "--memory", "nan"), "--memory: must be above 0 GB. Received: nan."),
+        (("whole", "--variant", "fcn32s-color-d"), "argument --variant: invalid choice"),
     ],
 )
 def test_mistakes(words, message, run_command):

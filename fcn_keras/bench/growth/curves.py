@@ -76,6 +76,9 @@ class Asked:
                 f"{most:g}, two at least. Received: {','.join(f'{size:g}' for size in sizes)}."
             )
 
+        if not self.memory > 0:
+            raise UserError(f"--memory: must be above 0 GB. Received: {self.memory:g}.")
+
     @property
     def network(self) -> dict[str, Any]:
         """The arguments of `fcn_keras.build` but for the number of classes."""

@@ -5,6 +5,7 @@ from argparse import SUPPRESS, Namespace
 from dataclasses import replace
 
 from fcn_keras.bench.peers.programs import default_peers
+from fcn_keras.cli import bench_growth
 from fcn_keras.cli.arguments import JSON, figure_file, image_size, positive
 from fcn_keras.cli.command import Arguments, Command, Commands, Section
 from fcn_keras.cli.settings import HELP
@@ -281,6 +282,10 @@ COMMAND = Commands(
         "metrics": (
             "What the scores cost beside a training step.",
             Command(_metrics, _network(500, 5, "how often each is measured, in turns")),
+        ),
+        "growth": (
+            "Seconds and memory by size, each as a curve beside the line that it should be.",
+            bench_growth.COMMAND,
         ),
         "cost": (
             "FLOPs, bytes and parameters of each layer: nothing is run.",

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_keras.data.augmentation import Augmentation, augment
-from fcn_keras.data.dataset import IGNORE_LABEL, Split
+from fcn_keras.data.dataset import IGNORE_LABEL, Split, in_parallel
 from fcn_keras.errors import UserError
 from fcn_keras.system.devices import on_cpus
 from fcn_keras.system.processor import cores
@@ -162,7 +162,12 @@ def evaluation_batches(split: Split, batch_size: int, shards: Shards = WHOLE) ->
         `(shard, H, W, 1)`.
     """
     size = shards.size(batch_size)
-    order = _by_size(split, shards.count * size).reshape(-1, shards.count, size)
+    return _in_order(split, _by_size(split, shards.count * size), shards, size)
+
+
+def _in_order(split, order, shards, size):
+    """The shards of batches that have the examples of these numbers, one after the other."""
+    order = order.reshape(-1, shards.count, size)
     mine = order[:, shards.first : shards.first + shards.mine].reshape(-1)
     # All images of a batch have one size but those that fill it up: one pixel of void each,
     # which the padding makes as large as the others.
@@ -196,8 +201,9 @@ def _by_size(split, batch_size):
     if batch_size == 1:
         return np.arange(len(split))
     same = {}
-    for index in range(len(split)):
-        same.setdefault(split.size(index), []).append(index)
+    sizes = in_parallel(split.size, range(len(split)), "looking at sizes")
+    for index, size in enumerate(sizes):
+        same.setdefault(size, []).append(index)
     return np.concatenate([group + [-1] * (-len(group) % batch_size) for group in same.values()])
 
 
@@ -279,5 +285,8 @@ def distributed_batches(
     Returns:
         A pair: the distributed data set, and how many batches it has.
     """
-    batches = sharded(strategy, lambda shards: evaluation_batches(split, batch_size, shards))
-    return batches, evaluation_steps(split, batch_size, strategy.num_replicas_in_sync)
+    count = strategy.num_replicas_in_sync
+    size = Shards(count).size(batch_size)
+    order = _by_size(split, count * size)
+    batches = sharded(strategy, lambda shards: _in_order(split, order, shards, size))
+    return batches, len(order) // (count * size)

@@ -1,7 +1,8 @@
 """What a data set is here: names, colours, and splits of images with their label maps."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -13,6 +14,9 @@ from fcn_keras.system.progress import progress_bar
 IGNORE_LABEL = 255
 
 Result = TypeVar("Result")
+
+# Calls in threads that are ahead of who takes their results.
+_AHEAD = 128
 
 
 class Example(NamedTuple):
@@ -72,6 +76,8 @@ def in_parallel(
 ) -> Iterator[Result]:
     """Calls a function for each of many items, in threads; yields the results in their order.
 
+    Only a few calls are ahead of the caller, however many items there are.
+
     Args:
         function: what to call.
         items: what to call it with.
@@ -84,10 +90,24 @@ def in_parallel(
             what,
             len(items),
             unit,
-            iterable=pool.map(function, items),
+            iterable=_ahead(pool, function, items),
             disable=not progress,
             delay=2,
         )
+
+
+def _ahead(pool, function, items):
+    pending: deque[Future] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What an inspection of a data set tells, as a report."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ KINDS = {
     "passed_over": Kind("files that were passed over"),
 }
 
-_SHOWN = 20  # findings of a kind that are listed
+SHOWN = 20  # findings of a kind that are listed
 
 
 class Fault(NamedTuple):
@@ -69,6 +69,30 @@ class Fault(NamedTuple):
     text: str
 
 
+class Held(NamedTuple):
+    """How many pixels have each value, in as few bytes as may be: there is one for each mask.
+
+    Attributes:
+        values: those that occur, uint8, ascending.
+        pixels: of each, int64.
+    """
+
+    values: bytes
+    pixels: bytes
+
+    @classmethod
+    def of(cls, counts: np.ndarray) -> "Held":
+        """Keeps what `counts` says, int64 `(256,)`."""
+        values = np.flatnonzero(counts)
+        return cls(values.astype(np.uint8).tobytes(), counts[values].astype("int64").tobytes())
+
+    def counts(self) -> np.ndarray:
+        """Returns how many pixels have each value, int64 `(256,)`."""
+        counts = np.zeros(256, "int64")
+        counts[np.frombuffer(self.values, np.uint8)] = np.frombuffer(self.pixels, "int64")
+        return counts
+
+
 class Look(NamedTuple):
     """What an image and its mask turned out to be.
 
@@ -80,8 +104,7 @@ class Look(NamedTuple):
         faults: what is wrong with either of them alone.
         digest: of the image's bytes; None if it cannot be read.
         size: its height and width; None if unknown.
-        values: int64 `(256,)` for each label map: how many pixels have each value; empty if
-            unknown.
+        values: for each label map: how many pixels have each value; empty if unknown.
         reading: how the mask was read, without its pixels; None if it was not, or is no file.
         note: what may not be meant of the image.
     """
@@ -90,12 +113,27 @@ class Look(NamedTuple):
     file: str
     id: str
     mask: str
-    faults: list[Fault]
+    faults: Sequence[Fault]
     digest: bytes | None
     size: tuple[int, int] | None
-    values: list[np.ndarray]
+    values: Sequence[Held]
     reading: Mask | None = None
     note: str = ""
+
+
+def sharing(looks: Iterable[Look]) -> Iterator[Look]:
+    """Keeps once what many masks have in common: how they were read, their sizes and values."""
+    known: dict = {}
+    for look in looks:
+        reading = look.reading
+        if reading:
+            palette = None if reading.palette is None else reading.palette.tobytes()
+            reading = known.setdefault((reading.form, reading.by, palette), reading)
+        size = known.setdefault(look.size, look.size)
+        values = tuple(
+            held._replace(values=known.setdefault(held.values, held.values)) for held in look.values
+        )
+        yield look._replace(reading=reading, size=size, values=values)
 
 
 @dataclass
@@ -224,9 +262,9 @@ def listed(faults: Sequence[Fault]) -> list[str]:
         some = [fault for fault in faults if fault.kind == kind]
         if some:
             lines.append(f"{what} ({len(some)})" + (f"; {todo}:" if todo else ":"))
-            lines += [f"  {fault.file}: {fault.text}" for fault in some[:_SHOWN]]
-            if len(some) > _SHOWN:
-                lines.append(f"  and {len(some) - _SHOWN} more (`data check --json` lists all)")
+            lines += [f"  {fault.file}: {fault.text}" for fault in some[:SHOWN]]
+            if len(some) > SHOWN:
+                lines.append(f"  and {len(some) - SHOWN} more (`data check --json` lists all)")
     return lines
 
 

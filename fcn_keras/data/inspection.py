@@ -11,7 +11,7 @@ import numpy as np
 from fcn_keras.data.dataset import IGNORE_LABEL, Dataset, count_values, in_parallel
 from fcn_keras.data.files.masks import values_with_meaning
 from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored
-from fcn_keras.data.findings import Contents, Fault, Inspection, Look
+from fcn_keras.data.findings import Contents, Fault, Held, Inspection, Look, sharing
 from fcn_keras.data.folders.folder import Folder, find_folder
 from fcn_keras.data.folders.large_masks import count_mask
 from fcn_keras.data.judging import judge_classes, judge_masks, judge_values
@@ -67,30 +67,29 @@ def inspect_folder(
     order = [*usual, *sorted({*folder.splits} - {*usual})]
     splits = {name: folder.splits[name] for name in order}
     jobs = [
-        (split, pair, mask)
+        (split, pair, has_mask)
         for split, files in splits.items()
-        for pair, mask in sorted(
-            [(pair, pair.mask) for pair in files.pairs]
-            + [(pair, None) for pair in files.without_mask],
+        for pair, has_mask in sorted(
+            [(pair, True) for pair in files.pairs] + [(pair, False) for pair in files.without_mask],
             key=lambda job: job[0].image,
         )
     ]
 
     def look(job):
-        split, pair, mask_path = job
+        split, pair, has_mask = job
         size, digest, note, faults = None, None, "", []
         if not images_of or split in images_of:
             size, digest, note, faults = _image(split, pair.image, folder.images, images_of is None)
         values, reading = [], None
-        if mask_path:
-            values, reading, more = _mask(split, mask_path, description, pair.image, size)
+        if has_mask:
+            values, reading, more = _mask(split, pair.mask, description, pair.image, size)
             faults += more
-        names = (split, str(pair.image), pair.name, str(mask_path))
-        return Look(*names, faults, digest, size, values, reading, note)
+        names = (split, pair.image_file, pair.name, str(pair.mask_file) if has_mask else "")
+        return Look(*names, faults or (), digest, size, values or (), reading, note)
 
-    looks = [*in_parallel(look, jobs, "checking", progress=progress)]
+    looks = [*sharing(in_parallel(look, jobs, "checking", progress=progress))]
     faults = [fault for split, files in splits.items() for fault in _missing(split, files)]
-    counts = sum((values for look in looks for values in look.values), np.zeros(256, "int64"))
+    counts = sum((held.counts() for look in looks for held in look.values), np.zeros(256, "int64"))
     named = bool(description.classes)
     if not named:
         try:
@@ -184,7 +183,7 @@ def _mask(split, path, about, image_path, size):
     faults = []
     if size and own_size != size:
         faults.append(_other_size(split, path, own_size, image_path, size))
-    return [counts], reading, faults
+    return [Held.of(counts)], reading, faults
 
 
 def _inspect_dataset(dataset, progress):
@@ -203,10 +202,10 @@ def _inspect_dataset(dataset, progress):
         if label.shape[:2] != size:
             faults.append(_other_size(split, id, label.shape, "the image", size))
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-        values = [count_values(label[..., i]) for i in range(len(heads))]
+        values = [Held.of(count_values(label[..., i])) for i in range(len(heads))]
         return Look(split, id, id, id, faults, digest, size, values)
 
-    looks = [*in_parallel(look, jobs, "checking", progress=progress)]
+    looks = [*sharing(in_parallel(look, jobs, "checking", progress=progress))]
     values = np.arange(256)
     tables = [
         np.where((values < len(classes)) | (values == IGNORE_LABEL), values, -1)
@@ -233,7 +232,8 @@ def _fill(inspection: Inspection, splits: Iterable[str], looks: Sequence[Look], 
         if look.size:
             contents.sizes[look.size] += 1
         faults += look.faults
-        for i, (ids, values) in enumerate(zip(tables, look.values, strict=False)):
+        for i, (ids, held) in enumerate(zip(tables, look.values, strict=False)):
+            values = held.counts()
             strange = np.flatnonzero((ids < 0) & (values > 0))
             if len(strange):
                 text = _strange(strange, values, ids)
@@ -261,14 +261,14 @@ def _strange(strange, values, ids):
 
 def _enter_repeats(inspection, looks):
     """Enters images that are in two splits which must not share any, by their bytes or names."""
-    first = {}
+    first = {"id": {}, "bytes": {}}
     for look in looks:
         same = {}
         for what, key in (("id", look.id), ("bytes", look.digest)):
             if look.digest and key:
-                split, file = first.setdefault((what, key), (look.split, look.file))
-                if _apart(look.split, split):
-                    same.setdefault((split, file), []).append(what)
+                other = first[what].setdefault(key, look)
+                if other.split != look.split and _apart(look.split, other.split):
+                    same.setdefault((other.split, other.file), []).append(what)
         for (split, file), what in same.items():
             text = f"is in {split} too: {file} has the same {' and '.join(what)}"
             if what == ["id"]:  # as where numbers begin anew in each split

@@ -188,7 +188,7 @@ def _other_palettes(looks, is_class):
     colors: dict[int, tuple] = {}
     entries: dict[tuple, tuple] = {}
     for look in looks:
-        used = np.flatnonzero((look.values[0] > 0) & is_class)
+        used = np.flatnonzero((look.values[0].counts() > 0) & is_class)
         shown = [tuple(color) for color in look.reading.palette[used].tolist()]
         if len({*shown}) < len(shown):  # colours that tell nothing apart are not meant
             continue

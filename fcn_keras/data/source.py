@@ -1,6 +1,7 @@
 """A data set as training and scoring take it: opened, and refused if anything is wrong with it."""
 
 import sys
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from fcn_keras.data.catalog import is_path
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.files.readers import AsStored, ImageReader
-from fcn_keras.data.findings import Contents, Inspection, listed
+from fcn_keras.data.findings import KINDS, SHOWN, Contents, Inspection, listed
 from fcn_keras.data.folders.folder import Folder, find_folder
 from fcn_keras.data.inspection import inspect_folder
 from fcn_keras.data.judging import judge_classes
@@ -94,8 +95,8 @@ class Source:
                 inspection = _counted(self._found, splits)
             else:
                 inspection, self._found = inspect_folder(self._found, images_of=splits)
-            for warning in inspection.warnings:
-                print(f"warning: {warning.file}: {warning.text}", file=sys.stderr, flush=True)
+            for line in _warnings(inspection.warnings):
+                print(f"warning: {line}", file=sys.stderr, flush=True)
             concerned = {"", *(splits or inspection.splits)}
             faults = [fault for fault in inspection.faults if fault.split in concerned]
             if faults:
@@ -126,6 +127,18 @@ def _counted(dataset, splits):
     if not dataset.heads and len(inspection.splits) == len(dataset.splits):
         judge_classes(inspection, dataset.name, named=True)
     return inspection
+
+
+def _warnings(warnings):
+    """The warnings as lines; of very many of a kind, the first ones."""
+    counts: Counter[str] = Counter()
+    for warning in warnings:
+        counts[warning.kind] += 1
+        if counts[warning.kind] <= SHOWN:
+            yield f"{warning.file}: {warning.text}"
+    for kind, count in counts.items():
+        if count > SHOWN:
+            yield f"{KINDS[kind].what}: {count - SHOWN} more (`data check --json` lists all)"
 
 
 def _told(name, faults):

@@ -1,5 +1,6 @@
 """Which images are to be labelled, and which have been already."""
 
+import functools
 import hashlib
 import json
 import sys
@@ -67,7 +68,7 @@ class Worklist(NamedTuple):
         done = len(self.images) - len(self.pending)
         with progress_bar("predicting", len(self.images), initial=done) as bar:
             for batch in batches:
-                faults |= batch
+                faults |= {path: fault for path, fault in batch.items() if fault}
                 bar.update(len(batch))
         labelled = [path for path in self.images if not faults.get(path)]
         if labelled:
@@ -93,13 +94,9 @@ def write_tables(
         outputs: which files were written for each.
         classes: names of the classes.
     """
-    label_maps = [output / f"{path.stem}.png" for path in images]
-    write_summary(images, label_maps, output, classes)
+    write_summary(images, (output / f"{path.stem}.png" for path in images), output, classes)
     if "polygons" in outputs.formats:
-        files = [
-            (image, file.with_suffix(".geojson"))
-            for image, file in zip(images, label_maps, strict=True)
-        ]
+        files = [(image, output / f"{image.stem}.geojson") for image in images]
         write_if_new(output / COCO, json.dumps(coco_of(files, classes)))
 
 
@@ -118,11 +115,7 @@ def make_worklist(
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is not a folder.")
-    endings = outputs.endings.values()
-    targets = {(output / (path.stem + ending)).resolve() for path in images for ending in endings}
-    for path in images:
-        if path.resolve() in targets:
-            raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
+    _check_kept(images, output, outputs)
     check_tables(output)
     remove_leftovers(output, IDLE)
     pending = [
@@ -131,6 +124,21 @@ def make_worklist(
         if fresh or not is_done(output / path.stem, outputs, mark_of(path, job, outputs))
     ]
     return Worklist(images, pending, output, outputs)
+
+
+def _check_kept(images: Sequence[Path], output: Path, outputs: Outputs) -> None:
+    """Raises a `UserError` if an image lies where one of the files would be written."""
+    endings = outputs.endings.values()
+    stems, folder = {path.stem for path in images}, output.resolve()
+    real = functools.cache(Path.resolve)
+    for path in images:
+        # Folders are resolved once, whatever lies in them: a link is all that leads elsewhere.
+        place = path.resolve() if path.is_symlink() else real(path.parent) / path.name
+        if place.parent == folder and any(
+            place.name.endswith(ending) and place.name.removesuffix(ending) in stems
+            for ending in endings
+        ):
+            raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")
 
 
 def check_tables(output: Path) -> None:
@@ -151,7 +159,8 @@ def is_done(target: Path, outputs: Outputs, mark: str | None) -> bool:
         outputs: which files they are.
         mark: see `mark_of`; nothing is done if None.
     """
-    if mark is None:
+    # Of most images that are to be labelled there is nothing yet.
+    if mark is None or not target.with_name(f"{target.name}.png").is_file():
         return False
     missing = {
         name
@@ -159,7 +168,7 @@ def is_done(target: Path, outputs: Outputs, mark: str | None) -> bool:
         if not target.with_name(target.name + ending).is_file()
     }
     # What a large image does not have, if nobody has asked for it by name.
-    if "mask" in missing or (missing and outputs.formats != DEFAULT.formats):
+    if missing and outputs.formats != DEFAULT.formats:
         return False
     notes = _notes_in(target.with_name(f"{target.name}.png"))
     return notes.get(_NOTE) == mark and missing <= {*notes.get(_LEFT_OUT, "").split(",")}
@@ -231,16 +240,35 @@ def find_images(inputs: Iterable[str | Path], outputs: Outputs = DEFAULT) -> lis
     if not images:
         raise UserError("No images given.")
     images = [*dict.fromkeys(images)]
+    _check_apart(images, [*outputs.endings.values()])
+    return images
+
+
+def _check_apart(images, endings):
+    """Raises a `UserError` if two images would write one file."""
+    # Of two files of one name, one's stem is the other's with what its ending has before that.
+    more = {
+        longer.removesuffix(ending): longer
+        for longer in endings
+        for ending in endings
+        if longer.endswith(ending)
+    }
     writers: dict[str, Path] = {}
     for path in images:
-        for name in (path.stem + ending for ending in outputs.endings.values()):
-            if name in writers:
+        others = [(path.stem, path.stem + endings[0])]
+        for middle, ending in more.items():
+            if middle:
+                others.append((path.stem + middle, path.stem + ending))
+                if path.stem.endswith(middle):
+                    stem = path.stem.removesuffix(middle)
+                    others.append((stem, stem + ending))
+        for stem, name in others:
+            if stem in writers:
                 raise UserError(
-                    f"{writers[name]} and {path} would both write {name}: predict them into "
+                    f"{writers[stem]} and {path} would both write {name}: predict them into "
                     "different folders."
                 )
-            writers[name] = path
-    return images
+        writers[path.stem] = path
 
 
 def _images_in(folder):

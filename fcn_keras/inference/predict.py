@@ -157,22 +157,20 @@ def batch_size_for(shape: Sequence[int]) -> int:
 
 
 def _batches(images, batch_size, segmenter):
-    """Puts images together that can be labelled together."""
-    if segmenter.batch_size:
-        size = batch_size or segmenter.batch_size
-        return [images[i : i + size] for i in range(0, len(images), size)]
-    groups = {}
+    """Puts images together that can be labelled together: each batch as soon as it is full."""
+    groups: dict = {}
     for path in images:
-        try:
-            shape = segmenter.images.size(path)
-        except UserError:
-            shape = (_BATCH_PIXELS,)  # told when it is read
-        groups.setdefault(shape, []).append(path)
-    batches = []
-    for shape, paths in groups.items():
-        size = batch_size or batch_size_for(shape)
-        batches += [paths[i : i + size] for i in range(0, len(paths), size)]
-    return batches
+        shape = None
+        if not segmenter.batch_size:
+            try:
+                shape = segmenter.images.size(path)
+            except UserError:
+                shape = (_BATCH_PIXELS,)  # told when it is read
+        group = groups.setdefault(shape, [])
+        group.append(path)
+        if len(group) == (batch_size or segmenter.batch_size or batch_size_for(shape)):
+            yield groups.pop(shape)
+    yield from groups.values()
 
 
 def _read(reader, paths):

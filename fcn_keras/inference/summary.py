@@ -1,10 +1,14 @@
 """How much of each image each class covers, as a table for people."""
 
 import csv
-import io
 import json
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from PIL.PngImagePlugin import PngInfo
@@ -37,7 +41,7 @@ def _counted(class_ids):
 
 
 def write_summary(
-    images: Sequence[Path], label_maps: Sequence[Path], output: Path, classes: Sequence[str]
+    images: Sequence[Path], label_maps: Iterable[Path], output: Path, classes: Sequence[str]
 ) -> None:
     """Writes `summary.csv`: for each image and class its pixels, its share of them, its regions.
 
@@ -51,20 +55,33 @@ def write_summary(
         classes: names of the classes.
     """
     names = {**dict(enumerate(map(valid_text, classes))), IGNORE_LABEL: "void"}
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(COLUMNS)
-    for image, label_map in zip(images, label_maps, strict=True):
-        with open_image(label_map) as picture:
-            text = picture.info.get(_NOTE)
-            counted = json.loads(text) if text else _counted(np.asarray(picture))
-            whole = picture.width * picture.height
-        for label, name in names.items():
-            pixels, regions = counted.get(str(label), (0, 0))
-            if pixels or label != IGNORE_LABEL:
-                share = f"{pixels / whole:.6f}"
-                writer.writerow((valid_text(image.name), label, name, pixels, share, regions))
-    write_if_new(output / SUMMARY, table.getvalue())
+    # Of very many images the table has rows beyond what is to be held in memory.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as table:
+        writer = csv.writer(table)
+        writer.writerow(COLUMNS)
+        for image, label_map in zip(images, label_maps, strict=True):
+            with open_image(label_map) as picture:
+                text = picture.info.get(_NOTE)
+                counted = json.loads(text) if text else _counted(np.asarray(picture))
+                whole = picture.width * picture.height
+            for label, name in names.items():
+                pixels, regions = counted.get(str(label), (0, 0))
+                if pixels or label != IGNORE_LABEL:
+                    share = f"{pixels / whole:.6f}"
+                    writer.writerow((valid_text(image.name), label, name, pixels, share, regions))
+        _copy_if_new(table, output / SUMMARY)
+
+
+def _copy_if_new(table: TextIO, path: Path) -> None:
+    """Does what `write_if_new` does, with what a file holds."""
+    if path.is_file():
+        table.seek(0)
+        with suppress(UnicodeDecodeError), open(path, encoding="utf-8", newline="") as file:
+            if all(one == other for one, other in zip_longest(table, file)):
+                return
+    table.seek(0)
+    with written_whole(path) as aside, open(aside, "w", encoding="utf-8", newline="") as file:
+        shutil.copyfileobj(table, file)
 
 
 def write_if_new(path: Path, text: str) -> None:

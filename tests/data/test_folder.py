@@ -322,7 +322,7 @@ def test_ade20k(tmp_path, make_folder, folders, splits):
         (root / old).rename(root / new)
     dataset = load_folder(root)
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 2, "val": 1}
-    assert dataset.splits["val"].files == [
+    assert [*dataset.splits["val"].files] == [
         tuple(root / folder / splits[1] / "val_0.png" for folder in folders)
     ]
 

@@ -8,6 +8,7 @@ import time
 import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,13 +20,15 @@ from fcn_keras import UserError
 from fcn_keras.client.client import Client
 from fcn_keras.data.files import readers
 from fcn_keras.data.files.images import read_image
+from fcn_keras.data.files.readers import Photographs
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import overlay, side_by_side
 from fcn_keras.inference import job, keras_segmenter, predict as prediction
-from fcn_keras.inference.job import find_images
+from fcn_keras.inference.job import find_images, make_worklist
 from fcn_keras.inference.keras_segmenter import make_segmenter
 from fcn_keras.inference.outputs import Outputs
-from fcn_keras.inference.predict import predict
+from fcn_keras.inference.predict import label_images, predict
+from fcn_keras.inference.segmenter import Segmenter
 
 CLASSES = ["ground", "cat", "dog", "bird"]
 COLORS = [(1, 2, 3), (250, 0, 9), (0, 255, 70), (128, 64, 32)]
@@ -240,6 +243,71 @@ def test_an_image_is_never_overwritten_by_its_label_map(network, tmp_path):
         predict(network, [path], tmp_path, CLASSES, COLORS)
     assert path.read_bytes() == before
     assert names(tmp_path) == ["cat.png"]
+
+
+def test_an_image_that_a_link_leads_to_is_never_overwritten(network, tmp_path):
+    """Neither by its own name nor through a folder by another name."""
+    path = save(tmp_path / "out" / "cat.png", photo(9, 8))
+    before = path.read_bytes()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "cat.jpg").symlink_to(path)
+    (tmp_path / "other").symlink_to(tmp_path / "out")
+    for image in (tmp_path / "in" / "cat.jpg", tmp_path / "other" / "cat.png"):
+        with pytest.raises(UserError, match="would be overwritten"):
+            predict(network, [image], tmp_path / "out", CLASSES, COLORS)
+    assert path.read_bytes() == before
+
+
+def test_folders_are_resolved_once(tmp_path, monkeypatch):
+    """However many images lie in them."""
+    images = [save(tmp_path / "in" / f"{i:02}.png", photo(2, 2)) for i in range(30)]
+    calls, resolve = [], Path.resolve
+
+    def counted(path, *args):
+        calls.append(path)
+        return resolve(path, *args)
+
+    monkeypatch.setattr(Path, "resolve", counted)
+    assert make_worklist([tmp_path / "in"], tmp_path / "out", {}).pending == images
+    assert len(calls) == 2
+
+
+def test_labelling_begins_before_all_sizes_are_known(tmp_path, monkeypatch):
+    """Each batch is read once it is full; images of one size go together all the same."""
+    for i in range(200):
+        save(tmp_path / "in" / f"{i:03}.png", photo(4 + i % 2, 3, i))
+    known, size = [], Photographs.size
+    monkeypatch.setattr(Photographs, "size", lambda *args: known.append(args) or size(*args))
+    batches = []
+
+    class Zeros(Segmenter):
+        def label(self, images, paths=None):
+            batches.append({image.shape for image in images})
+            return [np.zeros(image.shape[:2], "uint8") for image in images]
+
+    images = find_images([tmp_path / "in"])
+    labelled = label_images(
+        Zeros("zeros", CLASSES, COLORS), images, tmp_path / "out", CLASSES, COLORS
+    )
+    done = [*next(labelled)]
+    assert done == images[:16:2] and len(known) < 120
+    for batch in labelled:
+        done += batch
+    assert len(batches) == 26 and all(len(shapes) == 1 for shapes in batches)
+    assert sorted(done) == images
+
+
+def test_the_table_is_left_alone_if_nothing_is_new(network, tmp_path):
+    path = save(tmp_path / "in" / "cat.png", photo(9, 8))
+    table = tmp_path / "out" / "summary.csv"
+    predict(network, [path], tmp_path / "out", CLASSES, COLORS)
+    os.utime(table, (0, 0))
+    text = table.read_bytes()
+    predict(network, [path], tmp_path / "out", CLASSES, COLORS)
+    assert table.stat().st_mtime == 0
+    table.write_bytes(text + b"more\xff")  # what was cut off, or is no text, is written anew
+    predict(network, [path], tmp_path / "out", CLASSES, COLORS)
+    assert table.read_bytes() == text
 
 
 @pytest.mark.parametrize("name", ["summary.csv", "coco.json"])

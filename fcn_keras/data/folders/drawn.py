@@ -8,21 +8,29 @@ from typing import Any
 from fcn_keras.data.annotations.finding import find_annotated
 from fcn_keras.data.annotations.found import BACKGROUND, Annotated
 from fcn_keras.data.folders.description import Description, read_description
-from fcn_keras.data.folders.layout import ALL, find_layout, holds_masks
+from fcn_keras.data.folders.layout import ALL, Layout, find_layout, holds_masks
 from fcn_keras.data.folders.matching import Files, Pair
 from fcn_keras.errors import UserError
 
 
-def annotated_below(root: Path) -> Annotated | None:
+def layout_if_any(root: Path) -> Layout | None:
+    """Returns what `find_layout` does, and None where that finds nothing, or several."""
+    try:
+        return find_layout(root)
+    except UserError:
+        return None
+
+
+def annotated_below(root: Path, layout: Layout | None) -> Annotated | None:
     """Returns what an annotation program has written into a folder; None where there are masks.
+
+    Args:
+        root: the folder.
+        layout: its layout, if it has any.
 
     Raises:
         UserError: as `find_annotated` does.
     """
-    try:
-        layout = find_layout(root)
-    except UserError:
-        layout = None
     if layout and any(holds_masks(masks) for _, masks in layout.folders.values()):
         return None
     return find_annotated(root)

@@ -9,13 +9,13 @@ from fcn_keras.data.dataset import Dataset, in_parallel
 from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored, ImageReader
 from fcn_keras.data.folders.cutting import cut
 from fcn_keras.data.folders.description import Description, read_description
-from fcn_keras.data.folders.drawn import annotated_below, drawn_files
+from fcn_keras.data.folders.drawn import annotated_below, drawn_files, layout_if_any
 from fcn_keras.data.folders.folder_split import FolderSplit
 from fcn_keras.data.folders.image_reading import reader_for, told_reader
 from fcn_keras.data.folders.known import known_of
 from fcn_keras.data.folders.large_masks import count_mask
 from fcn_keras.data.folders.layout import ALL, find_layout
-from fcn_keras.data.folders.matching import Files, Pair, match
+from fcn_keras.data.folders.matching import Files, Pair, PairedFiles, match
 from fcn_keras.data.folders.splitting import validated
 from fcn_keras.data.folders.voc_devkit import find_devkit, listed_files
 from fcn_keras.errors import UserError
@@ -52,7 +52,7 @@ class Folder:
             splits={
                 name: cut(
                     FolderSplit(
-                        [(pair.image, pair.mask) for pair in pairs],
+                        PairedFiles(pairs),
                         about.class_ids,
                         about.read_values,
                         [pair.name for pair in pairs],
@@ -96,7 +96,8 @@ def find_folder(
     if not root.is_dir():
         raise UserError(f"{root}: no such folder.")
     devkit = find_devkit(root)
-    if not devkit and (annotated := annotated_below(root)):
+    layout = None if devkit else layout_if_any(root)
+    if not devkit and (annotated := annotated_below(root, layout)):
         about, splits = drawn_files(root, annotated)
         about = replace(about, root=root, val_share=val_share or about.val_share)
         splits, words = _with_validation(root, splits, about, val_share)
@@ -107,7 +108,7 @@ def find_folder(
     if devkit:
         words, splits = "PASCAL VOC's devkit", listed_files(devkit)
     else:
-        layout = find_layout(root)
+        layout = layout or find_layout(root)  # which tells why there is none
         suffixes = (images or told_reader(about)).suffixes
         splits, suffix = match(layout.folders, about.image_suffix, about.mask_suffix, suffixes)
         words = layout.words + (f", masks called NAME{suffix}" if suffix else "")

@@ -1,9 +1,10 @@
 """How images and masks are laid out in a folder."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from fcn_keras.data.files.listing import entries, files_below
+from fcn_keras.data.files.listing import files_below, is_foreign
 from fcn_keras.data.files.masks import MASK_SUFFIXES
 from fcn_keras.errors import UserError
 
@@ -128,4 +129,7 @@ def _folders_in(folder):
 
 
 def _paths_in(folder):
-    return [path for path in entries(folder) if path.is_dir()]
+    # Of very many files none is looked at by itself.
+    with os.scandir(folder) as inside:
+        names = [found.name for found in inside if found.is_dir() and not is_foreign(found.name)]
+    return sorted(folder / name for name in names)

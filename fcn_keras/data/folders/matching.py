@@ -1,6 +1,7 @@
 """Which mask belongs to which image, by their names."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,17 +12,44 @@ from fcn_keras.data.files.masks import MASK_SUFFIXES
 from fcn_keras.errors import UserError
 
 
-class Pair(NamedTuple):
+class Pair:
     """An image and its mask.
 
     Attributes:
         name: what they are called: the image's path in the folder of images, without the ending.
-        image, mask: their files; or shapes that the mask is drawn from.
+        image_file, mask_file: their files as text, as of very many a `Path` would take several
+            times the memory; or shapes that the mask is drawn from.
     """
 
-    name: str
-    image: Path
-    mask: Path | Drawn
+    __slots__ = ("image_file", "mask_file", "name")
+
+    def __init__(self, name: str, image: Path | str, mask: Path | str | Drawn):
+        self.name, self.image_file = name, str(image)
+        self.mask_file = mask if isinstance(mask, Drawn) else str(mask)
+
+    @property
+    def image(self) -> Path:
+        """The image's file."""
+        return Path(self.image_file)
+
+    @property
+    def mask(self) -> Path | Drawn:
+        """The mask's file; or shapes that it is drawn from."""
+        return self.mask_file if isinstance(self.mask_file, Drawn) else Path(self.mask_file)
+
+
+class PairedFiles(Sequence):
+    """The files of pairs, `(image, mask)`, each made when it is asked for."""
+
+    def __init__(self, pairs: Sequence[Pair]):
+        self._pairs = pairs
+
+    def __len__(self):
+        return len(self._pairs)
+
+    def __getitem__(self, index):
+        pair = self._pairs[index]
+        return pair.image, pair.mask
 
 
 class Files(NamedTuple):
@@ -88,21 +116,23 @@ class _Listed:
 
     Attributes:
         folder: the folder.
-        files: by their names in it, without the ending.
+        files: by their names in it, without the ending; as text, see `Pair`.
         same: two files each that have one name.
         passed_over: what cannot be decoded, in words.
     """
 
     def __init__(self, folder, suffixes):
         self.folder, self.files, self.same = folder, {}, []
-        every = [*files_below(folder)] if folder.is_dir() else []
-        self.passed_over = passed_over(every, suffixes)
-        for path in every:
+        others = []
+        for path in files_below(folder) if folder.is_dir() else ():
             if path.suffix.lower() in suffixes:
                 key = key_of(path, folder)
                 if key in self.files:
-                    self.same.append((path, self.files[key]))
-                self.files.setdefault(key, path)
+                    self.same.append((path, Path(self.files[key])))
+                self.files.setdefault(key, str(path))
+            else:
+                others.append(path)
+        self.passed_over = passed_over(others, suffixes)
 
     def cut(self, suffix):
         """Leaves out what does not end in a suffix, and the suffix in the names of the rest."""
@@ -113,14 +143,13 @@ class _Listed:
                 if name.endswith(suffix)
             }
             kept = {*self.files.values()}
-            self.same = [pair for pair in self.same if kept & {*pair}]
+            self.same = [pair for pair in self.same if kept & {*map(str, pair)}]
 
 
 def _matched(images, masks, suffix):
     found = _by_last_name(images.files, masks.files)
     if found is None:
         found = masks.files
-    where = {name: masks.folder / f"{name}{suffix}.png" for name in images.files}
     return Files(
         [
             Pair(_name(images, path), path, found[name])
@@ -128,11 +157,11 @@ def _matched(images, masks, suffix):
             if name in found
         ],
         [
-            Pair(_name(images, path), path, where[name])
+            Pair(_name(images, path), path, masks.folder / f"{name}{suffix}.png")
             for name, path in images.files.items()
             if name not in found
         ],
-        [path for name, path in found.items() if name not in images.files],
+        [Path(path) for name, path in found.items() if name not in images.files],
         masks.same + images.same,
         images.folder,
         [],
@@ -141,7 +170,7 @@ def _matched(images, masks, suffix):
 
 
 def _name(images, path):
-    return key_of(path, images.folder)
+    return key_of(Path(path), images.folder)
 
 
 def _by_last_name(images, masks):
@@ -174,16 +203,16 @@ def _suffix(files: list[tuple[dict, dict]]) -> str:
             last = _last(mask)
             counts.update(last[at:] for at in range(1, len(last)) if last[:at] in ends)
     fitting = sorted(suffix for suffix, count in counts.items() if count == images)
+    folder = Path(next(iter(files[0][1].values()))).parent
     if len(fitting) > 1:
         shown = " or ".join(f'{{"mask_suffix": "{suffix}"}}' for suffix in fitting)
         raise UserError(
-            f"{next(iter(files[0][1].values())).parent}: each image has several masks. Say which "
-            f"are meant in dataset.json: {shown}."
+            f"{folder}: each image has several masks. Say which are meant in dataset.json: {shown}."
         )
     suffix, count = counts.most_common(1)[0] if counts else ("", 0)
     if not fitting and count >= images / 2:
         raise UserError(
-            f"{next(iter(files[0][1].values())).parent}: {count} of {images} images have a mask "
+            f"{folder}: {count} of {images} images have a mask "
             f"called as they are with {suffix!r} behind. If that is how masks are called, say so "
             f'in dataset.json: {{"mask_suffix": "{suffix}"}}.'
         )

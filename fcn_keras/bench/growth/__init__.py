@@ -1,0 +1,1 @@
+"""How seconds and memory grow with what there is to do."""

@@ -39,6 +39,8 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21"],
         "torch": ["torch>=2.6"],  # reads .pth weights; a backend of the network
+        # Networks to compare with: bench train --peers, bench quality; it brings PyTorch.
+        "peers": ["segmentation_models_pytorch>=0.5"],
         "jax": ["jax>=0.7"],  # a backend of the network, which has tests
         # Each writes a network for another runtime, and runs it there.
         "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fcn_keras.system.processor import ONEDNN
+from fcn_keras.system.signals import ENDING
 
 
 class ChildFailed(RuntimeError):
@@ -89,6 +91,64 @@ def answering_child(
             yield ask
         finally:
             process.kill()
+
+
+def watched_child(
+    words: Sequence[object],
+    text: str,
+    output: Path,
+    is_enough: Callable[[], bool],
+    **variables: str,
+) -> bool:
+    """Runs Python to its end, or until what it has done is enough.
+
+    Args:
+        words, text, **variables: see `run_child`.
+        output: a file for what it prints.
+        is_enough: called every second; whether to end it.
+
+    It is asked to end when this process is, too, and may finish what it is at.
+
+    Returns:
+        Whether it has come to its own end.
+
+    Raises:
+        ChildFailed: if it fails.
+    """
+    with (
+        tempfile.TemporaryFile() as asked,
+        open(output, "w+", encoding="utf-8", errors="replace") as printed,
+    ):
+        asked.write(text.encode())
+        asked.seek(0)
+        with subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            stdin=asked,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            env=_environment(True, variables),
+            start_new_session=True,  # Ctrl-C is for this process, which ends the other one
+        ) as process:
+            before = {
+                number: signal.signal(number, signal.default_int_handler) for number in ENDING
+            }
+            try:
+                while True:
+                    try:
+                        code = process.wait(1)
+                        break
+                    except subprocess.TimeoutExpired:
+                        if is_enough():
+                            return False
+            finally:
+                process.terminate()
+                process.wait()
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        if code:
+            printed.seek(0)
+            raise ChildFailed(_reason(code, printed.read()))
+    return True
 
 
 def _environment(onednn, variables):

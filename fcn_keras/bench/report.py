@@ -2,18 +2,17 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fcn_keras.bench import forward as inference, start, steps
+from fcn_keras.bench.document import read_document, write_document
 from fcn_keras.bench.forward import bench_forward
 from fcn_keras.bench.peers.network import Forward
 from fcn_keras.bench.results import conditions, markdown
 from fcn_keras.bench.start import bench_start
 from fcn_keras.bench.steps import Step, bench_training, peers_to_compare
-from fcn_keras.errors import UserError
 from fcn_keras.system.files import written_whole
 from fcn_keras.system.versions import versions
 
@@ -46,9 +45,7 @@ def bench_report(
             cannot be measured.
     """
     path = Path(path)
-    if path.suffix != ".md":
-        raise UserError(f"{path}: must end in .md, the document to write.")
-    _read(path)
+    read_document(path, "Performance", _TABLES)
 
     few = max(1, rounds // 3)
     measured_peers = bench_forward(forward, peers, rounds, folder)
@@ -61,32 +58,13 @@ def bench_report(
     report["train"] = steps.results(bench_training(compared, few))["rows"]
     report["start"] = bench_start(step, few)
 
-    text = _read(path)  # someone may have written something else in it meanwhile
-    for name, table in _TABLES.items():
-        lines = f"<!-- bench {name} -->\n{table(report)}\n<!-- end -->"
-        text = re.sub(_pattern(name), lines.replace("\\", r"\\"), text, flags=re.DOTALL)
+    # Someone may have written something else in it meanwhile.
+    text = read_document(path, "Performance", _TABLES)
     inference.draw(report["forward"], path.with_suffix(".png"))
-    for suffix, content in ((".json", json.dumps(report, indent=1) + "\n"), (".md", text)):
-        with written_whole(path.with_suffix(suffix)) as aside:
-            aside.write_text(content, "utf-8")
+    with written_whole(path.with_suffix(".json")) as aside:
+        aside.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    write_document(path, text, {name: table(report) for name, table in _TABLES.items()})
     return report
-
-
-def _read(path):
-    """Returns the document with places for all tables; raises where one is missing."""
-    if not path.exists():
-        return "# Performance\n\n" + "".join(
-            f"<!-- bench {name} -->\n<!-- end -->\n\n" for name in _TABLES
-        )
-    text = path.read_text("utf-8")
-    for name in _TABLES:
-        if not re.search(_pattern(name), text, re.DOTALL):
-            raise UserError(f"{path}: has no lines <!-- bench {name} --> and <!-- end -->.")
-    return text
-
-
-def _pattern(name):
-    return f"<!-- bench {name} -->.*?<!-- end -->"
 
 
 def _machine(report):

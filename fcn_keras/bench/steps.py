@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from fcn_keras.bench.child import ChildFailed, run_child
 from fcn_keras.bench.peers.network import check_variant
-from fcn_keras.bench.peers.programs import STEPS
+from fcn_keras.bench.peers.programs import SMP_BACKBONE, STEPS
 from fcn_keras.bench.results import cell
 from fcn_keras.errors import UserError
 from fcn_keras.models.backbones import VGG16
@@ -90,7 +90,7 @@ class Step:
         if not self.elide_padding:
             words.append("no elision")
         if self.peer:
-            words.insert(0, STEPS[self.peer])
+            words.insert(0, STEPS[self.peer].title)
         return ", ".join(words)
 
 
@@ -139,15 +139,21 @@ def steps_to_compare(first: Step) -> list[Step]:
 
 
 def peers_to_compare(first: Step) -> list[Step]:
-    """Returns `first`, and the same work done by others.
+    """Returns `first`, and what others make in its place: the same network, or one on its backbone.
 
     Raises:
-        UserError: if the others do not have the network.
+        UserError: if the others have no such network.
     """
     check_variant(first.variant)
-    if first.backbone != VGG16:
-        raise UserError(f"--peers: have {VGG16} alone. Received: --backbone {first.backbone}.")
-    return [first, *(replace(first, peer=peer) for peer in STEPS)]
+    names = [name for name, peer in STEPS.items() if peer.backbone == first.backbone]
+    if not names:
+        backbones = dict.fromkeys(peer.backbone for peer in STEPS.values())
+        raise UserError(
+            f"--peers: have {' and '.join(backbones)} alone. Received: --backbone {first.backbone}."
+        )
+    if first.backbone == SMP_BACKBONE and first.width != 1:
+        raise UserError(f"--width: must be 1 for --peers on {first.backbone}.")
+    return [first, *(replace(first, peer=name) for name in names)]
 
 
 def bench_training(steps: Sequence[Step], rounds: int = 2, times: int = 2) -> list[MeasuredStep]:

@@ -34,6 +34,15 @@ def numbers_of(text: str) -> tuple[float, ...]:
         ) from None
 
 
+def whole_numbers(text: str) -> tuple[int, ...]:
+    numbers = text.split(",")
+    if not all(number.isdigit() for number in numbers):
+        raise ArgumentTypeError(
+            f"must be whole numbers with commas between them. Received: {text!r}"
+        )
+    return tuple(map(int, numbers))
+
+
 def names_of(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 

@@ -5,7 +5,7 @@ from argparse import SUPPRESS, Namespace
 from dataclasses import replace
 
 from fcn_keras.bench.peers.programs import default_peers
-from fcn_keras.cli import bench_growth
+from fcn_keras.cli import bench_growth, bench_quality
 from fcn_keras.cli.arguments import JSON, figure_file, image_size, positive
 from fcn_keras.cli.command import Arguments, Command, Commands, Section
 from fcn_keras.cli.settings import HELP
@@ -65,7 +65,8 @@ _TRAIN: Arguments = {
     ),
     "--peers": dict(
         action="store_true",
-        help="compare with PyTorch and with Keras without this package instead",
+        help="compare with PyTorch and with Keras without this package instead; on mobilenet_v2 "
+        "with networks of segmentation_models_pytorch",
     ),
 }
 
@@ -278,6 +279,10 @@ COMMAND = Commands(
         "report": (
             "Compare inference, training and starting with others, and write it all down.",
             Command(_report, _REPORT),
+        ),
+        "quality": (
+            "Validation scores by seconds of training: the recipe `light` beside others.",
+            bench_quality.COMMAND,
         ),
         "metrics": (
             "What the scores cost beside a training step.",

@@ -46,6 +46,27 @@ class Poly(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+def learning_rate_of(
+    settings: Settings, total_steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate of a run, or its course by the step.
+
+    Args:
+        settings: the highest rate, and what course it takes.
+        total_steps: over how many steps.
+    """
+    rate = settings.learning_rate
+    warmup = round(settings.warmup * total_steps)
+    if settings.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(1, total_steps - warmup),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    return Poly(rate, total_steps, warmup) if settings.schedule == "poly" else rate
+
+
 def make_optimizer(
     settings: Settings, total_steps: int, heads: Sequence[str] = ()
 ) -> keras.optimizers.Optimizer:
@@ -56,17 +77,7 @@ def make_optimizer(
         total_steps: over how many steps the learning rate takes its course.
         heads: names of the layers that learn `settings.head_learning_rate_factor` times as fast.
     """
-    rate = settings.learning_rate
-    warmup = round(settings.warmup * total_steps)
-    if settings.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate,
-            max(1, total_steps - warmup),
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    elif settings.schedule == "poly":
-        rate = Poly(rate, total_steps, warmup)
+    rate = learning_rate_of(settings, total_steps)
     factor = settings.head_learning_rate_factor
     head = f"^({'|'.join(map(re.escape, heads))})/" if heads and factor != 1 else ""
     if settings.optimizer == "caffe_sgd":

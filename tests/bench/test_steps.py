@@ -138,8 +138,23 @@ def test_frozen_layers_of_a_classifier(run_command, fake_processes):
     assert code == 0 and {row["step"]["backbone"] for row in rows} == {"mobilenet_v2"}
     code, out, _ = run_command(*network, "--rounds", 1)
     assert "no elision" not in out and len(json.loads(out)["rows"]) == 7
-    code, _, err = run_command(*network, "--peers")
-    assert code == 2 and "have vgg16 alone" in err
+    code, _, err = run_command("bench", "train", "--backbone", "resnet50", "--peers")
+    assert code == 2 and "have vgg16 and mobilenet_v2 alone" in err
+    code, _, err = run_command(*network, "--peers", "--width", 0.5)
+    assert code == 2 and "--width: must be 1" in err
+
+
+def test_others_on_a_light_classifier(run_command, fake_processes):
+    command = ("bench", "train", "--backbone", "mobilenet_v2", "--peers", "--rounds", 1, "--json")
+    code, out, err = run_command(*command)
+    assert code == 0, err
+    assert [row["name"] for row in json.loads(out)["rows"]] == [
+        "float32, batch 1",
+        "smp's FPN, float32, batch 1",
+        "smp's FPN, channels last, float32, batch 1",
+        "smp's DeepLabV3Plus, float32, batch 1",
+        "smp's DeepLabV3Plus, channels last, float32, batch 1",
+    ]
 
 
 def test_what_all_is_compared_with_must_work(run_command, fake_processes):

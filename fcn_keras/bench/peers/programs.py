@@ -62,10 +62,43 @@ PEERS = {
     "copy": Peer("copying memory", elided=None),
 }
 
-STEPS = {  # who makes training steps, and what tables call it
-    "keras": PEERS["usual_keras"].title,
-    "torch": PEERS["torch"].title,
-    "torch_channels_last": PEERS["torch_channels_last"].title,
+
+class StepPeer(NamedTuple):
+    """Who makes training steps in place of this package.
+
+    Attributes:
+        title: what it is called in tables.
+        backbone: the classifier that its network is on.
+        smp: the network of segmentation_models_pytorch (smp), one of `SMP`; None: an FCN.
+        channels_last: whether PyTorch's maps are in that order.
+    """
+
+    title: str
+    backbone: str = VGG16
+    smp: str | None = None
+    channels_last: bool = False
+
+
+# The networks of segmentation_models_pytorch that are compared: its name of each.
+SMP = {"fpn": "FPN", "deeplabv3plus": "DeepLabV3Plus"}
+
+SMP_BACKBONE = "mobilenet_v2"
+
+OURS = "ours"
+
+METHODS = (OURS, *SMP)  # what is trained from the same weights, see `fcn_keras.bench.quality`
+
+STEPS = {  # those in PyTorch begin with its name
+    "keras": StepPeer(PEERS["usual_keras"].title),
+    "torch": StepPeer(PEERS["torch"].title),
+    "torch_channels_last": StepPeer(PEERS["torch_channels_last"].title, channels_last=True),
+    **{
+        f"torch_{name}{'_channels_last' * last}": StepPeer(
+            f"smp's {title}{', channels last' * last}", SMP_BACKBONE, name, last
+        )
+        for name, title in SMP.items()
+        for last in (False, True)
+    },
 }
 
 CEILINGS = tuple(name for name, peer in PEERS.items() if peer.elided is None)

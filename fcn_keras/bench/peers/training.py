@@ -1,7 +1,8 @@
 """A training step in a process of its own, `python -m fcn_keras.bench.peers.training`.
 
-It is ours, or what others make of the same images, with the same loss and Adam. None of them
-counts pixels or weighs losses, which ours does besides. The process reads what to measure as JSON,
+It is ours, or what others make of the same images, with the same loss and Adam; on MobileNetV2
+others have networks of their own. None of them counts pixels or weighs losses, which ours does
+besides. The process reads what to measure as JSON,
 and prints its figures.
 """
 
@@ -9,11 +10,11 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcn_keras.bench.peers.programs import STEPS
 from fcn_keras.bench.steps import Step
 from fcn_keras.models.variants import channels_of
 from fcn_keras.system import memory
@@ -94,14 +95,20 @@ def usual_keras_step(step: Step) -> Train:
     return lambda batch: model.fit(*batch, batch_size=len(batch[0]), verbose=0)
 
 
-def torch_step(step: Step, channels_last: bool = False) -> Train:
+def torch_step(step: Step) -> Train:
     """The same in eager PyTorch, on the CPU, on arrays."""
     import torch
 
     from fcn_keras.bench.peers.usual_torch import FCN
 
-    model = FCN(step.variant, step.num_classes, step.width, std=64.0)
-    if channels_last:
+    peer = STEPS[step.peer or ""]
+    if peer.smp:
+        from fcn_keras.bench.peers.smp import SmpNetwork
+
+        model = SmpNetwork(peer.smp, step.num_classes).train()
+    else:
+        model = FCN(step.variant, step.num_classes, step.width, std=64.0)
+    if peer.channels_last:
         model = model.to(memory_format=torch.channels_last)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(learned, 1e-4, fused=True)
@@ -120,12 +127,11 @@ def torch_step(step: Step, channels_last: bool = False) -> Train:
     return train
 
 
-TRAINERS: dict[str | None, Callable[[Step], Train]] = {
-    None: lambda step: make_trainer(make_task(step)),
-    "keras": usual_keras_step,
-    "torch": torch_step,
-    "torch_channels_last": partial(torch_step, channels_last=True),
-}
+def make_train(step: Step) -> Train:
+    """Returns what makes a step on a batch: this package, or the step's peer."""
+    if step.in_torch:
+        return torch_step(step)
+    return usual_keras_step(step) if step.peer else make_trainer(make_task(step))
 
 
 def measure(step: Step, times: int) -> dict[str, list[float]]:
@@ -147,13 +153,16 @@ def measure(step: Step, times: int) -> dict[str, list[float]]:
     # where TensorFlow has been imported.
     if step.in_torch:
         import torch  # noqa: F401
+
+        if STEPS[step.peer or ""].smp:
+            import segmentation_models_pytorch  # noqa: F401
     else:
         import keras
 
         keras.config.set_dtype_policy(step.precision)
     batch = make_batch(step)
     built = memory.memory_in_use().now
-    train = TRAINERS[step.peer](step)
+    train = make_train(step)
     started, tensors = memory.memory_in_use().now, memory.tensors_in_use()
     memory.forget_peak()
     figures: dict[str, list[float]] = {"seconds": [], "cpu_seconds": []}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from fcn_keras.bench.peers.programs import default_peers
 from fcn_keras.cli.arguments import JSON, figure_file, image_size, positive
+from fcn_keras.cli.bench_folder import FOLDER, SERVE
 from fcn_keras.cli.command import Arguments, Command, Commands, Section
 from fcn_keras.cli.settings import HELP
 from fcn_keras.errors import UserError
@@ -269,6 +270,14 @@ COMMAND = Commands(
         "forward": (
             "Seconds and memory of labelling an image: our export beside other programs.",
             Command(_forward, _FORWARD),
+        ),
+        "folder": (
+            "Images a second of predict and evaluate, beside the bare forward pass.",
+            FOLDER,
+        ),
+        "serve": (
+            "Requests a second of serve, and how long clients wait.",
+            SERVE,
         ),
         "start": (
             "Seconds that commands take to start, and predict in parts.",

@@ -23,6 +23,7 @@ def evaluate(
     progress: bool = True,
     strategy: tf.distribute.Strategy | None = None,
     heads: Sequence[str] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Counts what a network takes each pixel of a split for, images at their own size.
 
@@ -34,6 +35,7 @@ def evaluate(
         strategy: how to spread the batches over devices.
         heads: names of the network's outputs if there are several, in the order of the split's
             label maps.
+        callbacks: what Keras is to call besides, batch by batch.
 
     Returns:
         The confusion matrix, int64 `(C, C)`, rows = truth; see
@@ -54,7 +56,7 @@ def evaluate(
         on_test_end=lambda logs=None: bar.close(),
     )
     with reading_errors():
-        scoring.evaluate(batches, steps=steps, verbose=0, callbacks=[show])
+        scoring.evaluate(batches, steps=steps, verbose=0, callbacks=[show, *callbacks])
     for metric in scoring.score_metrics:
         if unknown := int(metric.unknown_labels.numpy()):
             raise UserError(

@@ -131,7 +131,7 @@ def label_images(
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
         read = partial(_read, segmenter.images)
-        photos = ahead(pool, read, _batches(images, batch_size, segmenter), 2 + requests)
+        photos = ahead(pool, read, batches_of(images, batch_size, segmenter), 2 + requests)
         answers = ahead(pool, label, photos, requests) if requests else map(label, photos)
         yield from ahead(pool, write, answers, 2)
     for path, image in large:  # one at a time, as each label map is large too
@@ -156,15 +156,23 @@ def batch_size_for(shape: Sequence[int]) -> int:
     return min(max(_BATCH_PIXELS // math.prod(shape[:2]), 1), _BATCH_IMAGES)
 
 
-def _batches(images, batch_size, segmenter):
-    """Puts images together that can be labelled together."""
+def batches_of(
+    images: Sequence[Path], batch_size: int | None, segmenter: Segmenter
+) -> list[list[Path]]:
+    """Puts images together that are labelled together.
+
+    Args:
+        images: their files.
+        batch_size: images in a batch; by their size if None.
+        segmenter: what is to label them.
+    """
     if segmenter.batch_size:
         size = batch_size or segmenter.batch_size
-        return [images[i : i + size] for i in range(0, len(images), size)]
-    groups = {}
+        return [[*images[i : i + size]] for i in range(0, len(images), size)]
+    groups: dict[tuple, list[Path]] = {}
     for path in images:
         try:
-            shape = segmenter.images.size(path)
+            shape: tuple = segmenter.images.size(path)
         except UserError:
             shape = (_BATCH_PIXELS,)  # told when it is read
         groups.setdefault(shape, []).append(path)

@@ -123,8 +123,8 @@ def written(photographs: Photographs) -> Iterator[tuple[Work, str | None]]:
             keras_home = str(folder / "keras")
             with _failures(), answering_child(peers.CHILD) as ask:
                 asked = {"forward": asdict(network), "folder": temporary}
-                ask(asked | {"write": "network.keras"})
-            network = str(folder / "network.keras")
+                ask(asked | {"write": "coarse.keras"})
+            network = str(folder / "coarse.keras")
         # Opened once before, so that its graph is kept: the first `predict` does without.
         with _opened(Work(network), keras_home) as (_, num_classes):
             pass

@@ -92,7 +92,7 @@ def write_outputs(
         with written_whole(target.with_name(target.name + ending)) as aside:
             match name:
                 case "overlay":
-                    write_png(aside, overlay(image, class_ids, palette))
+                    write_png(aside, overlay(image, class_ids, palette), runs=False)
                 case "side_by_side":
                     write_png(aside, side_by_side(image, class_ids, palette, classes))
                 case "confidence":

@@ -11,12 +11,13 @@ from fcn_keras.figures.png import write_png
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (7, 5), (90, 121)])
 @pytest.mark.parametrize("many", [1, 1 << 18])
-def test_others_read_what_is_written(tmp_path, monkeypatch, size, many):
+@pytest.mark.parametrize("runs", [True, False])
+def test_others_read_what_is_written(tmp_path, monkeypatch, size, many, runs):
     """Whether rows are compressed one by one or together."""
     monkeypatch.setattr(png, "_BYTES", many)
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     pixels[size[0] // 2 :, size[1] // 3 :] = (0, 255, 7)
-    write_png(tmp_path / "a.png", pixels)
+    write_png(tmp_path / "a.png", pixels, runs)
     content = (tmp_path / "a.png").read_bytes()
     with Image.open(tmp_path / "a.png") as picture:
         assert (picture.format, picture.mode) == ("PNG", "RGB")

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fcn_keras.system.processor import ONEDNN
 from fcn_keras.system.signals import ENDING
+
+PATIENCE = 60  # seconds that a process may take to end when it is asked to
 
 
 class ChildFailed(RuntimeError):
@@ -50,17 +52,63 @@ def run_child(
 
 @contextmanager
 def answering_child(
-    words: Sequence[object], onednn: bool = True
+    words: Sequence[object], onednn: bool = True, **variables: str
 ) -> Iterator[Callable[[object], dict]]:
     """Starts Python, which answers each line of JSON by another one; ends it afterwards.
 
     Args:
-        words, onednn: see `run_child`.
+        words, onednn, variables: see `run_child`.
 
     Yields:
         A function that sends something, and waits for the answer. It raises `ChildFailed` if
         there is none.
     """
+    with _started(words, onednn, variables) as (process, failure):
+
+        def ask(message: object) -> dict:
+            try:
+                process.stdin.write(json.dumps(message).encode() + b"\n")
+            except BrokenPipeError:
+                pass  # that there is no answer tells why
+            if line := process.stdout.readline():
+                return json.loads(line)
+            raise failure()
+
+        try:
+            yield ask
+        finally:
+            process.kill()
+
+
+@contextmanager
+def serving_child(words: Sequence[object]) -> Iterator[str]:
+    """Starts Python, which prints a line once it is ready, and serves; asks it to end afterwards.
+
+    Args:
+        words: see `run_child`.
+
+    Yields:
+        The line.
+
+    Raises:
+        ChildFailed: if it ends before.
+    """
+    with _started(words, True, {}) as (process, failure):
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise failure()
+            yield line.decode()
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+            process.kill()
+
+
+@contextmanager
+def _started(words, onednn, variables):
+    """A process, and what makes a `ChildFailed` of how it has ended."""
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         # Without buffers: what could not be sent is not sent again when all is closed.
@@ -70,27 +118,16 @@ def answering_child(
             stdout=subprocess.PIPE,
             stderr=errors,
             bufsize=0,
-            env=_environment(onednn, {}),
+            env=_environment(onednn, variables),
         ) as process,
     ):
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin and stdout
 
-        def ask(message: object) -> dict:
-            try:
-                stdin.write(json.dumps(message).encode() + b"\n")
-            except BrokenPipeError:
-                pass  # that there is no answer tells why
-            if line := stdout.readline():
-                return json.loads(line)
+        def failure():
             code = process.wait()
             errors.seek(0)
-            raise ChildFailed(_reason(code, errors.read()))
+            return ChildFailed(_reason(code, errors.read()))
 
-        try:
-            yield ask
-        finally:
-            process.kill()
+        yield process, failure
 
 
 def watched_child(

@@ -1,9 +1,10 @@
 """What results are told with: the machine that they are of, ratios, and tables."""
 
+import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fcn_keras.system import processor
 from fcn_keras.system.versions import versions
@@ -49,3 +50,23 @@ def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def cell(value: float | None, format: str, unit: str = "") -> str:
     """Returns a number as text, with its unit behind it; nothing for None."""
     return "" if value is None else f"{value:{format}}{unit}"
+
+
+def told(figures: dict, as_json: bool, about: str, table: Callable[[dict], str]) -> str:
+    """Returns what was measured on this machine, for people or as JSON.
+
+    Args:
+        figures: what was measured.
+        as_json: whether all of it is wanted, as JSON.
+        about: a line on what was measured; none if empty.
+        table: makes a table of the figures.
+    """
+    where = conditions()
+    if as_json:
+        return json.dumps(where | figures)
+    machine, versions = where["machine"], where["versions"]
+    on = (
+        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores; "
+        f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}"
+    )
+    return "\n".join([on, *filter(None, [about]), table(figures)])

@@ -5,17 +5,17 @@ from argparse import SUPPRESS, Namespace
 from dataclasses import replace
 
 from fcn_keras.bench.peers.programs import default_peers
-from fcn_keras.cli import bench_growth, bench_quality
+from fcn_keras.bench.results import told
+from fcn_keras.cli import bench_cost, bench_growth, bench_quality
 from fcn_keras.cli.arguments import JSON, figure_file, image_size, positive
+from fcn_keras.cli.bench_folder import FOLDER, SERVE
 from fcn_keras.cli.command import Arguments, Command, Commands, Section
 from fcn_keras.cli.settings import HELP
 from fcn_keras.errors import UserError
-from fcn_keras.models.architecture import GEOMETRIES, OUTPUT_STRIDES
+from fcn_keras.models.architecture import GEOMETRIES
 from fcn_keras.models.backbones import BACKBONES, VGG16
-from fcn_keras.models.upsampling import BILINEAR, UPSAMPLINGS, upsampling_of
-from fcn_keras.models.variants import COLOR_HHA, VARIANTS
+from fcn_keras.models.variants import VARIANTS
 from fcn_keras.recipes.common.resolving import resolve
-from fcn_keras.system.console import import_tensorflow_silently
 from fcn_keras.training.settings import CHOICES
 
 _VARIANT = dict(choices=VARIANTS, default="fcn8s", help="default: fcn8s")
@@ -114,20 +114,6 @@ _REPORT: Arguments = {
     **_PEERS,
 }
 
-_COST: Arguments = {
-    "--variant": _VARIANT | dict(choices=[name for name in VARIANTS if name != COLOR_HHA]),
-    "--backbone": _BACKBONE,
-    "--size": dict(type=image_size, default=(500, 500), help="height x width (default: 500x500)"),
-    "--num-classes": _NUM_CLASSES,
-    "--width": _WIDTH,
-    "--geometry": _GEOMETRY | dict(help=HELP["geometry"]),
-    "--output-stride": dict(type=int, choices=OUTPUT_STRIDES, default=32, help="default: 32"),
-    "--upsampling": dict(choices=UPSAMPLINGS, help=HELP["upsampling"]),
-    "--learn-upsampling": dict(action="store_const", const=True, help=HELP["learn_upsampling"]),
-    "--no-elide": _NO_ELIDE,
-    **JSON,
-}
-
 
 def _input(args: Namespace) -> None:
     from fcn_keras.bench.input import bench_input, table
@@ -190,20 +176,6 @@ def _metrics(args: Namespace) -> None:
     _print(args, bench_metrics(_step(args), args.rounds), table)
 
 
-def _cost(args: Namespace) -> None:
-    from fcn_keras.models.cost import cost, table
-
-    names = ("backbone", "geometry", "output_stride", "width", "elide_padding")
-    options = {name: getattr(args, name) for name in names}
-    if args.backbone != VGG16:
-        import_tensorflow_silently()
-    options["upsampling"] = upsampling_of(args.upsampling, args.learn_upsampling)
-    counted = cost(args.variant, args.size, args.num_classes, **options)
-    asked = dict(variant=args.variant, size=args.size, num_classes=args.num_classes)
-    asked["learn_upsampling"] = options["upsampling"] != BILINEAR
-    print(json.dumps(asked | options | counted.as_dict()) if args.json else table(counted))
-
-
 def _step(args):
     from fcn_keras.bench.steps import Step
 
@@ -240,22 +212,10 @@ def _peers(args):
 
 
 def _print(args: Namespace, figures: dict, table) -> None:
-    """Prints what was measured, as JSON or as a table, and on which machine."""
-    from fcn_keras.bench.results import conditions
-
-    where = conditions()
-    if args.json:
-        print(json.dumps(where | figures))
-        return
-    machine, versions = where["machine"], where["versions"]
-    print(
-        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores; "
-        f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}"
-    )
     size = "x".join(map(str, args.size))
     on = "" if _backbone(args) == VGG16 else f" on {args.backbone}"
-    print(f"{args.variant}{on}, width {args.width:g}, {size}, {args.num_classes} classes")
-    print(table(figures))
+    about = f"{args.variant}{on}, width {args.width:g}, {size}, {args.num_classes} classes"
+    print(told(figures, args.json, about, table))
 
 
 COMMAND = Commands(
@@ -271,6 +231,14 @@ COMMAND = Commands(
         "forward": (
             "Seconds and memory of labelling an image: our export beside other programs.",
             Command(_forward, _FORWARD),
+        ),
+        "folder": (
+            "Images a second of predict and evaluate, beside the bare forward pass.",
+            FOLDER,
+        ),
+        "serve": (
+            "Requests a second of serve, and how long clients wait.",
+            SERVE,
         ),
         "start": (
             "Seconds that commands take to start, and predict in parts.",
@@ -294,7 +262,7 @@ COMMAND = Commands(
         ),
         "cost": (
             "FLOPs, bytes and parameters of each layer: nothing is run.",
-            Command(_cost, _COST, tensorflow=False),
+            bench_cost.COMMAND,
         ),
     }
 )

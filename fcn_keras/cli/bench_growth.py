@@ -1,9 +1,9 @@
 """The command `bench growth`: seconds and memory by size, beside the lines that they should be."""
 
-import json
 from argparse import SUPPRESS, Namespace
 
 from fcn_keras.bench.growth.curves import SIZES, Asked
+from fcn_keras.bench.results import told
 from fcn_keras.cli.arguments import JSON, figure_file, image_size, numbers_of, positive
 from fcn_keras.cli.command import Arguments, Command
 from fcn_keras.errors import UserError
@@ -64,7 +64,6 @@ def run(args: Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')}: is not for {args.kind}.")
     asked = Asked(args.kind, args.sizes, **given)
     from fcn_keras.bench.growth.growth import bench_growth, results, table
-    from fcn_keras.bench.results import conditions
 
     figures = results(asked, bench_growth(asked, args.rounds))
     if args.figure:
@@ -72,15 +71,7 @@ def run(args: Namespace) -> None:
         from fcn_keras.figures.style import save_figure
 
         save_figure(growth_figure(figures["curves"], figures["unit"]), args.figure)
-    where = conditions()
-    if args.json:
-        print(json.dumps(where | figures))
-        return
-    machine, versions = where["machine"], where["versions"]
-    print(
-        f"{machine['cpu']}, {machine['cores']} cores; TensorFlow {versions['tensorflow']}, "
-        f"Keras {versions['keras']}\n\n{table(figures)}"
-    )
+    print(told(figures, args.json, "", table))
 
 
 COMMAND = Command(run, ARGUMENTS)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fcn_keras.cpu.class_ids import parts_of
 from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.data.batches import distributed_batches, reading_errors
 from fcn_keras.data.dataset import IGNORE_LABEL, Split
@@ -23,6 +24,7 @@ def evaluate(
     progress: bool = True,
     strategy: tf.distribute.Strategy | None = None,
     heads: Sequence[str] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Counts what a network takes each pixel of a split for, images at their own size.
 
@@ -34,6 +36,7 @@ def evaluate(
         strategy: how to spread the batches over devices.
         heads: names of the network's outputs if there are several, in the order of the split's
             label maps.
+        callbacks: what Keras is to call besides, batch by batch.
 
     Returns:
         The confusion matrix, int64 `(C, C)`, rows = truth; see
@@ -44,7 +47,7 @@ def evaluate(
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
-        scoring = SegmentationScoring(model, heads)
+        scoring = SegmentationScoring(model, heads, fixed=True)
         scoring.compile(jit_compile=False)
     batches, steps = distributed_batches(split, batch_size, strategy)
     bar = progress_bar("evaluating", len(split), disable=not progress)
@@ -54,7 +57,7 @@ def evaluate(
         on_test_end=lambda logs=None: bar.close(),
     )
     with reading_errors():
-        scoring.evaluate(batches, steps=steps, verbose=0, callbacks=[show])
+        scoring.evaluate(batches, steps=steps, verbose=0, callbacks=[show, *callbacks])
     for metric in scoring.score_metrics:
         if unknown := int(metric.unknown_labels.numpy()):
             raise UserError(
@@ -73,6 +76,9 @@ class SegmentationScoring(keras.Model):
             dictionary of them.
         heads: names of the network's outputs if there are several, in the order of the label
             maps in the channels of a label. The scores that are logged are the first one's.
+        fixed: whether its weights will stay as they are, see
+            `fcn_keras.cpu.products.with_products`. Then classes are found as `predict` finds them,
+            and where there is one head the scores of all pixels are never in memory at once.
 
     Attributes:
         score_metrics: the scores of each head, or of the only one.
@@ -80,12 +86,14 @@ class SegmentationScoring(keras.Model):
         waited: seconds spent waiting for batches, over all steps so far.
     """
 
-    def __init__(self, network: keras.Model, heads: Sequence[str] = ()):
+    def __init__(self, network: keras.Model, heads: Sequence[str] = (), fixed: bool = False):
         super().__init__(name="segmentation")
         self.network = network
         self.heads = tuple(heads)
         # Keras would list the weights of a model twice, but does not look into a method.
-        self.forward = on_this_machine(network).__call__
+        computed = on_this_machine(network, fixed=fixed)
+        self.forward = computed.__call__
+        self.label = _labelling(computed) if fixed and not heads else None
         self.waited = 0.0
         classes = {head: network.get_layer(f"score_{head}").output.shape[-1] for head in heads}
         self.score_metrics = [
@@ -118,7 +126,10 @@ class SegmentationScoring(keras.Model):
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data
-        self.count_pixels(self(images, training=False), labels)
+        if self.label:
+            self.score_metric.update_from_ids(labels[..., 0], self.label(images))
+        else:
+            self.count_pixels(self(images, training=False), labels)
 
     # Keras' own functions return means of what the replicas measured, and fail on several
     # machines. These return what the metrics hold of all replicas together.
@@ -146,3 +157,9 @@ class SegmentationScoring(keras.Model):
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         """Nothing is left to build; Keras would read a batch for it, and fails on uneven ones."""
+
+
+def _labelling(network):
+    """Returns a function from images to class ids, without any layers that Keras would look at."""
+    parts = parts_of(network, on_gpu=bool(tf.config.list_logical_devices("GPU")))
+    return lambda images: parts.label(*parts.before(images))

@@ -48,7 +48,8 @@ def colorize(class_ids: np.ndarray, palette: np.ndarray) -> np.ndarray:
     >>> colorize(np.array([[0, 1]]), voc_palette()).tolist()
     [[[0, 0, 0], [128, 0, 0]]]
     """
-    return np.asarray(palette, np.uint8)[class_ids]
+    # By index it takes four times as long.
+    return np.take(np.asarray(palette, np.uint8), class_ids, axis=0)
 
 
 def overlay(
@@ -73,10 +74,36 @@ def overlay(
     >>> Image.fromarray(overlay(image, class_ids, voc_palette())).save("overlay.png")
     """
     _check_pair(image, class_ids)
-    strength = np.where(edges(class_ids), 1 - (1 - opacity) ** 2, opacity).astype(np.float32)
-    strength[class_ids == IGNORE_LABEL] = 0
-    colors = np.asarray(palette, np.float32)[class_ids]
-    return np.rint(image + (colors - image) * strength[..., None]).astype(np.uint8)
+    class_ids, palette = np.asarray(class_ids), np.asarray(palette, np.uint8)
+    colors = colorize(class_ids, palette)
+    mixed = _mixed(image, colors, opacity)
+    for where, strength in (
+        (edges(class_ids), 1 - (1 - opacity) ** 2),
+        (class_ids == IGNORE_LABEL, 0.0),
+    ):
+        places = where.nonzero()
+        mixed[places] = _mixed(image[places], colors[places], strength)
+    return mixed
+
+
+def _mixed(image, colors, strength):
+    """Brings colours, uint8, nearer to others by a share of the difference, to even numbers from
+    amid two."""
+    if strength == 0.5:
+        # The same without floats, which take five times as long: what both have, and half of what
+        # one of them has; and if that is amid an odd number and the next, the next.
+        differing, mixed = image ^ colors, image & colors
+        amid = differing & 1
+        differing >>= 1
+        mixed += differing
+        amid &= mixed
+        mixed += amid
+        return mixed
+    mixed = colors.astype(np.float32)
+    mixed -= image
+    mixed *= np.float32(strength)
+    mixed += image
+    return np.rint(mixed, out=mixed).astype(np.uint8)
 
 
 def side_by_side(
@@ -85,7 +112,7 @@ def side_by_side(
     palette: np.ndarray,
     classes: Sequence[str],
     opacity: float = 0.5,
-) -> Image.Image:
+) -> np.ndarray:
     """Shows photo, colour map and overlay in one picture, with a legend of the classes in it.
 
     The legend names each class that occurs, the largest first, and its share of the pixels.
@@ -99,28 +126,30 @@ def side_by_side(
         opacity: see `overlay`.
 
     Returns:
-        An image of mode "RGB".
+        uint8 `(H', W', 3)`.
 
     Example:
 
-    >>> side_by_side(image, class_ids, voc_palette(), ["background", "cat"]).save("cat.png")
+    >>> write_png("cat.png", side_by_side(image, class_ids, voc_palette(), ["background", "cat"]))
     """
     _check_pair(image, class_ids)
     shares = np.bincount(class_ids.ravel(), minlength=256) / class_ids.size
 
     # Enlarged before the overlay is drawn, so that its outlines stay thin.
     scale = max(1, 320 // max(class_ids.shape))
-    image, class_ids = (x.repeat(scale, axis=0).repeat(scale, axis=1) for x in (image, class_ids))
+    if scale > 1:
+        image, class_ids = (x.repeat(scale, 0).repeat(scale, 1) for x in (image, class_ids))
     panels = [image, colorize(class_ids, palette), overlay(image, class_ids, palette, opacity)]
 
     height, width = class_ids.shape
     gap = max(8, width // 50)
     total_width = max(3 * width + 4 * gap, 480)
-    legend = _legend(shares, palette, classes, total_width - 2 * gap)
-    page = Image.new("RGB", (total_width, height + legend.height + 3 * gap), _PAPER)
+    legend = np.asarray(_legend(shares, palette, classes, total_width - 2 * gap))
+    page = np.full((height + len(legend) + 3 * gap, total_width, 3), _PAPER[0], np.uint8)
     for i, panel in enumerate(panels):
-        page.paste(Image.fromarray(panel), (gap + i * (width + gap), gap))
-    page.paste(legend, (gap, height + 2 * gap))
+        left = gap + i * (width + gap)
+        page[gap : gap + height, left : left + width] = panel
+    page[height + 2 * gap :, gap : total_width - gap][: len(legend)] = legend
     return page
 
 

@@ -131,7 +131,7 @@ def label_images(
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
     with ThreadPool(4 + requests) as pool:
         read = partial(_read, segmenter.images)
-        photos = ahead(pool, read, _batches(images, batch_size, segmenter), 2 + requests)
+        photos = ahead(pool, read, batches_of(images, batch_size, segmenter), 2 + requests)
         answers = ahead(pool, label, photos, requests) if requests else map(label, photos)
         yield from ahead(pool, write, answers, 2)
     for path, image in large:  # one at a time, as each label map is large too
@@ -156,8 +156,16 @@ def batch_size_for(shape: Sequence[int]) -> int:
     return min(max(_BATCH_PIXELS // math.prod(shape[:2]), 1), _BATCH_IMAGES)
 
 
-def _batches(images, batch_size, segmenter):
-    """Puts images together that can be labelled together: each batch as soon as it is full."""
+def batches_of(
+    images: Iterable[Path], batch_size: int | None, segmenter: Segmenter
+) -> Iterator[list[Path]]:
+    """Puts images together that are labelled together: yields each batch as soon as it is full.
+
+    Args:
+        images: their files.
+        batch_size: images in a batch; by their size if None.
+        segmenter: what is to label them.
+    """
     groups: dict = {}
     for path in images:
         shape = None

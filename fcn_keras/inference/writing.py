@@ -11,6 +11,7 @@ from PIL import Image
 from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.figures.label_maps import label_image, overlay, side_by_side
 from fcn_keras.figures.pictures import as_picture
+from fcn_keras.figures.png import write_png
 from fcn_keras.inference.job import note_of
 from fcn_keras.inference.label_tiff import write_label_tiff
 from fcn_keras.inference.outputs import Outputs
@@ -90,12 +91,10 @@ def write_outputs(
     for name, ending in outputs.endings.items():
         with written_whole(target.with_name(target.name + ending)) as aside:
             match name:
-                # At level 1 photographs take a third of the time, and 2 % more bytes.
                 case "overlay":
-                    picture = Image.fromarray(overlay(image, class_ids, palette))
-                    picture.save(aside, compress_level=1)
+                    write_png(aside, overlay(image, class_ids, palette), runs=False)
                 case "side_by_side":
-                    side_by_side(image, class_ids, palette, classes).save(aside, compress_level=1)
+                    write_png(aside, side_by_side(image, class_ids, palette, classes))
                 case "confidence":
                     confidence = 255 * answer.max(axis=-1)
                     Image.fromarray(np.rint(confidence).astype(np.uint8)).save(aside)
@@ -109,4 +108,5 @@ def write_outputs(
                 case "mask":
                     note = note_of(mark, left_out)
                     note_summary(note, class_ids)
-                    label_image(class_ids, palette).save(aside, pnginfo=note)
+                    # At level 5 it takes three fourths of the time, and a tenth more bytes.
+                    label_image(class_ids, palette).save(aside, pnginfo=note, compress_level=5)

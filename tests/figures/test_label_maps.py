@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,6 +56,24 @@ def test_overlay_outlines_regions_and_leaves_void():
     ]
 
 
+@pytest.mark.parametrize("opacity", [0.5, 0.3])
+def test_overlay_of_all_numbers(opacity):
+    """Each number of a photo under each number of a colour, against exact arithmetic."""
+    numbers = np.arange(256, dtype=np.uint8)
+    image = np.broadcast_to(numbers[:, None, None], (256, 256, 3))
+    class_ids = np.broadcast_to(numbers, (256, 256)) // 2 * 2
+    palette = np.stack([numbers, numbers[::-1], numbers], axis=-1)
+    mixed = overlay(image, class_ids, palette, opacity)
+    share = Fraction(str(opacity))
+    for column in (0, 1, 2, 7, 100, 127, 253):
+        strength = 1 - (1 - share) ** 2 if column % 2 else share
+        for value in range(256):
+            colors = palette[class_ids[0, column]].tolist()
+            # As Python rounds: to even numbers from amid two.
+            expected = [round(value + (color - value) * strength) for color in colors]
+            assert mixed[value, column].tolist() == expected
+
+
 def test_overlay_refuses_labels_of_another_size():
     with pytest.raises(ValueError, match=r"\(3, 2\)"):
         overlay(np.zeros((2, 3, 3), np.uint8), np.zeros((3, 2), np.uint8), voc_palette())
@@ -82,7 +102,7 @@ def scene(height, width):
 )
 def test_side_by_side_sizes(height, width, shown):
     image, class_ids = scene(height, width)
-    page = np.array(side_by_side(image, class_ids, voc_palette(), ["background", "a cat"]))
+    page = side_by_side(image, class_ids, voc_palette(), ["background", "a cat"])
     gap = max(8, shown[1] // 50)
     assert page.shape[1] == max(3 * shown[1] + 4 * gap, 480)
     panels = []
@@ -107,7 +127,7 @@ def test_side_by_side_legend_wraps_and_shortens():
         return side_by_side(image, class_ids, voc_palette(), names)
 
     short, long = page(["cat"] * 60), page(["a name without an end " * 20] * 60)
-    assert short.width == long.width
-    assert long.height > short.height > class_ids.shape[0]
+    assert short.shape[1] == long.shape[1]
+    assert len(long) > len(short) > len(class_ids)
     # Nothing runs over the right edge.
-    assert (np.array(long)[class_ids.shape[0] + 20 :, -8:] == 255).all()
+    assert (long[class_ids.shape[0] + 20 :, -8:] == 255).all()

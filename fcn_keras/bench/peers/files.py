@@ -3,6 +3,7 @@
 | file | what it is |
 |---|---|
 | `network.keras` | the network |
+| `coarse.keras` | the same with large regions |
 | `weights.npz` | its weights by layer: `conv1_1.kernel`, `conv1_1.bias`; `mean` and `std` |
 | `image.npy` | the image |
 | `saved_model..`, `..onnx`, `..xml`, `..tflite` | the network for programs that load neither |
@@ -33,8 +34,15 @@ def write_file(name: str, folder: Path, forward: Forward):
         FILES[name](aside, forward)
 
 
-def write_network(file: Path, forward: Forward):
-    """Writes the network, with random weights in its scores too, and an image to label."""
+def write_network(file: Path, forward: Forward, finer: float = 1.0):
+    """Writes the network, with random weights in its scores too, and an image to label.
+
+    Args:
+        file: where to write it.
+        forward: what it is.
+        finer: what the scores of finer maps count beside those of the coarsest. The fewer, the
+            larger are the regions of one class: those of a trained network are no specks.
+    """
     keras.utils.set_random_seed(0)
     model = _build(forward, weights=None)
     rng = np.random.default_rng(0)
@@ -49,11 +57,13 @@ def write_network(file: Path, forward: Forward):
         layer.kernel.assign(rng.standard_normal(layer.kernel.shape, "float32"))
     # Random scores differ by class more than by place, and one class would win everywhere.
     outputs = keras.Model(model.input, {layer.name: layer.output for layer in scored})(image)
+    coarsest = min(output.shape[1] for output in outputs.values())
     for layer in scored:
         output = outputs[layer.name]
         mean, std = np.mean(output, axis=(0, 1, 2)), np.std(output, axis=(0, 1, 2))
-        layer.kernel.assign(layer.kernel / std)
-        layer.bias.assign(-mean / std)
+        share = 1.0 if output.shape[1] == coarsest else finer
+        layer.kernel.assign(share * layer.kernel / std)
+        layer.bias.assign(-share * mean / std)
     model.save(file)
     weights = {
         f"{layer.name}.{variable.name}": keras.ops.convert_to_numpy(variable)
@@ -154,6 +164,7 @@ def write_usual_onnx(file: Path, forward: Forward):
 
 FILES: dict = {
     "network.keras": write_network,
+    "coarse.keras": partial(write_network, finer=0.1),
     "saved_model": write_saved_model,
     "saved_model_bfloat16": partial(write_saved_model, precision="bfloat16"),
     "saved_model_plain": partial(write_saved_model, elide_padding=False),

@@ -166,9 +166,9 @@ def batches_of(
         batch_size: images in a batch; by their size if None.
         segmenter: what is to label them.
     """
-    groups: dict = {}
+    groups: dict[tuple, list[Path]] = {}
     for path in images:
-        shape = None
+        shape: tuple[int, ...] = ()
         if not segmenter.batch_size:
             try:
                 shape = segmenter.images.size(path)

@@ -195,6 +195,12 @@ def test_another_backbone_does_not_get_what_is_meant_for_the_recipe_s_own():
     assert resolve("small", backbone="vgg16").geometry == "same"
 
 
+def test_the_older_name_of_upsampling_counts():
+    assert resolve("light", dataset="my/photos").upsampling == "nonlinear"
+    assert resolve("light", dataset="my/photos", learn_upsampling=True).upsampling == "learned"
+    assert resolve("light", dataset="my/photos", upsampling="bilinear").upsampling == "bilinear"
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_epochs_that_are_given_count(recipe):
     """Also where a recipe says how many steps a training has."""

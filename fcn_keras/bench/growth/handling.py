@@ -88,7 +88,8 @@ def _predict(root: Path, to_the_end: bool = True) -> None:
     segmenter = open_network(root.parent / NETWORK)
     names = segmenter.classes, segmenter.colors
     job, outputs = segmenter.job, Outputs(("mask",))
-    with tempfile.TemporaryDirectory(dir=root.parent) as output:
+    # What is not waited for may write once more, while the folder is deleted.
+    with tempfile.TemporaryDirectory(dir=root.parent, ignore_cleanup_errors=True) as output:
         work = make_worklist([root / "images" / "train"], output, job, outputs=outputs)
         labelled = label_images(segmenter, work.pending, output, *names, job=job, outputs=outputs)
         if to_the_end:

@@ -59,4 +59,6 @@ def resolve(recipe: str | None = None, **overrides) -> Settings:
         values = {name: value for name, value in values.items() if name not in _OF_THE_BACKBONE}
     if "epochs" in overrides:  # which a recipe's number of steps would overrule
         values = {name: value for name, value in values.items() if name != "steps"}
+    if overrides.get("learn_upsampling") is not None:  # the older name
+        values = {name: value for name, value in values.items() if name != "upsampling"}
     return Settings(**{**values, **overrides, "recipe": recipe})

@@ -92,7 +92,8 @@ class _Clocked(Segmenter):
 
     def __init__(self, segmenter, clock):
         super().__init__(segmenter.name, segmenter.classes, segmenter.colors)
-        self.batch_size, self.segmenter, self.clock = segmenter.batch_size, segmenter, clock
+        self.batch_size, self.at_once = segmenter.batch_size, segmenter.at_once
+        self.segmenter, self.clock = segmenter, clock
 
     def label(self, images, paths=None):
         labels = self.segmenter.label(images, paths)

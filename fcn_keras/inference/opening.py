@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from fcn_keras.client.client import Client
 
+# The most bytes of weights of a network that labels two batches at once.
+LIGHT = 128 << 20
+
 # An image is seen whole, once.
 _WHOLE = {"tile": None, "scales": (1.0,), "flip": False}
 
@@ -126,6 +129,7 @@ def _open_export(path, folder, views):
         digests = aside.map(_digest, files.values())
         segmenter = Exported(folder)
     segmenter.job = {"exported": dict(zip(files, digests, strict=True))}
+    segmenter.at_once = _at_once([*files.values()])
     return segmenter
 
 
@@ -135,14 +139,23 @@ def _open_file(path, views, kept_graph):
     file = network_file(path, "a .keras file, an exported SavedModel, or the URL of a server")
     with ThreadPoolExecutor(1) as aside:
         digest = aside.submit(_digest, file)
-        segmenter = open_kept_graph(path) if kept_graph else None
-        segmenter = segmenter or _by_keras(path, file, views, kept_graph)
+        segmenter: Segmenter | None = open_kept_graph(path) if kept_graph else None
+        if segmenter:
+            files = [part for part in file.rglob("*") if part.is_file()] or [file]
+            segmenter.at_once = _at_once(files)
+        else:
+            segmenter = _by_keras(path, file, views, kept_graph)
         segmenter.job = {
             "network": digest.result(),
             "scales": views["scales"],
             "flip": views["flip"],
         }
     return segmenter
+
+
+def _at_once(files):
+    """How many batches a network is given at once, by the size of its files."""
+    return 2 if sum(file.stat().st_size for file in files) <= LIGHT else 1
 
 
 def _by_keras(path, file, views, kept_graph):

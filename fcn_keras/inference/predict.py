@@ -125,14 +125,15 @@ def label_images(
     if outputs.need_probabilities:
         batch_size = batch_size or 1  # of each pixel there are as many numbers as classes
     images, large = parted(segmenter, images)
-    label, requests = partial(_label, segmenter, outputs), segmenter.requests
+    label = partial(_label, segmenter, outputs)
+    others = segmenter.requests or segmenter.at_once - 1
     to = Path(output), classes, palette_for(colors), job, outputs
     write = partial(_write, *to)
     # Its threads end with the process, whatever they wait for: a server, say, after Ctrl-C.
-    with ThreadPool(4 + requests) as pool:
+    with ThreadPool(4 + others) as pool:
         read = partial(_read, segmenter.images)
-        photos = ahead(pool, read, batches_of(images, batch_size, segmenter), 2 + requests)
-        answers = ahead(pool, label, photos, requests) if requests else map(label, photos)
+        photos = ahead(pool, read, batches_of(images, batch_size, segmenter), 2 + others)
+        answers = ahead(pool, label, photos, others) if others else map(label, photos)
         yield from ahead(pool, write, answers, 2)
     for path, image in large:  # one at a time, as each label map is large too
         yield {path: label_large(segmenter, path, image, *to)}

@@ -33,6 +33,9 @@ class Segmenter:
         batch_size: how many images, of any sizes, `label` is best given at a time; None for as
             many of one size as memory holds.
         requests: how many calls of `label` may wait for a server at a time; 0 if there is none.
+        at_once: how many calls of `label` are best underway at a time, of a network that is here.
+            A light one leaves cores idle between its operations, which another call takes; of
+            others each call takes much memory.
         by_parts: whether `label_parts` labels large images, which are never in memory as a whole.
         too_large: what is wrong with an image that memory does not hold.
     """
@@ -41,6 +44,7 @@ class Segmenter:
     images: ImageReader = PHOTOGRAPHS
     batch_size: int | None = None
     requests: int = 0
+    at_once: int = 1
     by_parts: bool = False
     too_large: str = "takes more memory than there is: see --tile."
 

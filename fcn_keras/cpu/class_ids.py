@@ -10,6 +10,8 @@ from fcn_keras.cpu.crops import InterpolatedCrop
 
 STRIPS = 4
 
+MOST_CLASSES = 256  # that a class id of 8 bits tells apart
+
 
 def class_ids(logits: tf.Tensor) -> tf.Tensor:
     """Returns the class with the largest logit, the first one of several.

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_keras.cpu.class_ids import parts_of
+from fcn_keras.cpu.class_ids import MOST_CLASSES, class_ids, parts_of
+from fcn_keras.cpu.counting import count_pairs
 from fcn_keras.cpu.products import on_this_machine
 from fcn_keras.data.batches import distributed_batches, reading_errors
 from fcn_keras.data.dataset import IGNORE_LABEL, Split
@@ -93,7 +94,6 @@ class SegmentationScoring(keras.Model):
         # Keras would list the weights of a model twice, but does not look into a method.
         computed = on_this_machine(network, fixed=fixed)
         self.forward = computed.__call__
-        self.label = _labelling(computed) if fixed and not heads else None
         self.waited = 0.0
         classes = {head: network.get_layer(f"score_{head}").output.shape[-1] for head in heads}
         self.score_metrics = [
@@ -101,6 +101,8 @@ class SegmentationScoring(keras.Model):
             for head, number in (classes or {"": network.output_shape[-1]}).items()
         ]
         self.score_metric = self.score_metrics[0]
+        one = fixed and not heads and self._as_on_cpus(self.score_metric)
+        self.label = _labelling(computed) if one else None
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -122,12 +124,19 @@ class SegmentationScoring(keras.Model):
         """Counts the pixels of a batch for the scores."""
         heads = self.by_head(outputs, labels)
         for metric, (logits, label) in zip(self.score_metrics, heads, strict=True):
-            metric.update_state(label, logits)
+            if self._as_on_cpus(metric):
+                _count(metric, label, class_ids(logits))
+            else:
+                metric.update_state(label, logits)
+
+    def _as_on_cpus(self, metric):
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        return not on_gpu and metric.num_classes <= MOST_CLASSES
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> None:
         images, labels = data
         if self.label:
-            self.score_metric.update_from_ids(labels[..., 0], self.label(images))
+            _count(self.score_metric, labels[..., 0], self.label(images))
         else:
             self.count_pixels(self(images, training=False), labels)
 
@@ -161,5 +170,9 @@ class SegmentationScoring(keras.Model):
 
 def _labelling(network):
     """Returns a function from images to class ids, without any layers that Keras would look at."""
-    parts = parts_of(network, on_gpu=bool(tf.config.list_logical_devices("GPU")))
+    parts = parts_of(network)
     return lambda images: parts.label(*parts.before(images))
+
+
+def _count(metric, labels, class_ids):
+    metric.add(*count_pairs(labels, class_ids, metric.num_classes, metric.ignore_label))

@@ -131,9 +131,10 @@ class ConfusionMatrix(keras.metrics.Metric):
 
     def update_from_ids(self, labels: Any, class_ids: Any, counts: Any = 1) -> None:
         """Counts a batch of predicted class ids; for the arguments see `confusion_matrix`."""
-        matrix, unknown = confusion_matrix(
-            labels, class_ids, self.num_classes, self.ignore_label, counts
-        )
+        self.add(*confusion_matrix(labels, class_ids, self.num_classes, self.ignore_label, counts))
+
+    def add(self, matrix: Any, unknown: Any) -> None:
+        """Adds what `confusion_matrix` has counted of a batch."""
         if _known(unknown):
             raise UserError(
                 f"Labels must be 0..{self.num_classes - 1}, or {self.ignore_label} for void. "

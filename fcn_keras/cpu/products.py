@@ -156,9 +156,7 @@ def _folded(layer):
         and layer.kernel_size == layer.strides == (1, 1)
         and layer.groups == 1
     )
-    if is_pointwise and processor.has_only_avx2():
-        return faster.Pointwise
-    return faster.Convolution
+    return faster.Pointwise if is_pointwise else faster.Convolution
 
 
 def _product(layer):

@@ -92,7 +92,7 @@ def test_commands_are_those_of_the_package():
 
     called = [line.split()[1:] for line in commands("package.yml") if "bin/fcn-keras" in line]
     assert [parse(words).command.run.__module__ for words in called] == [
-        "fcn_keras.cli.bench",
+        "fcn_keras.cli.bench_cost",
         "fcn_keras.cli.train",
     ]
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from fcn_keras import UserError
 from fcn_keras.client.client import Client
 from fcn_keras.exporters.saved_model import export
+from fcn_keras.inference import opening
 from fcn_keras.inference.c_library.library import library_path
 from fcn_keras.inference.job import mark_of, note_of
 from fcn_keras.inference.opening import open_network
@@ -198,3 +200,38 @@ def test_a_path_is_predicted_with(run, tmp_path):
     [written] = predict(run, [tmp_path / "a.png"], tmp_path / "out", CLASSES, COLORS)
     with Image.open(written) as label_map:
         np.testing.assert_array_equal(label_map, expected(photo()))
+
+
+@needs_library
+def test_light_networks_label_two_batches_at_once(run, exported, model, monkeypatch):
+    """Others one, as does a network that Keras computes."""
+    open_network(run)  # whose graph is kept from then on
+    for what in (run, exported):
+        assert open_network(what).at_once == 2
+    assert open_network(model).at_once == open_network(run, flip=True).at_once == 1
+    monkeypatch.setattr(opening, "LIGHT", 100)
+    for what in (run, exported):
+        assert open_network(what).at_once == 1
+
+
+class Meeting(Segmenter):
+    """Sees red in everything, once so many calls have come together."""
+
+    def __init__(self, at_once, timeout):
+        super().__init__("meeting", CLASSES, COLORS)
+        self.at_once = at_once
+        self.meeting, self.timeout = threading.Barrier(2), timeout
+
+    def label(self, images, paths=None):
+        self.meeting.wait(self.timeout)
+        return [np.zeros(image.shape[:2], "uint8") for image in images]
+
+
+def test_two_batches_at_once(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for path in paths:
+        Image.fromarray(photo()).save(path)
+    written = predict(Meeting(2, 60), paths, tmp_path / "out", CLASSES, COLORS, batch_size=1)
+    assert [path.stem for path in written] == ["0", "1", "2", "3"]
+    with pytest.raises(threading.BrokenBarrierError):
+        predict(Meeting(1, 0.2), paths, tmp_path / "alone", CLASSES, COLORS, batch_size=1)

@@ -10,9 +10,9 @@ forget what ImageNet taught them. Dice beside cross-entropy counts a class as mu
 however few pixels it has. The last step up is a stack of transposed convolutions and ReLUs, which
 begins as bilinear interpolation and learns (`--upsampling bilinear` leaves it at that).
 
-Cost: 17 training images a second on two cores of an AMD EPYC with AVX-512, where `--recipe small`
-does 21 smaller ones: 16 minutes for the 4000 steps, on any data set; three times as long on AVX2
-alone. On CamVid (367 images, 11 classes) the mean IU on the validation split is 0.72. Poles have
+Cost: 20 training images a second on two cores of an AMD EPYC with AVX-512, where `--recipe small`
+does 21 smaller ones: 14 minutes for the 4000 steps, on any data set; three times as long on AVX2
+alone. On CamVid (367 images, 11 classes) the mean IU on the validation split is 0.73. Poles have
 0.14, of 0.18 that a stride of 8 allows (`python -m fcn_keras data bounds CamVid`).
 """
 

@@ -19,8 +19,14 @@ from fcn_keras.system import processor
 CHANNELS = 64
 PAIRS = 64 * 128
 
+# From so many classes on a training step interpolates class by class in less time than a transposed
+# convolution multiplies all pairs of them: of 150 in half of it, of 250 in a third.
+MANY_CLASSES = 40
 
-def with_products(network: keras.Model, *, fixed: bool = False) -> keras.Model:
+
+def with_products(
+    network: keras.Model, *, fixed: bool = False, frozen: bool = False
+) -> keras.Model:
     """Returns a network that computes its large convolutions as products of matrices.
 
     Its numbers are the same but for rounding (some 1e-6 of the largest). On processors:
@@ -43,6 +49,8 @@ def with_products(network: keras.Model, *, fixed: bool = False) -> keras.Model:
             it stay as they are.
         fixed: whether its weights will stay as they are. Then layers whose kernel interpolates
             bilinearly do so channel by channel, and only what is not cropped.
+        frozen: whether weights that are not trained will stay as they are, as in a training. Then
+            such layers of many channels do so whose kernel is not trained.
 
     Returns:
         A `keras.Model` that shares all weights with `network`, to compute with. What is saved,
@@ -65,11 +73,18 @@ def with_products(network: keras.Model, *, fixed: bool = False) -> keras.Model:
             "`with_products` needs Keras' TensorFlow backend. "
             f"Received: {keras.backend.backend()!r}."
         )
-    return rebuilt(network, _kind_if_fixed if fixed else _kind)
+    kind = _kind_if_fixed if fixed else _kind_if_frozen if frozen else _kind
+    return rebuilt(network, kind)
 
 
 def _kind_if_fixed(layer, norm):
     return faster.Interpolation if is_bilinear(layer) else _kind(layer, norm)
+
+
+def _kind_if_frozen(layer, norm):
+    if layer.trainable or not is_bilinear(layer) or layer.filters < MANY_CLASSES:
+        return _kind(layer, norm)
+    return faster.Interpolation
 
 
 def with_own_products(
@@ -113,7 +128,9 @@ def with_own_products(
     return rebuilt(network, kind)
 
 
-def on_this_machine(network: keras.Model, *, fixed: bool = False) -> keras.Model:
+def on_this_machine(
+    network: keras.Model, *, fixed: bool = False, frozen: bool = False
+) -> keras.Model:
     """Returns what computes a network fastest here: `with_products` of it, but on a GPU.
 
     Graphics processors have convolutions that are as good.
@@ -125,7 +142,7 @@ def on_this_machine(network: keras.Model, *, fixed: bool = False) -> keras.Model
     """
     if tf.config.list_logical_devices("GPU"):
         return network
-    return with_products(network, fixed=fixed)
+    return with_products(network, fixed=fixed, frozen=frozen)
 
 
 def _kind(layer, norm=None):

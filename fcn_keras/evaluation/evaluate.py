@@ -92,7 +92,7 @@ class SegmentationScoring(keras.Model):
         self.network = network
         self.heads = tuple(heads)
         # Keras would list the weights of a model twice, but does not look into a method.
-        computed = on_this_machine(network, fixed=fixed)
+        computed = on_this_machine(network, fixed=fixed, frozen=True)
         self.forward = computed.__call__
         self.waited = 0.0
         classes = {head: network.get_layer(f"score_{head}").output.shape[-1] for head in heads}

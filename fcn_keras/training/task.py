@@ -91,9 +91,9 @@ class SegmentationTask(SegmentationScoring):
         self.learns_statistics = learns_statistics(network)
         self.averages = WeightAverages(network, ema) if ema else None
         self.frozen: list[keras.Layer] = []
-        self.recomputed = Recomputed(on_this_machine(network)) if remat else None
+        self.recomputed = Recomputed(on_this_machine(network, frozen=True)) if remat else None
         self.forward_to_train = (
-            on_this_machine(with_whole_statistics(network)).__call__
+            on_this_machine(with_whole_statistics(network), frozen=True).__call__
             if self.learns_statistics
             else self.forward
         )

@@ -55,10 +55,10 @@ def kinds_in(network):
     return [type(layer).__name__ for layer in network.layers]
 
 
-def numbers(network, images, training):
-    """What a network makes of images, and all gradients."""
+def numbers(network, images, training, of=None):
+    """What a network makes of images, and all gradients, in the order of the variables `of` one."""
     images = tf.constant(images)
-    variables = [variable.value for variable in network.trainable_variables]
+    variables = [variable.value for variable in (of or network).trainable_variables]
     with tf.GradientTape() as tape:
         tape.watch(images)
         made = network(images, training=training)
@@ -326,3 +326,22 @@ def test_what_is_known_of_a_shape_stays_known(copies):
     assert "Crop" in kinds_in(computed)
     spec = tf.TensorSpec((2, None, None, 3), tf.uint8)
     assert [*tf.function(computed).get_concrete_function(spec).output_shapes] == [2, None, None, 3]
+
+
+@pytest.mark.parametrize(("classes", "interpolated"), [(12, False), (40, True)])
+def test_many_classes_are_interpolated_one_by_one_in_training(classes, interpolated):
+    """Only where kernels are bilinear and do not learn: scores and gradients are the same."""
+    model = scatter_scores(
+        build("fcn8s", classes, backbone=scatter(tiny()), preprocessing="tf", dropout=0.0)
+    )
+    computed = with_products(model, frozen=True)
+    assert ("InterpolatedCrop" in kinds_in(computed)) == interpolated
+    assert "InterpolatedCrop" not in kinds_in(with_products(model))
+    images = photo(45, 70).astype("float32")
+    expected, found = (numbers(network, images, True, of=model) for network in (model, computed))
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-4 * np.abs(one).max())
+    learns = build(
+        "fcn8s", classes, backbone=tiny(), preprocessing="tf", upsampling="learned", dropout=0.0
+    )
+    assert "InterpolatedCrop" not in kinds_in(with_products(learns, frozen=True))

@@ -78,11 +78,11 @@ def with_products(
 
 
 def _kind_if_fixed(layer, norm):
-    return faster.Interpolation if is_bilinear(layer) else _kind(layer, norm)
+    return faster.Interpolation if _is_bilinear(layer) else _kind(layer, norm)
 
 
 def _kind_if_frozen(layer, norm):
-    if layer.trainable or not is_bilinear(layer) or layer.filters < MANY_CLASSES:
+    if layer.trainable or not _is_bilinear(layer) or layer.filters < MANY_CLASSES:
         return _kind(layer, norm)
     return faster.Interpolation
 
@@ -111,7 +111,7 @@ def with_own_products(
 
     def kind(layer, norm):
         usual = _kind_if_fixed(layer, norm)
-        if usual is None and stored and type(layer) in (layers.Conv2D, layers.DepthwiseConv2D):
+        if usual is None and stored and _can_be_stored(layer):
             usual = faster.Convolution
         bad = {faster.Windows: faster.BAD_COLUMNS, faster.Winograd: winograd.BAD_FILTERS}
         more = 0
@@ -150,6 +150,14 @@ def _kind(layer, norm=None):
     if _is_uniform(layer):
         return _with_one_number
     return _product(layer) or (norm is not None and _folded(layer)) or None
+
+
+def _can_be_stored(layer):
+    return (
+        type(layer) in (layers.Conv2D, layers.DepthwiseConv2D)
+        and layer.built
+        and layer.data_format == "channels_last"
+    )
 
 
 def _is_uniform(layer):
@@ -201,14 +209,17 @@ def _product(layer):
     return None
 
 
+def _is_bilinear(layer):
+    return is_bilinear(layer) and layer.compute_dtype == "float32"
+
+
 def is_bilinear(layer: keras.Operation) -> bool:
-    """Whether a layer interpolates each channel by itself, in float32."""
+    """Whether a layer interpolates each channel by itself, whatever it computes in."""
     if not (
         type(layer) is layers.Conv2DTranspose
         and layer.built
         and layer.padding == "valid"
         and layer.data_format == "channels_last"
-        and layer.compute_dtype == "float32"
         and layer.output_padding is None
         and layer.dilation_rate == (1, 1)
         and layer.strides[0] == layer.strides[1]

@@ -12,7 +12,7 @@ from fcn_keras.models.channels import DTYPES, FROM, image_spec
 def with_precision(model: keras.Model, precision: str) -> keras.Model:
     """Copies a network into another precision: all of its layers but the last ones.
 
-    Scores that are interpolated stay in float32, from there on: that is little work, and the edges
+    From where scores are interpolated bilinearly it is float32: that is little work, and the edges
     of classes are where rounding shows.
 
     Args:
@@ -24,12 +24,13 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
     """
 
     # Numbers of 16 bits are scaled in float32, whatever follows.
-    kept = {*model.output_names, *(f"{FROM}{dtype}" for dtype in DTYPES), *_interpolated(model)}
+    kept = {*model.output_names, *(f"{FROM}{dtype}" for dtype in DTYPES)}
+    interpolated = _interpolated(model)
 
     def clone(operation):
         config = operation.get_config()
         if isinstance(operation, keras.layers.Layer) and operation.name not in kept:
-            config["dtype"] = precision
+            config["dtype"] = "float32" if operation.name in interpolated else precision
         return type(operation).from_config(config)
 
     other = keras.models.clone_model(model, clone_function=clone)

@@ -68,8 +68,8 @@ def export(
         max_pixels: an image file of more pixels is not decoded.
         license: under what terms the network may be used.
         precision: what to store the weights and to compute in, `"float32"` or `"bfloat16"`; as
-            the network was built if not given. Scores are interpolated in float32 always, and all
-            is computed in it where the processor has no instructions for bfloat16.
+            the network was built if not given. With bfloat16 scores are interpolated in float32,
+            and all is computed in it where the processor has no instructions for bfloat16.
         freeze: whether to write the weights as constants of the graph instead of variables.
             TensorFlow copies them often: exporting then takes some 33 times their size in
             memory, and serving 15 times.

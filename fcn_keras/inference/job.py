@@ -132,10 +132,13 @@ def _check_kept(images: Sequence[Path], output: Path, outputs: Outputs) -> None:
     stems, folder = {path.stem for path in images}, output.resolve()
     real = functools.cache(Path.resolve)
     for path in images:
-        # Folders are resolved once, whatever lies in them: a link is all that leads elsewhere.
-        place = path.resolve() if path.is_symlink() else real(path.parent) / path.name
-        if place.parent == folder and any(
-            place.name.endswith(ending) and place.name.removesuffix(ending) in stems
+        # Folders are resolved once, whatever lies in them; a link is where it lies, and elsewhere.
+        places = {real(path.parent) / path.name, *([path.resolve()] if path.is_symlink() else ())}
+        if any(
+            place.parent == folder
+            and place.name.endswith(ending)
+            and place.name.removesuffix(ending) in stems
+            for place in places
             for ending in endings
         ):
             raise UserError(f"{path}: would be overwritten. Choose another folder to write to.")

@@ -1,8 +1,10 @@
 """Label maps for images: files in, pictures out, for one image or for many thousands."""
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
@@ -125,7 +127,7 @@ def label_images(
     if outputs.need_probabilities:
         batch_size = batch_size or 1  # of each pixel there are as many numbers as classes
     images, large = parted(segmenter, images)
-    label = partial(_label, segmenter, outputs)
+    label = partial(_label, segmenter, outputs, threading.Lock())
     others = segmenter.requests or segmenter.at_once - 1
     to = Path(output), classes, palette_for(colors), job, outputs
     write = partial(_write, *to)
@@ -195,17 +197,20 @@ def _read(reader, paths):
     return images, faults
 
 
-def _label(segmenter, outputs, batch):
+def _label(segmenter, outputs, one_large, batch):
     """Labels what `_read` gives: paths, images and answers, and what is wrong.
 
-    An answer is class ids `(H, W)`, or, if these will not do, probabilities `(H, W, C)`.
+    An answer is class ids `(H, W)`, or, if these will not do, probabilities `(H, W, C)`. Of large
+    images, which keep all cores busy and take much memory, there is one at a time.
     """
     images, faults = batch
     ask = segmenter.score if outputs.need_probabilities else segmenter.label
     answers = []
-    for (path, image), answer in zip(
-        images.items(), ask([*images.values()], [*images]), strict=True
-    ):
+    pixels = sum(math.prod(image.shape[:2]) for image in images.values())
+    alone = one_large if pixels > _BATCH_PIXELS and not segmenter.requests else nullcontext()
+    with alone:
+        found = ask([*images.values()], [*images])
+    for (path, image), answer in zip(images.items(), found, strict=True):
         if isinstance(answer, str):
             faults[path] = f"{path}: {answer}"
         else:

@@ -1,14 +1,11 @@
 """How much of each image each class covers, as a table for people."""
 
 import csv
+import filecmp
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import zip_longest
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from PIL.PngImagePlugin import PngInfo
@@ -56,32 +53,32 @@ def write_summary(
     """
     names = {**dict(enumerate(map(valid_text, classes))), IGNORE_LABEL: "void"}
     # Of very many images the table has rows beyond what is to be held in memory.
-    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as table:
-        writer = csv.writer(table)
-        writer.writerow(COLUMNS)
-        for image, label_map in zip(images, label_maps, strict=True):
-            with open_image(label_map) as picture:
-                text = picture.info.get(_NOTE)
-                counted = json.loads(text) if text else _counted(np.asarray(picture))
-                whole = picture.width * picture.height
-            for label, name in names.items():
-                pixels, regions = counted.get(str(label), (0, 0))
-                if pixels or label != IGNORE_LABEL:
-                    share = f"{pixels / whole:.6f}"
-                    writer.writerow((valid_text(image.name), label, name, pixels, share, regions))
-        _copy_if_new(table, output / SUMMARY)
+    file = output / SUMMARY
+    with suppress(_NothingNewError), written_whole(file) as aside:
+        with open(aside, "w", encoding="utf-8", newline="") as table:
+            writer = csv.writer(table)
+            writer.writerow(COLUMNS)
+            for image, label_map in zip(images, label_maps, strict=True):
+                writer.writerows(_rows(image, label_map, names))
+        if file.is_file() and filecmp.cmp(aside, file, shallow=False):
+            raise _NothingNewError
 
 
-def _copy_if_new(table: TextIO, path: Path) -> None:
-    """Does what `write_if_new` does, with what a file holds."""
-    if path.is_file():
-        table.seek(0)
-        with suppress(UnicodeDecodeError), open(path, encoding="utf-8", newline="") as file:
-            if all(one == other for one, other in zip_longest(table, file)):
-                return
-    table.seek(0)
-    with written_whole(path) as aside, open(aside, "w", encoding="utf-8", newline="") as file:
-        shutil.copyfileobj(table, file)
+class _NothingNewError(Exception):
+    """What has been written is there already, and is left as it is."""
+
+
+def _rows(image, label_map, names):
+    """The rows of an image."""
+    with open_image(label_map) as picture:
+        text = picture.info.get(_NOTE)
+        counted = json.loads(text) if text else _counted(np.asarray(picture))
+        whole = picture.width * picture.height
+    for label, name in names.items():
+        pixels, regions = counted.get(str(label), (0, 0))
+        if pixels or label != IGNORE_LABEL:
+            share = f"{pixels / whole:.6f}"
+            yield valid_text(image.name), label, name, pixels, share, regions
 
 
 def write_if_new(path: Path, text: str) -> None:

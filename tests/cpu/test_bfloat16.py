@@ -17,6 +17,14 @@ def on_classifier(**options):
     return scatter_scores(build("fcn8s", 3, **options))
 
 
+def mixed():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        return on_classifier()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 @pytest.fixture(scope="module")
 def exact():
     return on_classifier()
@@ -71,21 +79,31 @@ def test_scores_are_interpolated_in_float32(exact):
     for name in ("score_fr", "score_pool4", "score_pool3"):
         assert dtypes[name] == "bfloat16", name
     assert "InterpolatedCrop" in kinds_in(with_own_products(half, exact))
+    # Also of a network that was trained in another precision.
+    trained = mixed()
+    assert trained.get_layer("upscore2").compute_dtype == "bfloat16"
+    half = with_precision(trained, "bfloat16")
+    assert half.get_layer("upscore2").compute_dtype == "float32"
+    assert "InterpolatedCrop" in kinds_in(with_own_products(half, trained))
     # Upsampling that has learnt is a convolution like others.
     learned = on_classifier(upsampling="learned")
-    kernel = learned.get_layer("upscore8").kernel
-    kernel.assign(kernel + 0.01)
-    assert with_precision(learned, "bfloat16").get_layer("upscore2").compute_dtype == "float32"
+    for name in ("upscore2", "upscore_pool4", "upscore8"):
+        kernel = learned.get_layer(name).kernel
+        kernel.assign(kernel + 0.01)
+    assert with_precision(learned, "bfloat16").get_layer("upscore2").compute_dtype == "bfloat16"
+
+
+def test_other_layouts_are_not_rebuilt():
+    image = keras.Input((3, None, None))
+    conv = keras.layers.Conv2D(4, 3, data_format="channels_first")
+    model = keras.Model(image, conv(image))
+    assert "Convolution" not in kinds_in(with_own_products(model, stored="bfloat16"))
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_step_in_mixed_precision(training):
     """What is folded within a step gives the numbers and the gradients of float32, nearly."""
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = on_classifier()
-    finally:
-        keras.config.set_dtype_policy("float32")
+    model = mixed()
     full = with_precision(model, "float32")
     images, weights = photo(32, 48).astype("float32"), None
     made, gradients = [], []

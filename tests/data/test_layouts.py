@@ -166,6 +166,7 @@ def test_names_of_all_kinds(tmp_path):
 def test_a_loop_of_links(tmp_path):
     put(tmp_path, "train/a.png", "trainannot/a.png")
     (tmp_path / "train" / "again").symlink_to(tmp_path / "train")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert loaded(tmp_path) == {"train": {"a": "a.png"}}
 
 

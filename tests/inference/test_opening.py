@@ -14,7 +14,7 @@ from PIL import Image
 from fcn_keras import UserError
 from fcn_keras.client.client import Client
 from fcn_keras.exporters.saved_model import export
-from fcn_keras.inference import opening
+from fcn_keras.inference import opening, predict as prediction
 from fcn_keras.inference.c_library.library import library_path
 from fcn_keras.inference.job import mark_of, note_of
 from fcn_keras.inference.opening import open_network
@@ -227,7 +227,7 @@ class Meeting(Segmenter):
         return [np.zeros(image.shape[:2], "uint8") for image in images]
 
 
-def test_two_batches_at_once(tmp_path):
+def test_two_batches_at_once(tmp_path, monkeypatch):
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for path in paths:
         Image.fromarray(photo()).save(path)
@@ -235,3 +235,7 @@ def test_two_batches_at_once(tmp_path):
     assert [path.stem for path in written] == ["0", "1", "2", "3"]
     with pytest.raises(threading.BrokenBarrierError):
         predict(Meeting(1, 0.2), paths, tmp_path / "alone", CLASSES, COLORS, batch_size=1)
+    # Large images keep all cores busy, and take much memory.
+    monkeypatch.setattr(prediction, "_BATCH_PIXELS", 600)
+    with pytest.raises(threading.BrokenBarrierError):
+        predict(Meeting(2, 0.2), paths, tmp_path / "large", CLASSES, COLORS, batch_size=1)

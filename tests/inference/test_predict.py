@@ -257,6 +257,16 @@ def test_an_image_that_a_link_leads_to_is_never_overwritten(network, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_link_is_never_overwritten(network, tmp_path):
+    path = save(tmp_path / "store" / "cat.png", photo(9, 8))
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "cat.png"
+    link.symlink_to(path)
+    with pytest.raises(UserError, match="would be overwritten"):
+        predict(network, [link], tmp_path / "links", CLASSES, COLORS)
+    assert link.is_symlink()
+
+
 def test_folders_are_resolved_once(tmp_path, monkeypatch):
     """However many images lie in them."""
     images = [save(tmp_path / "in" / f"{i:02}.png", photo(2, 2)) for i in range(30)]

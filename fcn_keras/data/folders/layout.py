@@ -131,5 +131,12 @@ def _folders_in(folder):
 def _paths_in(folder):
     # Of very many files none is looked at by itself.
     with os.scandir(folder) as inside:
-        names = [found.name for found in inside if found.is_dir() and not is_foreign(found.name)]
+        names = [found.name for found in inside if _is_dir(found) and not is_foreign(found.name)]
     return sorted(folder / name for name in names)
+
+
+def _is_dir(found):
+    try:
+        return found.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

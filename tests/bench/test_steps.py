@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from fcn_keras.bench.input import bench_input
 from fcn_keras.bench.steps import COMPARED, Step
+from fcn_keras.cpu.counting import count_pairs
 from fcn_keras.data.dataset import Dataset, Example
-from fcn_keras.evaluation import metrics
-from fcn_keras.evaluation.metrics import confusion_matrix
+from fcn_keras.evaluation import evaluate
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.system import memory
 
@@ -172,9 +172,9 @@ def test_scores_beside_a_step(run_command, monkeypatch):
 
     def count(*args):
         counted.append(args[2])
-        return confusion_matrix(*args)
+        return count_pairs(*args)
 
-    monkeypatch.setattr(metrics, "confusion_matrix", count)
+    monkeypatch.setattr(evaluate, "count_pairs", count)
     options = (*TINY, "--num-classes", 4, "--rounds", 2)
     code, out, err = run_command("bench", "metrics", *options, "--json")
     assert code == 0, err

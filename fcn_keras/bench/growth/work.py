@@ -110,16 +110,15 @@ def scores(asked: Asked, at: float, folder: Path) -> Run:
     """Counts the pixels of an image for the scores of so many classes, and computes these."""
     import tensorflow as tf
 
-    from fcn_keras.bench.peers.training import make_batch
-    from fcn_keras.evaluation.metrics import SegmentationScores
+    from fcn_keras.bench.peers.training import make_batch, make_task
 
-    _, labels = make_batch(_step(asked, at))
+    measured = _step(asked, at)
+    task, (_, labels) = make_task(measured), make_batch(measured)
     logits = tf.random.stateless_normal((*labels.shape[:3], int(at)), (0, 1))
-    metric = SegmentationScores(int(at))
-    update, result = tf.function(metric.update_state), tf.function(metric.result)
+    update, result = tf.function(task.count_pixels), tf.function(task.score_metric.result)
 
     def run():
-        update(labels, logits)
+        update(logits, labels)
         return result()["mean_iu"].numpy()
 
     return run

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import weakref
@@ -669,3 +670,11 @@ def test_ctrl_c_does_not_wait_for_a_server(tmp_path):
         server.shutdown()
     assert process.returncode == 130
     assert err.endswith("stopped; the same command goes on from here\n")
+
+
+def test_the_table_needs_no_other_folder(network, tmp_path, monkeypatch):
+    """It is written beside what it becomes: a folder for temporary files may be small, or none."""
+    path = save(tmp_path / "in" / "cat.png", photo(9, 8))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    predict(network, [path], tmp_path / "out", CLASSES, COLORS)
+    assert (tmp_path / "out" / "summary.csv").is_file()

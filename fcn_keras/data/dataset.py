@@ -1,15 +1,16 @@
 """What a data set is here: names, colours, and splits of images with their label maps."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.pool import ThreadPool
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from fcn_keras.data.files.readers import AsStored
+from fcn_keras.system.processor import cores
 from fcn_keras.system.progress import progress_bar
+from fcn_keras.system.threads import ahead
 
 IGNORE_LABEL = 255
 
@@ -85,29 +86,15 @@ def in_parallel(
         unit: what an item is, in the bar.
         progress: whether to show a bar where it takes more than two seconds.
     """
-    with ThreadPoolExecutor() as pool:
+    with ThreadPool(cores() + 4) as pool:  # some wait for the disk
         yield from progress_bar(
             what,
             len(items),
             unit,
-            iterable=_ahead(pool, function, items),
+            iterable=ahead(pool, function, items, _AHEAD),
             disable=not progress,
             delay=2,
         )
-
-
-def _ahead(pool, function, items):
-    pending: deque[Future] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > _AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
 
 
 @dataclass(frozen=True)

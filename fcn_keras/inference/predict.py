@@ -2,13 +2,12 @@
 
 import math
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from multiprocessing.pool import AsyncResult, ThreadPool
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fcn_keras.data.files.images import TooManyPixels
 from fcn_keras.data.palette import palette_for
@@ -19,6 +18,7 @@ from fcn_keras.inference.opening import open_network
 from fcn_keras.inference.outputs import DEFAULT, Outputs
 from fcn_keras.inference.segmenter import Segmenter
 from fcn_keras.inference.writing import labelled_image, write_outputs
+from fcn_keras.system.threads import ahead
 
 if TYPE_CHECKING:
     import keras
@@ -139,19 +139,6 @@ def label_images(
         yield from ahead(pool, write, answers, 2)
     for path, image in large:  # one at a time, as each label map is large too
         yield {path: label_large(segmenter, path, image, *to)}
-
-
-def ahead(
-    pool: ThreadPool, function: Callable[[Any], Any], items: Iterable[Any], depth: int
-) -> Iterator[Any]:
-    """Maps `function` over `items` in order, `depth` of them in threads ahead of the caller."""
-    pending: deque[AsyncResult] = deque()
-    for item in items:
-        pending.append(pool.apply_async(function, (item,)))
-        if len(pending) > depth:
-            yield pending.popleft().get()
-    while pending:
-        yield pending.popleft().get()
 
 
 def batch_size_for(shape: Sequence[int]) -> int:

@@ -24,11 +24,12 @@ from fcn_keras.inference.job import (
     write_tables,
 )
 from fcn_keras.inference.outputs import Outputs
-from fcn_keras.inference.predict import ahead, batch_size_for
+from fcn_keras.inference.predict import batch_size_for
 from fcn_keras.inference.segmenter import Segmenter
 from fcn_keras.inference.writing import Labelled, labelled_image, write_outputs
 from fcn_keras.system.files import remove_leftovers, written_whole
 from fcn_keras.system.progress import progress_bar
+from fcn_keras.system.threads import ahead
 
 # What is written if nothing else is asked for.
 DEFAULT = Outputs(("overlay",))

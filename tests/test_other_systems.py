@@ -85,7 +85,7 @@ with Run(sys.argv[1]).held():
         with Run(sys.argv[1]).held():
             print("both")
     except UserError as error:
-        print(error, os.listdir(os.path.dirname(sys.argv[1])))
+        print(error, os.listdir(os.path.dirname(sys.argv[1])), flush=True)
     if len(sys.argv) > 2:
         os._exit(0)
 """

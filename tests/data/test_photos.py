@@ -139,6 +139,15 @@ def test_rules_that_other_threads_make_meanwhile(tmp_path, monkeypatch):
     read(tmp_path, odd)
 
 
+def test_a_rule_that_was_left_behind(tmp_path):
+    """The rule is made anew where it is in the list, but another one counts first."""
+    odd = encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("error")
+        read(tmp_path, odd)
+
+
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_orientation_of_tiff(tmp_path, orientation):
     for data in (

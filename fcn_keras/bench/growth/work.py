@@ -6,6 +6,7 @@ job "write".
 """
 
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -23,6 +24,9 @@ from fcn_keras.system.memory import process_memory
 
 # Seconds after which nothing is run once more: what a first run takes beside is small then.
 PATIENCE = 10.0
+
+# Runs that are timed of what takes no longer than a few hundredths of a second.
+RUNS = 9
 
 # The folder of a few images whose handling comes before the one that counts.
 _FIRST = "first"
@@ -136,30 +140,41 @@ JOBS = {"label": label, "forward": forward, "step": step, "scores": scores}
 
 
 def measure(job: dict, folder: Path) -> dict[str, float]:
-    """Does a job twice, and takes the time of the second run; a long one is done once.
+    """Does a job, and takes its time: of a short one the median of several runs, but for the first.
 
     So what happens once, whatever there is to do, is not in its seconds. Where images grow, the
-    first run is of a few.
+    first run is of a few, and one is timed.
 
     Returns:
         `seconds`, `peak_bytes` of the process, and `work`, what seconds should be in proportion to:
         the size; of tiles the megapixels that the network sees.
     """
     asked, name, at = Asked(**job["asked"]), job["job"], job["at"]
-    runs: list[Run]
     if name in HANDLING:
-        runs = [partial(HANDLING[name], folder / of) for of in (_FIRST, f"{at:g}")]
+        HANDLING[name](folder / _FIRST)
+        seconds = _timed(partial(HANDLING[name], folder / f"{at:g}"))
     else:
-        runs = [JOBS[name](asked, at, folder)] * 2
-    seconds = 0.0
-    for run in runs:
-        if seconds < PATIENCE or name in HANDLING:
-            started = time.perf_counter()
-            run()
-            seconds = time.perf_counter() - started
+        seconds = _median(JOBS[name](asked, at, folder))
     peak = process_memory().peak
     work = _seen(asked, at, folder) if asked.kind == "tiled" else at
     return {"seconds": seconds, "peak_bytes": peak, "work": work}
+
+
+def _median(run: Run) -> float:
+    """The median seconds of a few runs but the first, which is enough if it is long."""
+    first = _timed(run)
+    if first > PATIENCE:
+        return first
+    runs = [_timed(run)]
+    while len(runs) < RUNS and sum(runs) < PATIENCE / 4:
+        runs.append(_timed(run))
+    return statistics.median(runs)
+
+
+def _timed(run):
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def _seen(asked, at, folder):

@@ -67,6 +67,17 @@ def test_results():
     assert "bends by 1.43x in seconds, 2.00x in memory" in text
 
 
+def test_memory_of_tiles_goes_by_the_largest():
+    """From the size on at which a tile has others on all sides, it is level."""
+    sizes, held, mebibytes = (1, 4, 16, 100), (1.0, 1.5, 2.5, 2.5), (100, 150, 250, 250)
+    points = [
+        Point(size, [size], [own * MIB], work=size, held=part)
+        for size, part, own in zip(sizes, held, mebibytes, strict=True)
+    ]
+    [curve] = results(Asked("tiled"), [(Curve("label", "tiled", sizes), points)])["curves"]
+    assert curve["bytes_bend"] == pytest.approx(1) == curve["seconds_bend"]
+
+
 def test_figure():
     """Each curve lies beside its line, on axes by powers of ten."""
     figure = growth_figure(results(Asked("images"), made_up())["curves"], "images")
@@ -87,7 +98,7 @@ def test_points_are_measured_in_turns(monkeypatch):
         asked.append((job["job"], job.get("at")))
         if asked[-1] == ("step", 21):
             raise ChildFailed("no memory")
-        return json.dumps({"seconds": 1.0, "peak_bytes": MIB, "work": 1})
+        return json.dumps({"seconds": 1.0, "peak_bytes": MIB, "work": 1, "held": 1})
 
     monkeypatch.setattr(growth, "run_child", run_child)
     measured = bench_growth(Asked("classes", (2, 21)), rounds=2)
@@ -104,7 +115,9 @@ def test_whole_images_end_where_memory_does(monkeypatch):
 
     def run_child(words, text, **variables):
         tried.append(at := json.loads(text).get("at", 0))
-        return json.dumps({"seconds": 1.0, "peak_bytes": int(1e9 + 0.25e9 * at), "work": at})
+        return json.dumps(
+            {"seconds": 1.0, "peak_bytes": int(1e9 + 0.25e9 * at), "work": at, "held": at}
+        )
 
     monkeypatch.setattr(growth, "run_child", run_child)
     monkeypatch.setattr(growth, "free_memory", lambda: 1e15)
@@ -180,6 +193,7 @@ def test_command(words, run_command, tmp_path):
     if words[0] == "tiled":  # overlaps are seen twice
         points = found["curves"][0]["points"]
         assert all(row["work"] > row["size"] for row in points)
+        assert all(row["work"] > row["held"] > 0.064**2 for row in points)
 
 
 @pytest.mark.parametrize(

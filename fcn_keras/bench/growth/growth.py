@@ -25,7 +25,7 @@ class Point:
     Attributes:
         size: of what there is to do.
         seconds, peak_bytes: of each process.
-        work: what seconds should be in proportion to, beside what any size takes.
+        work, held: what seconds and memory should be in proportion to, beside what any size takes.
         error: why there is nothing, in one line.
     """
 
@@ -33,6 +33,7 @@ class Point:
     seconds: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
     work: float = 0.0
+    held: float = 0.0
     error: str = ""
 
 
@@ -81,7 +82,7 @@ def _measure(asked, curve, point, folder):
         return
     point.seconds.append(answer["seconds"])
     point.peak_bytes.append(answer["peak_bytes"])
-    point.work = answer["work"]
+    point.work, point.held = answer["work"], answer["held"]
 
 
 def _in_child(job, folder):
@@ -127,6 +128,7 @@ def _result(curve, points):
             {
                 "size": point.size,
                 "work": point.work,
+                "held": point.held,
                 "seconds": seconds,
                 "seconds_per_unit": seconds / point.size,
                 "peak_bytes": statistics.median(point.peak_bytes),
@@ -139,7 +141,7 @@ def _result(curve, points):
         return result
     for name, short, by, shape in (
         ("seconds", "seconds", "work", LINEAR),
-        ("peak_bytes", "bytes", "size", curve.memory),
+        ("peak_bytes", "bytes", "held", curve.memory),
     ):
         values = [row[name] for row in known]
         line = line_of([row[by] for row in known], values, shape)
@@ -163,8 +165,9 @@ def table(results: dict) -> str:
     return "\n".join(
         [
             *parts,
-            "The line goes through both ends, by the size; of seconds of tiles by the pixels",
-            "seen in them, overlaps counted. Where images grow, that of memory is level.",
+            "The line goes through both ends, by the size; of tiles by the pixels seen in them,",
+            "overlaps counted, in all or for memory of the largest. Where images grow, that of",
+            "memory is level.",
             "A bend is the largest factor between a point and its line, above or below.",
         ]
     )

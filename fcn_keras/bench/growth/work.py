@@ -146,8 +146,8 @@ def measure(job: dict, folder: Path) -> dict[str, float]:
     first run is of a few, and one is timed.
 
     Returns:
-        `seconds`, `peak_bytes` of the process, and `work`, what seconds should be in proportion to:
-        the size; of tiles the megapixels that the network sees.
+        `seconds`, `peak_bytes` of the process; and what they should go by, `work` and `held`: the
+        size; of tiles the megapixels that the network sees, in all and of the largest tile.
     """
     asked, name, at = Asked(**job["asked"]), job["job"], job["at"]
     if name in HANDLING:
@@ -156,8 +156,8 @@ def measure(job: dict, folder: Path) -> dict[str, float]:
     else:
         seconds = _median(JOBS[name](asked, at, folder))
     peak = process_memory().peak
-    work = _seen(asked, at, folder) if asked.kind == "tiled" else at
-    return {"seconds": seconds, "peak_bytes": peak, "work": work}
+    work, held = _seen(asked, at, folder) if asked.kind == "tiled" else (at, at)
+    return {"seconds": seconds, "peak_bytes": peak, "work": work, "held": held}
 
 
 def _median(run: Run) -> float:
@@ -178,13 +178,13 @@ def _timed(run):
 
 
 def _seen(asked, at, folder):
-    """How many megapixels a network sees of an image in tiles, those seen twice counted twice."""
+    """How many megapixels a network sees of an image in tiles, twice counted twice; and at once."""
     from fcn_keras.inference.network import load_network
     from fcn_keras.inference.tiling import Tiling
 
     tiling = Tiling(load_network(folder / NETWORK).model, asked.tile)
-    side = sum(seen.stop - seen.start for seen, _, _ in tiling.parts(side_of(at)))
-    return side**2 / 1e6
+    sides = [seen.stop - seen.start for seen, _, _ in tiling.parts(side_of(at))]
+    return sum(sides) ** 2 / 1e6, max(sides) ** 2 / 1e6
 
 
 if __name__ == "__main__":

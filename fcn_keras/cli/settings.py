@@ -32,7 +32,7 @@ HELP = {
     "learn_upsampling": "older name of --upsampling learned",
     "input_mean": "what to subtract from blue, green, red: B,G,R (default: as the weights say)",
     "epochs": "how often each image is seen",
-    "steps": "train on that many batches, in place of --epochs",
+    "steps": "train for that many steps, of --accumulate batches each, in place of --epochs",
     "batch_size": "images in a batch, over all devices",
     "crop_size": "size of training crops: 256, 256x320 (height x width), or none: whole images",
     "replacement": "draw each image from the whole set, as the reference does",

@@ -54,7 +54,8 @@ class Settings:
         init_from: a run or `.keras` file whose layers are copied where name and shape agree, and
             whose preprocessing is taken over; `weights` does not count then.
         epochs: how often every training image is seen.
-        steps: how many batches to train on instead of `epochs`; 0 to go by `epochs`.
+        steps: how many steps to train for instead of `epochs`, each of `accumulate` batches, or for
+            caffe_sgd of one; rounded up so that all epochs have as many. 0 to go by `epochs`.
         batch_size: images in a batch, over all replicas.
         crop_size: height and width of the training crops; None for whole images, one at a time,
             as the paper has it.

@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from contextlib import suppress
 
 from fcn_keras.cli.arguments import JSON, MODEL, check_split, positive
 from fcn_keras.cli.command import Arguments, Command
@@ -37,7 +38,7 @@ def _network(args):
         raise UserError(
             "evaluate: needs RUN_OR_MODEL, or --predictions with --labels or --dataset."
         )
-    from fcn_keras.data.source import Source
+    _refuse(args, "--labels", "num_classes")
     from fcn_keras.evaluation.evaluate import evaluate
     from fcn_keras.inference.network import load_network
     from fcn_keras.inference.run_folder import dataset_of
@@ -50,8 +51,7 @@ def _network(args):
     name = args.dataset or dataset_of(network.config)
     if name is None:
         raise UserError("--dataset: needed, as the model does not lie in a run that tells it.")
-    val_share = None if args.dataset else settings.get("val_share")
-    source = Source(name, val_share, network.images)
+    source = _source(args, network, name, settings.get("val_share"))
     dataset = source.dataset
     check_split(args.split, dataset.splits)
     network.check_dataset(dataset, args.model, name)
@@ -69,11 +69,46 @@ def _network(args):
     return confusion, dataset.heads or dataset.classes, f"{args.model} on {name}, {args.split}"
 
 
+def _source(args, network, name, val_share):
+    """The data set to score on; of the run's own folder, wherever it is now, the run's own split.
+
+    By another share images would be scored that were trained on.
+    """
+    from fcn_keras.data.source import Source
+    from fcn_keras.inference.run_folder import dataset_of
+    from fcn_keras.system.spelling import same_path
+
+    if not args.dataset or val_share is None:
+        return Source(name, val_share, network.images)
+    source = Source(name, None, network.images)
+    try:
+        own = dataset_of(network.config)  # None: a published one does not tell
+        is_own = own is None or same_path(own, name)
+    except UserError:  # it is not there any more: this one is in its place
+        is_own = True
+    images = network.config["dataset"].get("images", {}).values()
+    is_own |= sum(images) == sum(map(len, source.dataset.splits.values()))  # a copy
+    if is_own:
+        with suppress(UserError):  # one that has got splits of its own keeps them
+            return Source(name, val_share, network.images)
+    return source
+
+
+def _refuse(args, what_for, *names):
+    """Refuses options that would do nothing."""
+    for name in names:
+        if getattr(args, name):
+            raise UserError(f"--{name.replace('_', '-')}: is for {what_for} alone.")
+
+
 def _label_maps(args):
     if args.model or bool(args.labels) == bool(args.dataset):
         raise UserError(
             "--predictions: are scored in place of a model's, against either --labels or --dataset."
         )
+    _refuse(args, "a network", "batch_size", "devices")
+    if args.dataset:
+        _refuse(args, "--labels", "num_classes")
     from fcn_keras.data.source import Source
     from fcn_keras.evaluation.compare import compare_label_maps
     from fcn_keras.inference.classes import numbered_classes

@@ -32,7 +32,7 @@ HELP = {
     "learn_upsampling": "older name of --upsampling learned",
     "input_mean": "what to subtract from blue, green, red: B,G,R (default: as the weights say)",
     "epochs": "how often each image is seen",
-    "steps": "train on that many batches, in place of --epochs",
+    "steps": "train for that many steps, of --accumulate batches each, in place of --epochs",
     "batch_size": "images in a batch, over all devices",
     "crop_size": "size of training crops: 256, 256x320 (height x width), or none: whole images",
     "replacement": "draw each image from the whole set, as the reference does",
@@ -48,7 +48,7 @@ HELP = {
     "label_smoothing": "share of each pixel that is spread over all classes, for cross_entropy",
     "class_weights": "none, sqrt_median_frequency: rare classes weigh more, or weights of classes: "
     "pole=3,sign=2",
-    "normalization": "what the summed loss is divided by",
+    "normalization": "what the summed loss is divided by, of cross_entropy and focal",
     "optimizer": "update rule",
     "learning_rate": "highest learning rate",
     "momentum": "of sgd and caffe_sgd",
@@ -59,7 +59,7 @@ HELP = {
     "batch_norm": "frozen: as it was pre-trained; synced: learned from whole batches, over all "
     "devices (default: by whether weights are pre-trained)",
     "schedule": "course of the learning rate",
-    "warmup": "share of all steps over which the learning rate rises",
+    "warmup": "share of all steps over which the learning rate rises, of cosine and poly",
     "freeze": "layers that do not learn: trunk, conv1_1..pool3 (two layers and all between), or a "
     "regular expression",
     "freeze_epochs": "for how many epochs they do not; 0 for all",

@@ -27,7 +27,7 @@ class Augmentation:
         color: how far brightness, contrast, saturation and the tint may move; 0 for not at all,
             0.5 for strongly.
         class_crops: share of the crops that are centred, as far as the image reaches, on a pixel of
-            a class: one drawn evenly among those in the image.
+            a class: one drawn evenly among those in the image, in the first of its label maps.
         vertical_flip: whether half of the images are turned upside down.
         rotation: by how many degrees crops are turned at most, either way.
         blur: of half of the images, up to which standard deviation they are blurred, in pixels.

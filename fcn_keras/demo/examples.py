@@ -20,11 +20,14 @@ def examples_of(source: str | Path) -> dict[str, np.ndarray]:
         source: a run directory, or anything else that `demo` shows, which has none.
     """
     try:
-        name = dataset_of(config_of(source))
+        config = config_of(source)
+        name = dataset_of(config)
         if name == "shapes":
             scenes = (draw_scene(scene_rng("validation", i))[0] for i in range(EXAMPLES))
             return {f"scene {i + 1}": scene for i, scene in enumerate(scenes)}
-        files = find_folder(name).splits if name and Path(name).is_dir() else {}
+        # Divided as the run did it, which has not been trained on these then.
+        share = config.get("settings", {}).get("val_share")
+        files = find_folder(name, share).splits if name and Path(name).is_dir() else {}
         paths = [pair.image for pair in files["val"].pairs] if "val" in files else []
         step = max(1, len(paths) // EXAMPLES)
         return {path.stem: read_image(path) for path in paths[::step][:EXAMPLES]}

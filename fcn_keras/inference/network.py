@@ -8,6 +8,7 @@ import keras
 from fcn_keras.data.dataset import Dataset
 from fcn_keras.data.files.readers import PHOTOGRAPHS, AsStored, ImageReader
 from fcn_keras.errors import UserError
+from fcn_keras.inference.classes import numbered_classes
 from fcn_keras.inference.run_folder import classes_of, config_of, local_folder, network_file
 from fcn_keras.models.channels import stored_pixels
 from fcn_keras.models.head import first_head
@@ -47,17 +48,34 @@ class Network(NamedTuple):
             dataset: the data set.
             path, name: what the network and the data set are called.
         """
-        if dataset.num_classes != len(self.classes):
-            raise UserError(
-                f"{path} tells {len(self.classes)} classes apart, but {name} has "
-                f"{dataset.num_classes}."
-            )
         if {*dataset.heads} != {*self.heads}:
-            ours, theirs = (
+            two = [
                 f"the label maps {', '.join(heads)}" if heads else "one label map"
                 for heads in (self.heads, dataset.heads)
-            )
-            raise UserError(f"{path} scores {ours}, and {name} has {theirs}.")
+            ]
+            raise UserError(f"{path} scores {two[0]}, and {name} has {two[1]}.")
+        for head, theirs in (dataset.heads or {"": dataset.classes}).items():
+            ours = self._classes_of(head)
+            suffix = f" in {head}" if head else ""
+            if len(theirs) != len(ours):
+                raise UserError(
+                    f"{path} tells {len(ours)} classes apart{suffix}, but {name} has {len(theirs)}."
+                )
+            # Names may differ, as those of another language do, but not mean other numbers.
+            for number, known in enumerate(theirs):
+                if known in ours and ours[number] != known:
+                    raise UserError(
+                        f"{path} and {name} number the classes differently{suffix}: {known!r} is "
+                        f"{ours.index(known)} there and {number} here."
+                    )
+
+    def _classes_of(self, head):
+        """The names of a head's classes, or where nothing tells them, numbers."""
+        if not head or head == self.heads[0]:
+            return self.classes
+        number = self.full.get_layer(f"score_{head}").output.shape[-1]
+        classes = self.config.get("dataset", {}).get("heads", {}).get(head, ())
+        return list(classes) if len(classes) == number else numbered_classes(number)[0]
 
 
 def load_network(path: str | Path) -> Network:

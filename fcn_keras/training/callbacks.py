@@ -137,6 +137,7 @@ class Recorder(keras.callbacks.Callback):
         self.patience = Patience(job.settings.patience, rows)
         classes = next(iter(job.dataset.heads.values()), job.dataset.classes)
         self.symptoms = Symptoms(classes, job.steps, rows)
+        self.row: dict = {}  # what the log says of the last epoch of this process
         self.measured: list = []  # by the epoch's training, while its validation measures
         self.saved = time.perf_counter()
 
@@ -197,14 +198,15 @@ class Recorder(keras.callbacks.Callback):
             raise StoppedInValidation
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Scores the network, and writes what is kept of an epoch whose steps are all done.
+        """Scores the network, and writes what is kept of an epoch.
+
+        A callback may have ended it before its last step: then that is where a training goes on.
 
         Args:
             epoch: its number, from 0.
-            logs: what the training of the epoch measured.
+            logs: what the training of the epoch measured; becomes what the log says of it.
         """
-        _, _, seconds, waited = self.position
-        steps = self.job.steps
+        _, steps, seconds, waited = self.position
         row = {
             "epoch": epoch + 1,
             "loss": float(logs["loss"]),
@@ -227,8 +229,11 @@ class Recorder(keras.callbacks.Callback):
         except StoppedInValidation:
             self._back_up(self.measured)
             raise
-        logs |= row  # for callbacks after this one
-        self.position = Position(epoch + 1)
+        # For callbacks after this one. What training measured is called as the scores are.
+        logs.clear()
+        logs |= row
+        if steps == self.job.steps:
+            self.position = Position(epoch + 1)
         self._back_up(self.measured)
         if self.patience.is_over and epoch + 1 < self.job.epochs:
             self.model.stop_training = True
@@ -241,10 +246,19 @@ class Recorder(keras.callbacks.Callback):
         if (self.job.epochs - row["epoch"]) % self.job.settings.validate_every == 0:
             confusion = self._validate(row)
             self.patience.note(row["mean_iu"])
+        self.row = row
         if self.log:
             self.log.keep(row)
             for text in self.symptoms.of(row, confusion):
                 tqdm.write(f"warning: {text}", file=sys.stderr)
+
+    def finish(self) -> None:
+        """Scores the network where a callback has ended training in an epoch without validation."""
+        if self.row and "mean_iu" not in self.row:
+            with self.job.task.averaged():
+                self._validate(self.row)
+                if self.log:
+                    self.log.keep(self.row)
 
     def _validate(self, row):
         """Adds the scores of the validation to a row of the log; returns its confusion matrix."""

@@ -35,12 +35,13 @@ class EpochLog:
         self.segment = make_segmenter(first_head(job.task.network, job.task.heads))
 
     def keep(self, row: dict) -> None:
-        """Keeps an epoch.
+        """Keeps an epoch, in place of what has been kept of it.
 
         Args:
             row: what `log.csv` is to say of it.
         """
         run, scored = self.job.run, "mean_iu" in row
+        self.rows = [other for other in self.rows if other["epoch"] < row["epoch"]]
         earlier = [r["mean_iu"] for r in self.rows if r.get("mean_iu") is not None]
         if scored and row["mean_iu"] > max(earlier, default=-1.0):
             with written_whole(run.path / "best.keras") as aside:

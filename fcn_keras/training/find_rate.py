@@ -103,7 +103,8 @@ def find_learning_rate(
         constant = replace(settings, schedule="constant", warmup=0.0, patience=0)
         job = make_job(run, constant, dataset, counts, strategy)
         trial = _tried(job)
-    folder = run.path.with_name(f"{run.path.name}-learning-rates")
+    path = run.path if run.path.name else run.path.absolute()  # "." has no name
+    folder = path.with_name(f"{path.name}-learning-rates")
     _write(trial, folder)
     if trial.suggested is None:
         raise UserError(

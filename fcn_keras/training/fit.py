@@ -4,6 +4,7 @@ import contextlib
 import json
 import zlib
 
+import keras
 import tensorflow as tf
 
 from fcn_keras.data.batches import sharded, training_batches
@@ -37,15 +38,22 @@ def fit_epochs(job: TrainingJob) -> None:
         thaw = Thaw(job.settings.freeze_epochs, job.steps, quiet=not job.chief)
         thaw.set_model(job.task)
         thaw.on_epoch_begin(epoch)
-        callbacks = [progress, recorder, thaw, *(job.callbacks if job.chief else ())]
+        own = job.callbacks if job.chief else ()
+        callbacks = [progress, recorder, thaw, *own]
         if step == job.steps:  # stopped while it was validating
             backup.restore_metrics()
-            recorder.set_model(job.task)
-            recorder.on_epoch_end(epoch, job.task.get_metrics_result())
+            ending = keras.callbacks.CallbackList(
+                [recorder, *own], model=job.task, epochs=job.epochs, steps=job.steps, verbose=0
+            )
+            ending.on_train_begin()
+            ending.on_epoch_end(epoch, job.task.get_metrics_result())
+            ending.on_train_end()
         elif step:
             _fit(job, callbacks, epoch, epoch + 1, step)
-        if not recorder.patience.is_over:
+        # The user's callbacks may have ended it, too.
+        if not (recorder.patience.is_over or job.task.stop_training):
             _fit(job, callbacks, epoch + (step > 0), job.epochs)
+        recorder.finish()
         if stop.requested:  # too late for anything but what follows
             raise KeyboardInterrupt
 

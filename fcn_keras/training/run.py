@@ -18,6 +18,7 @@ from fcn_keras.system.files import writing, written_whole
 from fcn_keras.system.locks import locked
 from fcn_keras.system.spelling import file_name
 from fcn_keras.system.versions import git_commit, versions
+from fcn_keras.training.setting_checks import idle
 from fcn_keras.training.settings import Settings
 
 LOG_COLUMNS = (
@@ -64,10 +65,12 @@ class Run:
         if old is None:
             return
         old = {**old, "settings": Settings.completed(old["settings"])}
+        unused = idle(settings)  # given once, and refused since
+        names = [("settings", name) for name in new["settings"] if name not in unused]
+        names += [("dataset", name) for name in {**new["dataset"], **old["dataset"]}]
         differences = [
-            f"{name} was {old[part].get(name)!r} and is now {value!r}"
-            for part in ("settings", "dataset")
-            for name, value in new[part].items()
+            f"{name} was {old[part].get(name)!r} and is now {new[part].get(name)!r}"
+            for part, name in names
             if not _is_same(old, new, part, name)
         ]
         if differences:
@@ -170,7 +173,7 @@ class Run:
 
 def _is_same(old, new, part, name):
     """Whether a run that goes on has what it had, by whatever path it is given."""
-    if old[part].get(name) == new[part][name]:
+    if old[part].get(name) == new[part].get(name):
         return True
     if part == "settings":
         return leads_to_same(old, new["settings"], name)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fcn_keras.models.variants import OWN_CHANNELS
-from fcn_keras.training.losses.names import DICE, WEIGHED, parse_loss
+from fcn_keras.training.losses.names import DICE, NORMALIZED, WEIGHED, parse_loss
 
 # What numbers are allowed, in words -> whether one is, and the settings that it holds for.
 BOUNDS = {
@@ -93,6 +93,28 @@ def requirements(settings: Any) -> Iterator[tuple[str, bool, str]]:
             "1 where whole images, which differ in size, are trained on but by caffe_sgd",
         ),
     )
+
+
+def idle(settings: Any) -> dict[str, str]:
+    """Returns the settings that do nothing beside the others, each with what it is for.
+
+    Args:
+        settings: a `fcn_keras.training.settings.Settings`.
+    """
+    losses = parse_loss(settings.loss)
+    uses = {
+        "momentum": (settings.optimizer in ("sgd", "caffe_sgd"), "the optimizers sgd, caffe_sgd"),
+        "weight_decay": (
+            settings.optimizer in ("adamw", "caffe_sgd"),
+            "the optimizers adamw, caffe_sgd",
+        ),
+        "warmup": (settings.schedule != "constant", "the schedules cosine, poly"),
+        "normalization": (
+            not {*losses}.isdisjoint(NORMALIZED),
+            f"the losses {', '.join(NORMALIZED)}",
+        ),
+    }
+    return {name: what_for for name, (is_used, what_for) in uses.items() if not is_used}
 
 
 def _of_images(settings):

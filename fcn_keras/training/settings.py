@@ -54,7 +54,8 @@ class Settings:
         init_from: a run or `.keras` file whose layers are copied where name and shape agree, and
             whose preprocessing is taken over; `weights` does not count then.
         epochs: how often every training image is seen.
-        steps: how many batches to train on instead of `epochs`; 0 to go by `epochs`.
+        steps: how many steps to train for instead of `epochs`, each of `accumulate` batches, or for
+            caffe_sgd of one; rounded up so that all epochs have as many. 0 to go by `epochs`.
         batch_size: images in a batch, over all replicas.
         crop_size: height and width of the training crops; None for whole images, one at a time,
             as the paper has it.
@@ -66,7 +67,8 @@ class Settings:
         label_smoothing: see `fcn_keras.PixelCrossEntropy`; for cross-entropy alone.
         class_weights: "none", "sqrt_median_frequency" or weights of classes by name, see
             `fcn_keras.training.losses.class_weights.chosen_weights`.
-        normalization: what the loss is divided by, see `fcn_keras.PixelCrossEntropy`.
+        normalization: what the loss is divided by, see `fcn_keras.PixelCrossEntropy`; for
+            cross-entropy and focal.
         optimizer, learning_rate, momentum, weight_decay: the update rule; `momentum` is for sgd
             and caffe_sgd. `weight_decay` is decoupled from the gradient for adamw, and a part
             of it for caffe_sgd, see `fcn_keras.CaffeSGD`.
@@ -83,7 +85,7 @@ class Settings:
             (`weights`, `init_from`) and "synced" where they are random.
         schedule: "constant"; "cosine": down to zero along half a cosine; "poly": down to zero along
             (1 - t)^0.9.
-        warmup: share of all steps over which the learning rate rises from zero.
+        warmup: share of all steps over which the learning rate rises from zero; not for constant.
         freeze: which layers do not learn, see `fcn_keras.training.freezing.freeze`.
         freeze_epochs: how many epochs they do not; 0 for all.
         head_learning_rate_factor: how many times as fast as the trunk the layers learn that score

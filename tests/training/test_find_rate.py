@@ -87,9 +87,12 @@ def test_what_keeps_a_run_is_refused(run_command, option):
 
 @pytest.mark.slow
 def test_no_rate_will_do(tmp_path, monkeypatch):
+    """Here in the directory that is worked in, which has another name than it is given by."""
     monkeypatch.setattr(find_rate, "STEPS", 4)
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
     folder = str(write_folder(tmp_path / "data", train=4, val=2))
     options = dict(width=1 / 32, batch_size=2, crop_size=(16, 16), learning_rate=1e-20)
     with pytest.raises(UserError, match="falls at no learning rate from 1.0e-23 to 1.0e-17"):
-        find_learning_rate(resolve("small", dataset=folder, **options), tmp_path / "run")
+        find_learning_rate(resolve("small", dataset=folder, **options), ".")
     assert (tmp_path / "run-learning-rates" / "learning_rates.png").is_file()

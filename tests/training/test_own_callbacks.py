@@ -1,6 +1,8 @@
 """Keras callbacks that a user brings along."""
 
+import csv
 import json
+from dataclasses import replace
 
 import keras
 import pytest
@@ -8,6 +10,7 @@ from helpers.folders import write_folder
 
 from fcn_keras.errors import UserError
 from fcn_keras.recipes.common.resolving import resolve
+from fcn_keras.training.callbacks import Recorder, StoppedInValidation
 from fcn_keras.training.own_callbacks import load_callbacks
 from fcn_keras.training.train import train
 
@@ -57,8 +60,81 @@ def test_they_see_what_the_log_says(here):
     header, *rows = (line.split(",") for line in (run / "log.csv").read_text().splitlines())
     for (_, logs), row in zip(seen, rows, strict=True):
         written = {name: float(value) for name, value in zip(header, row, strict=True) if value}
-        assert {name: logs[name] for name in written} == pytest.approx(written)
-    assert "val_loss" not in seen[0][1] and "val_loss" in seen[1][1]
+        assert logs == pytest.approx(written)  # nothing else: not training's scores for others
+    assert "mean_iu" not in seen[0][1] and "mean_iu" in seen[1][1]
+
+
+class Watching(keras.callbacks.Callback):
+    """Notes the epochs that it is told of, and ends training behind a step or an epoch."""
+
+    def __init__(self, step=None, epoch=None, kill=None):
+        super().__init__()
+        self.step, self.epoch, self.kill = step, epoch, kill
+        self.steps, self.epochs = 0, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        if self.steps == self.kill:
+            raise KeyboardInterrupt
+        if self.steps == self.step:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(epoch)
+        if epoch == self.epoch:
+            self.model.stop_training = True
+
+
+@pytest.fixture
+def settings(tmp_path):
+    folder = str(write_folder(tmp_path / "data", train=6, val=2))
+    options = dict(width=1 / 32, epochs=4, batch_size=2, crop_size=(16, 24), validate_every=1)
+    return resolve("small", dataset=folder, **options)
+
+
+def rows_of(run):
+    with open(run / "log.csv", newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(
+    ("stop", "validate_every", "epochs", "share"),
+    [
+        (dict(epoch=1), 4, ["1", "2"], 1),  # no validation was due yet
+        (dict(step=4), 1, ["1", "2"], 1 / 3),  # within an epoch
+    ],
+)
+def test_one_that_ends_training(settings, tmp_path, stop, validate_every, epochs, share):
+    """The network is scored as it is then, and the log tells of the steps that there were."""
+    settings = replace(settings, validate_every=validate_every)
+    run = train(settings, tmp_path / "run", callbacks=[Watching(**stop)])
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows] == epochs
+    scores = json.loads((run / "metrics.json").read_text())
+    assert float(rows[-1]["mean_iu"]) <= scores["mean_iu"] + 1e-6
+    of_last = float(rows[-1]["images_per_second"]) * float(rows[-1]["seconds"])
+    assert of_last == pytest.approx(6 * share)
+
+
+@pytest.mark.parametrize("killed", ["in an epoch", "in a validation"])
+def test_one_that_ends_training_where_it_goes_on(settings, tmp_path, monkeypatch, killed):
+    """It is told of the epoch that a stop has cut, and what it says then counts."""
+    if killed == "in an epoch":
+        first, options = Watching(kill=2), dict(backup_steps=1)
+    else:
+        first, options = Watching(), {}
+
+        def stopped(*_):
+            raise StoppedInValidation
+
+        monkeypatch.setattr(Recorder, "_validate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "run", callbacks=[first], **options)
+    monkeypatch.undo()
+    again = Watching(epoch=0)
+    run = train(settings, tmp_path / "run", callbacks=[again])
+    assert first.epochs == [] and again.epochs == [0]
+    assert [row["epoch"] for row in rows_of(run)] == ["1"] and (run / "metrics.json").is_file()
 
 
 def test_one_without_a_list(here):

@@ -1,11 +1,12 @@
 import json
 import math
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 
 from fcn_keras.data.dataset import Dataset
+from fcn_keras.data.files.readers import AsStored
 from fcn_keras.errors import UserError
 from fcn_keras.models.variants import VARIANTS
 from fcn_keras.recipes.common.resolving import RECIPES, resolve
@@ -215,6 +216,50 @@ def test_whole_images_come_one_at_a_time_and_unscaled(name):
     wrong = 0.5 if name == "scale_min" else 2
     with pytest.raises(UserError, match=f"`{name}` must be 1 where whole images"):
         resolve("small", crop_size=None, **{**values, name: wrong})
+
+
+IDLE = [
+    ("momentum", 0.5, {"optimizer": "adam"}),
+    ("momentum", 0.5, {"optimizer": "adamw"}),
+    ("weight_decay", 1e-4, {"optimizer": "adam"}),
+    ("weight_decay", 1e-4, {"optimizer": "sgd"}),
+    ("warmup", 0.1, {"schedule": "constant"}),
+    ("normalization", "sum", {"loss": "dice"}),
+    ("normalization", "image", {"loss": "lovasz+0.5*ohem"}),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "others"), IDLE)
+def test_what_would_do_nothing(name, value, others, tmp_path):
+    """It is refused where it is given; a recipe may have it, and so may a run of before."""
+    others = {"class_weights": "none", **others}
+    with pytest.raises(UserError, match=f"`{name}` is for .*do nothing. Received: {value!r}"):
+        resolve("small", **{name: value}, **others)
+    settings = resolve("small", **others)
+    run, dataset = Run(tmp_path), Dataset(name="x", classes=("a", "b"), colors=(), splits={})
+    run.start(replace(settings, **{name: value}), dataset)
+    run.check(settings, dataset)
+    used = {"optimizer": "caffe_sgd", "schedule": "poly", "loss": "cross_entropy+dice"}
+    assert getattr(resolve("voc-fcn8s", **used, **{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"heads": {"sem": ("a", "b"), "geo": ("c", "d")}}, {}),
+        ({}, {"heads": {"sem": ("a", "b"), "geo": ("c", "d")}}),
+        ({"stored": AsStored(3, "uint16")}, {}),
+        ({}, {"stored": AsStored(3, "uint16")}),
+    ],
+)
+def test_a_data_set_that_has_changed(tmp_path, before, now):
+    same = dict(name="x", classes=("a", "b"), colors=(), splits={})
+    settings, run = resolve("small"), Run(tmp_path)
+    run.start(settings, Dataset(**same, **before))
+    [name] = {**before, **now}
+    with pytest.raises(UserError, match=f"other settings: {name} was "):
+        run.check(settings, Dataset(**same, **now))
+    run.check(settings, Dataset(**same, **before))
 
 
 # Written and read back

@@ -7,6 +7,7 @@ from pathlib import Path
 from fcn_keras.data.catalog import is_path
 from fcn_keras.errors import UserError
 from fcn_keras.models.backbones import VGG16
+from fcn_keras.training.setting_checks import idle
 from fcn_keras.training.settings import Settings
 
 # Before the experiments: a first run, anyone's own images, and those without a GPU.
@@ -39,7 +40,8 @@ def resolve(recipe: str | None = None, **overrides) -> Settings:
         **overrides: fields of `Settings`.
 
     Raises:
-        UserError: if there is no such recipe or setting, or a value is not allowed.
+        UserError: if there is no such recipe or setting, or a value is not allowed, or is given
+            and would do nothing.
 
     Example:
 
@@ -61,4 +63,10 @@ def resolve(recipe: str | None = None, **overrides) -> Settings:
         values = {name: value for name, value in values.items() if name != "steps"}
     if overrides.get("learn_upsampling") is not None:  # the older name
         values = {name: value for name, value in values.items() if name != "upsampling"}
-    return Settings(**{**values, **overrides, "recipe": recipe})
+    settings = Settings(**{**values, **overrides, "recipe": recipe})
+    for name, what_for in idle(settings).items():
+        if overrides.get(name):
+            raise UserError(
+                f"`{name}` is for {what_for}, and would do nothing. Received: {overrides[name]!r}."
+            )
+    return settings

@@ -7,6 +7,7 @@ from fcn_keras.errors import UserError
 CROSS_ENTROPY, DICE, FOCAL, LOVASZ, OHEM = "cross_entropy", "dice", "focal", "lovasz", "ohem"
 LOSSES = (CROSS_ENTROPY, DICE, FOCAL, LOVASZ, OHEM)
 WEIGHED = (CROSS_ENTROPY, FOCAL, OHEM)  # by class weights
+NORMALIZED = (CROSS_ENTROPY, FOCAL)  # by a number of pixels or images that is chosen
 
 
 def parse_loss(text: str) -> dict[str, float]:

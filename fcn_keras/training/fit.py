@@ -14,6 +14,7 @@ from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.callbacks import Recorder, Stop, TrainingBar
 from fcn_keras.training.crops import augmentation_of
 from fcn_keras.training.freezing import Thaw
+from fcn_keras.training.own_callbacks import NoStop
 
 
 def fit_epochs(job: TrainingJob) -> None:
@@ -38,7 +39,9 @@ def fit_epochs(job: TrainingJob) -> None:
         thaw = Thaw(job.settings.freeze_epochs, job.steps, quiet=not job.chief)
         thaw.set_model(job.task)
         thaw.on_epoch_begin(epoch)
-        own = job.callbacks if job.chief else ()
+        own = [*job.callbacks] if job.chief else []
+        if own and not is_alone(job.strategy):
+            own.append(NoStop(recorder.patience))
         callbacks = [progress, recorder, thaw, *own]
         if step == job.steps:  # stopped while it was validating
             backup.restore_metrics()

@@ -7,6 +7,7 @@ from importlib import import_module
 import keras
 
 from fcn_keras.errors import UserError, first_line
+from fcn_keras.training.patience import Patience
 
 
 def load_callbacks(text: str) -> list[keras.callbacks.Callback]:
@@ -41,3 +42,25 @@ def load_callbacks(text: str) -> list[keras.callbacks.Callback]:
             f"`callbacks`: {text} must return Keras callbacks, in a list. Received: {found!r}."
         )
     return callbacks
+
+
+class NoStop(keras.callbacks.Callback):
+    """Refuses that a user's callback ends training on this machine: the others would wait for it.
+
+    Args:
+        patience: what all machines end training by.
+    """
+
+    def __init__(self, patience: Patience):
+        super().__init__()
+        self.patience = patience
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self.model.stop_training and not self.patience.is_over:
+            raise UserError(
+                "callbacks: one of yours has ended training, which on several machines would leave "
+                "the others waiting. Use --patience there. The last backup is as it was before."
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.on_train_batch_end(0)

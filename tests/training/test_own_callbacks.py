@@ -10,6 +10,7 @@ from helpers.folders import write_folder
 
 from fcn_keras.errors import UserError
 from fcn_keras.recipes.common.resolving import resolve
+from fcn_keras.training import fit
 from fcn_keras.training.callbacks import Recorder, StoppedInValidation
 from fcn_keras.training.own_callbacks import load_callbacks
 from fcn_keras.training.train import train
@@ -135,6 +136,19 @@ def test_one_that_ends_training_where_it_goes_on(settings, tmp_path, monkeypatch
     run = train(settings, tmp_path / "run", callbacks=[again])
     assert first.epochs == [] and again.epochs == [0]
     assert [row["epoch"] for row in rows_of(run)] == ["1"] and (run / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("stop", [dict(epoch=1), dict(step=4)], ids=str)
+def test_one_that_ends_training_on_one_of_several_machines(settings, tmp_path, monkeypatch, stop):
+    """The others would wait for ever."""
+    monkeypatch.setattr(fit, "is_alone", lambda strategy: False)
+    with pytest.raises(UserError, match="^callbacks: one of yours has ended training.*--patience"):
+        train(settings, tmp_path / "run", callbacks=[Watching(**stop)])
+    assert (tmp_path / "run" / "best.keras").is_file()
+    # All machines have the same patience.
+    patient = replace(settings, patience=1, learning_rate=1e-12)
+    run = train(patient, tmp_path / "patient", callbacks=[Watching()])
+    assert len(rows_of(run)) < 4
 
 
 def test_one_without_a_list(here):

@@ -51,6 +51,7 @@ def run(args: Namespace) -> None:
                 raise UserError(f"--{option}: is not for --find-learning-rate, which keeps no run.")
         from fcn_keras.training.find_rate import find_learning_rate
 
+        args.command = args.command._replace(stopped="stopped; nothing is kept")
         find_learning_rate(settings, args.run_dir, args.devices)
         return
     from fcn_keras.training.own_callbacks import load_callbacks

@@ -846,6 +846,22 @@ def test_stopped_by_the_user(fcn, convert_raises):
     assert result.stderr == "stopped\n"
 
 
+@pytest.mark.parametrize(
+    ("function", "options", "message"),
+    [
+        ("train.train", (), "stopped; the same command goes on from the last backup\n"),
+        ("find_rate.find_learning_rate", ("--find-learning-rate",), "stopped; nothing is kept\n"),
+    ],
+)
+def test_what_a_stopped_training_leaves(fcn, monkeypatch, function, options, message):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"fcn_keras.training.{function}", stop)
+    result = fcn("train", *options)
+    assert result.code == 130 and result.stderr == message
+
+
 def test_debug_shows_where(fcn, tmp_path):
     result = fcn("predict", "--debug", tmp_path / "a", tmp_path / "b.png", "--output", "out")
     assert result.code == 2

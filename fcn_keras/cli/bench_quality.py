@@ -22,7 +22,7 @@ ARGUMENTS: Arguments = {
         help=f"what to train (default: {','.join(METHODS)})",
     ),
     "--seeds": dict(type=whole_numbers, default=(0, 1, 2), metavar="N,N,..", help="default: 0,1,2"),
-    "--epochs": dict(type=positive, metavar="N", help="default: the 4000 steps of `light`"),
+    "--epochs": dict(type=positive, metavar="N", help="default: the steps of `light`"),
     "--target": dict(
         type=float, default=0.65, metavar="X", help="mean IU to wait for (default: 0.65)"
     ),

@@ -56,11 +56,14 @@ class NoStop(keras.callbacks.Callback):
         self.patience = patience
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._check()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._check()
+
+    def _check(self):
         if self.model.stop_training and not self.patience.is_over:
             raise UserError(
                 "callbacks: one of yours has ended training, which on several machines would leave "
                 "the others waiting. Use --patience there. The last backup is as it was before."
             )
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.on_train_batch_end(0)

@@ -1,7 +1,9 @@
 """Keras callbacks that a user brings along."""
 
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 import keras
@@ -42,6 +44,35 @@ def load_callbacks(text: str) -> list[keras.callbacks.Callback]:
             f"`callbacks`: {text} must return Keras callbacks, in a list. Received: {found!r}."
         )
     return callbacks
+
+
+@contextmanager
+def told_as_own(callbacks: Sequence[keras.callbacks.Callback]) -> Iterator[None]:
+    """Says of an error within a user's callback that it is the callback's, and in which method.
+
+    Raises:
+        UserError: in place of such an error; any other goes on as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        hooks = {
+            getattr(hook, "__code__", None): f"{type(callback).__name__}.{name}"
+            for callback in callbacks
+            for name in dir(callback)
+            if name.startswith("on_") and callable(hook := getattr(callback, name))
+        }
+        # Keras takes its own frames out of a traceback: theirs remain.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code in hooks:
+                raise UserError(
+                    f"callbacks: {hooks[frame.f_code]} failed: {type(error).__name__}: "
+                    f"{first_line(error)} (--debug shows where). The last backup is as it was "
+                    "before; mended, the same command goes on."
+                ) from error
+        raise
 
 
 class NoStop(keras.callbacks.Callback):

@@ -68,15 +68,17 @@ def test_they_see_what_the_log_says(here):
 class Watching(keras.callbacks.Callback):
     """Notes the epochs that it is told of, and ends training behind a step or an epoch."""
 
-    def __init__(self, step=None, epoch=None, kill=None):
+    def __init__(self, step=None, epoch=None, kill=None, fail=None):
         super().__init__()
-        self.step, self.epoch, self.kill = step, epoch, kill
+        self.step, self.epoch, self.kill, self.fail = step, epoch, kill, fail
         self.steps, self.epochs = 0, []
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
         if self.steps == self.kill:
             raise KeyboardInterrupt
+        if self.fail:
+            self.fail()
         if self.steps == self.step:
             self.model.stop_training = True
 
@@ -136,6 +138,40 @@ def test_one_that_ends_training_where_it_goes_on(settings, tmp_path, monkeypatch
     run = train(settings, tmp_path / "run", callbacks=[again])
     assert first.epochs == [] and again.epochs == [0]
     assert [row["epoch"] for row in rows_of(run)] == ["1"] and (run / "metrics.json").is_file()
+
+
+def fails(*_, **__):
+    return {}["no such account"]
+
+
+class Failing(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        fails()
+
+
+@pytest.mark.parametrize(
+    ("callback", "where"),
+    [
+        (Failing(), "Failing.on_train_begin failed"),
+        (Watching(fail=fails), "Watching.on_train_batch_end failed"),
+        (keras.callbacks.LambdaCallback(on_epoch_end=fails), "LambdaCallback.on_epoch_end failed"),
+    ],
+    ids=["at the start", "in a step", "a function"],
+)
+def test_one_that_fails(settings, tmp_path, callback, where):
+    """It is told whose fault that is, and training goes on behind the last backup."""
+    message = f"^callbacks: {where}: KeyError: 'no such account'.*the same command goes on"
+    with pytest.raises(UserError, match=message):
+        train(settings, tmp_path / "run", callbacks=[callback], backup_steps=1)
+    rows = rows_of(train(settings, tmp_path / "run"))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+
+
+def test_what_else_fails(settings, tmp_path, monkeypatch):
+    """It is not put down to a callback that is there, too."""
+    monkeypatch.setattr(Recorder, "_validate", fails)
+    with pytest.raises(KeyError, match="no such account"):
+        train(settings, tmp_path / "run", callbacks=[Watching()])
 
 
 @pytest.mark.parametrize("stop", [dict(epoch=1), dict(step=4)], ids=str)

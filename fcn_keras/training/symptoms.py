@@ -19,14 +19,16 @@ class Symptoms:
     Args:
         classes: the classes' names.
         steps: how many steps an epoch has.
-        rows: of `log.csv`, of epochs before this process.
+        rows: of `log.csv`, of epochs before this process, which has told what they show.
     """
 
     def __init__(self, classes: Sequence[str], steps: int, rows: Sequence[dict] = ()):
         self.classes, self.steps = classes, steps
-        self.rows = list(rows)
+        self.rows: list[dict] = []
         self.told: set[str] = set()
         self.alone: list[int | None] = []  # the one class that a validation found, if it was one
+        for row in rows:
+            self.of(row)
 
     def of(self, row: dict, confusion: np.ndarray | None = None) -> list[str]:
         """Notes an epoch, and returns what is to be said of it.
@@ -37,9 +39,11 @@ class Symptoms:
         """
         self.rows.append(row)
         found = {"loss": self._loss_stands_still()}
+        if row.get("mean_iu") is not None:
+            found["over-fitting"] = self._over_fits()
         if confusion is not None:
             self.alone.append(_only_class(np.asarray(confusion)))
-            found |= {"one class": self._one_class(), "over-fitting": self._over_fits()}
+            found["one class"] = self._one_class()
         texts = [text for name, text in found.items() if text and name not in self.told]
         self.told |= {name for name, text in found.items() if text}
         return texts

@@ -70,3 +70,12 @@ def test_epochs_before_a_stop_count():
     rows = [{"epoch": k + 1, "loss": 1.0, "train_mean_iu": 0.5} for k in range(2)]
     symptoms = Symptoms(CLASSES, 100, rows)
     assert len(symptoms.of({"epoch": 3, "loss": 1.0, "train_mean_iu": 0.5})) == 1
+
+
+def test_what_was_told_before_a_stop_is_not_told_again():
+    rows = [{"epoch": k + 1, "loss": 1.0, "train_mean_iu": 0.5 + k / 10} for k in range(5)]
+    for row, mean_iu in zip(rows, [0.6, 0.59, 0.58, 0.57, 0.56], strict=True):
+        row["mean_iu"] = mean_iu
+    whole, again = Symptoms(CLASSES, 100), Symptoms(CLASSES, 100, rows[:4])
+    assert [len(whole.of(row, GOOD)) for row in rows] == [0, 0, 1, 1, 0]
+    assert again.of(rows[4], GOOD) == []

@@ -18,7 +18,7 @@ def main():
     use_onednn()  # before TensorFlow is imported
     import tensorflow as tf
 
-    from fcn_keras.cpu.layers import BAD_COLUMNS
+    from fcn_keras.cpu.windows import BAD_COLUMNS
     from fcn_keras.cpu.winograd import MORE_COLUMNS
 
     def product(columns):

@@ -10,21 +10,12 @@ import tensorflow as tf
 from keras import layers, ops
 
 from fcn_keras.cpu import kernel_gradients, pointwise, winograd
-from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.cpu.normalization import in_float32
 from fcn_keras.errors import UserError
 from fcn_keras.models.bilinear import interpolate
-from fcn_keras.system import processor
 
 # With fewer tiles moving the values takes longer than multiplying saves.
 TILES = 20
-
-# With AVX2 alone a product by a matrix of 4096 columns takes twice the time of others, for the
-# reason that `winograd` gives. Columns of zeros move the rows. Without these oneDNN lays such a
-# matrix out anew, unless the other one has few rows: from half of `ROWS` on, rows of zeros take
-# less time than they save.
-BAD_COLUMNS = 4096  # of windows' weights
-ROWS = 288
 
 
 class Convolution(layers.Layer):
@@ -182,77 +173,6 @@ class Pointwise(Convolution):
         if not training or self.norm.trainable:
             return super().call(x, training)
         return self.conv.activation(pointwise.trainable_convolution(x, self.kernel, self.bias))
-
-
-class Windows(Convolution):
-    """Multiplies each window of the images by the kernel, written as a matrix."""
-
-    def convolve(self, x, training):
-        kernel, padded, more = self.kernel, x, 0
-        filters = kernel.shape[-1]
-        matrix = tf.reshape(kernel, (-1, filters))
-        if processor.has_only_avx2() and filters % BAD_COLUMNS == 0:
-            more = self._more_rows(x)
-            padded = tf.pad(x, [(0, 0), (0, more), (0, 0), (0, 0)])
-        windows, sizes = self._windows(padded)
-        multiply = self._multiply_to_train(x, sizes) if training else tf.matmul
-        products = tf.reshape(multiply(windows, matrix), (*sizes, filters))
-        return tf.ensure_shape(
-            products[:, : sizes[1] - more], (*self.compute_output_shape(x.shape)[:-1], filters)
-        )
-
-    def _more_rows(self, x):
-        """How many rows of zeros below the images give as many windows as make a product fast."""
-        images, height, width = tf.unstack(tf.shape(x)[:3])
-        if self.conv.padding == "valid":
-            height -= self.conv.kernel_size[0] - 1
-            width -= self.conv.kernel_size[1] - 1
-        line = tf.maximum(images * width, 1)
-        missing = ROWS - height * line
-        return tf.where((missing > 0) & (missing <= ROWS // 2), -(-missing // line), 0)
-
-    def _windows(self, x):
-        """Returns a row for each window of images, `(n h w, values)`, and `n`, `h` and `w`."""
-        (height, width), channels = self.conv.kernel_size, x.shape[-1]
-        if (height, width) != (1, 1):
-            x = tf.image.extract_patches(
-                x, [1, height, width, 1], [1] * 4, [1] * 4, self.conv.padding.upper()
-            )
-        return tf.reshape(x, (-1, height * width * channels)), tf.unstack(tf.shape(x))[:3]
-
-    def _multiply_to_train(self, x, sizes):
-        """Returns a function that multiplies windows by a matrix.
-
-        Args:
-            x: the images.
-            sizes: how many windows there are, `n`, `h` and `w`, with those of rows of zeros.
-        """
-
-        @tf.autograph.experimental.do_not_convert  # autograph would take the pair for the result
-        @tf.custom_gradient
-        def multiply(windows, matrix):
-            def gradients(upstream):
-                of_windows = tf.matmul(upstream, matrix, transpose_b=True)
-
-                def of_matrix():
-                    # A variable that is updated while another computation reads it is copied. With
-                    # the gradient of the matrix an optimizer could begin, so that one comes last.
-                    with tf.control_dependencies([of_windows]):
-                        # The same windows again: they take 49 times the memory of the images. Rows
-                        # of zeros add nothing to them, and would not make this product faster.
-                        again, (_, height, _) = self._windows(x)
-                        of_them = tf.reshape(upstream, (*sizes, matrix.shape[-1]))[:, :height]
-                        return tf.matmul(
-                            again, tf.reshape(of_them, (-1, matrix.shape[-1])), transpose_a=True
-                        )
-
-                if self.norm is not None:
-                    return of_windows, of_matrix()
-                return of_windows, LastGradients.leave(self.conv.kernel, of_matrix)
-
-            return tf.matmul(windows, matrix), gradients
-
-        return multiply
 
 
 class Winograd(Convolution):

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from fcn_keras.cpu import layers as faster, winograd
+from fcn_keras.cpu import layers as faster, windows, winograd
 from fcn_keras.cpu.crops import InterpolatedCrop
 from fcn_keras.cpu.rebuilding import rebuilt
 from fcn_keras.errors import UserError
@@ -113,12 +113,15 @@ def with_own_products(
         usual = _kind_if_fixed(layer, norm)
         if usual is None and stored and _can_be_stored(layer):
             usual = faster.Convolution
-        bad = {faster.Windows: faster.BAD_COLUMNS, faster.Winograd: winograd.BAD_FILTERS}
+        bad = {windows.Windows: windows.BAD_COLUMNS, faster.Winograd: winograd.BAD_FILTERS}
         more = 0
         if usual in bad and layer.filters % bad[usual] == 0:
             more = winograd.MORE_COLUMNS
+        if usual is windows.Windows and layer.compute_dtype == "bfloat16":
+            usual, more = windows.RowsOfWeights, 0
         own = isinstance(usual, type) and issubclass(usual, faster.Convolution)
-        if not own or usual is faster.Interpolation or not (more or norm or stored):
+        needed = more or norm or stored or usual is windows.RowsOfWeights
+        if not own or usual is faster.Interpolation or not needed:
             return usual
         originals = None
         if exact is not None and norm is not None:
@@ -197,7 +200,7 @@ def _product(layer):
     ):
         return None
     if layer.name.startswith(("fc6", "fc7")):
-        return faster.Windows
+        return windows.Windows
     if (
         layer.kernel_size == (winograd.TAPS, winograd.TAPS)
         and layer.compute_dtype == "float32"

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_keras import UserError, build
-from fcn_keras.cpu import layers, winograd
+from fcn_keras.cpu import windows, winograd
 from fcn_keras.cpu.last_gradients import LastGradients
 from fcn_keras.cpu.products import on_this_machine, with_own_products, with_products
 from fcn_keras.models.bilinear import Bilinear, bilinear_kernel
@@ -333,8 +333,8 @@ def test_only_training_has_gradients_of_its_own(monkeypatch):
 def one_layer(monkeypatch):
     """A function that makes a network of fc6, whose matrix is a bad one with AVX2 alone."""
     monkeypatch.setattr(processor, "has_only_avx2", lambda: True)
-    monkeypatch.setattr(layers, "BAD_COLUMNS", 64)
-    monkeypatch.setattr(layers, "ROWS", 24)
+    monkeypatch.setattr(windows, "BAD_COLUMNS", 64)
+    monkeypatch.setattr(windows, "ROWS", 24)
 
     def make(filters=64, padding="valid", **options):
         keras.utils.set_random_seed(1)

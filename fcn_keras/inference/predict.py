@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import islice
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +136,8 @@ def label_images(
     with ThreadPool(4 + others) as pool:
         read = partial(_read, segmenter.images)
         photos = ahead(pool, read, batches_of(images, batch_size, segmenter), 2 + others)
+        # The first one alone, as a network's first run takes longest, and shows that all is well.
+        yield from map(write, map(label, islice(photos, 1)))
         answers = ahead(pool, label, photos, others) if others else map(label, photos)
         yield from ahead(pool, write, answers, 2)
     for path, image in large:  # one at a time, as each label map is large too

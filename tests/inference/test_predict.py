@@ -282,7 +282,8 @@ def test_folders_are_resolved_once(tmp_path, monkeypatch):
     assert len(calls) == 2
 
 
-def test_labelling_begins_before_all_sizes_are_known(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_labelling_begins_before_all_sizes_are_known(tmp_path, monkeypatch, at_once):
     """Each batch is read once it is full; images of one size go together all the same."""
     for i in range(200):
         save(tmp_path / "in" / f"{i:03}.png", photo(4 + i % 2, 3, i))
@@ -296,11 +297,13 @@ def test_labelling_begins_before_all_sizes_are_known(tmp_path, monkeypatch):
             return [np.zeros(image.shape[:2], "uint8") for image in images]
 
     images = find_images([tmp_path / "in"])
+    Zeros.at_once = at_once
     labelled = label_images(
         Zeros("zeros", CLASSES, COLORS), images, tmp_path / "out", CLASSES, COLORS
     )
     done = [*next(labelled)]
     assert done == images[:16:2] and len(known) < 120
+    assert len(batches) == 1  # it has not waited for others
     for batch in labelled:
         done += batch
     assert len(batches) == 26 and all(len(shapes) == 1 for shapes in batches)

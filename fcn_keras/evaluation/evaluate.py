@@ -45,6 +45,13 @@ def evaluate(
 
     Raises:
         UserError: if an image cannot be read, or a label is neither a class nor void, 255.
+
+    Example:
+
+    >>> from fcn_keras.evaluation.scores import scores_of
+    >>> model = load_network("runs/shapes-fcn8s").model
+    >>> matrix = evaluate(model, load_dataset("shapes").splits["val"])
+    >>> scores_of(matrix)["mean_iu"]  # of 1
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():

@@ -191,11 +191,17 @@ class SegmentationScores(ConfusionMatrix):
     `result()` is a dict of `pixel_accuracy`, `mean_accuracy`, `mean_iu` and
     `frequency_weighted_iu`, fractions of 1; `fit` and `evaluate` show each by its name. Callbacks
     that monitor one of them need `mode="max"`: Keras asks metrics which way is up by their names.
+    `update_state` takes labels, integers `(N, H, W)` or `(N, H, W, 1)`, and logits or probabilities
+    `(N, H, W, C)`.
 
     Args:
         num_classes: number of classes.
-        ignore_label: label of the pixels that do not count.
+        ignore_label: label of the pixels that do not count; -1 for none.
         name: name of the metric.
+
+    Raises:
+        UserError: from `update_state`, if a label is neither a class nor void. Inside a compiled
+            function, which cannot raise, the scores become NaN.
 
     Example:
 
@@ -207,27 +213,27 @@ class SegmentationScores(ConfusionMatrix):
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class PixelAccuracy(ConfusionMatrix):
-    """Share of the pixels that are right. See `SegmentationScores` for the arguments."""
+    """Share of the pixels that are right, float32. See `SegmentationScores` for the arguments."""
 
     score = "pixel_accuracy"
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class MeanAccuracy(ConfusionMatrix):
-    """Mean over classes of the share that is right. See `SegmentationScores`."""
+    """Mean over classes of the share that is right, float32. See `SegmentationScores`."""
 
     score = "mean_accuracy"
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class MeanIU(ConfusionMatrix):
-    """Mean over classes of intersection over union. See `SegmentationScores`."""
+    """Mean over classes of intersection over union, float32. See `SegmentationScores`."""
 
     score = "mean_iu"
 
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class FrequencyWeightedIU(ConfusionMatrix):
-    """Intersection over union, weighted by the classes' sizes. See `SegmentationScores`."""
+    """Intersection over union, weighted by class sizes, float32. See `SegmentationScores`."""
 
     score = "frequency_weighted_iu"

@@ -86,6 +86,12 @@ def export(
         UserError: if that version exists, an option is unknown, or the network does not take
             images of any size.
         WriteError: if the disk refuses it.
+
+    Example:
+
+    >>> network = load_network("runs/roads-fcn8s")
+    >>> export(network.model, "exported/roads", network.classes, network.colors)
+    PosixPath('exported/roads/1')
     """
     check_target(output, version)
     pixels = stored_pixels(model)

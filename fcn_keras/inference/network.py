@@ -86,8 +86,18 @@ def load_network(path: str | Path) -> Network:
             names and colours come from the run; a file that does not lie in one gets numbers and
             the colours of PASCAL VOC.
 
+    Returns:
+        A `Network`: its Keras `model` of images `(N, H, W, 3)` to logits `(N, H, W, C)`, the
+        `classes`, C names, and their `colors`, C RGB triples.
+
     Raises:
         UserError: if there is no network; says what to do.
+
+    Example:
+
+    >>> network = load_network("runs/roads-fcn8s")
+    >>> network.classes
+    ['sky', 'road', 'car']
     """
     path = local_folder(path)
     file = network_file(path)

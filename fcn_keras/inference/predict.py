@@ -83,6 +83,11 @@ def predict(
         UserError: if there are no images, two would write one file, or an argument is out of its
             range, before anything is written; if an image cannot be read, after all others have
             been written.
+
+    Example:
+
+    >>> network = load_network("runs/roads-fcn8s")
+    >>> predict(network.model, ["photos"], "labelled", network.classes, network.colors)
     """
     if batch_size is not None and batch_size < 1:
         raise UserError(f"`batch_size` must be at least 1. Received: {batch_size}.")

@@ -37,6 +37,9 @@ class CaffeSGD(keras.optimizers.Optimizer):
         accumulate: Caffe's `iter_size`: how many gradients are averaged for one step.
         name: name of the optimizer.
 
+    Raises:
+        UserError: if `accumulate` is no whole number from 1 up.
+
     Example:
 
     >>> model.compile(CaffeSGD(1e-10, momentum=0.99, decay=5e-4), PixelCrossEntropy(

@@ -113,9 +113,13 @@ class KerasFile(Start):
     def fill(self, model: keras.Model, skip: Collection[str] = ()) -> None:
         different = _told_apart_by(self.model) ^ _told_apart_by(model)
         if different:
+            other = (
+                f"{self.model.name}, not {model.name}"
+                if self.model.name != model.name
+                else f"a {model.name} with another `backbone` or `upsampling`"
+            )
             raise UserError(
-                f"{self.path}: holds {self.model.name}, not {model.name}: only one of them has "
-                f"{', '.join(sorted(different))}."
+                f"{self.path}: holds {other}: only one of them has {', '.join(sorted(different))}."
             )
         same = {layer.name: [weight.shape for weight in layer.weights] for layer in model.layers}
         for layer in self.model.layers:

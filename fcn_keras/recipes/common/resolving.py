@@ -37,7 +37,11 @@ def resolve(recipe: str | None = None, **overrides) -> Settings:
     Args:
         recipe: one of `RECIPES`; if not given, the data set's own: `shapes` for the embedded
             set, `light` for a folder, `folder` for any other.
-        **overrides: fields of `Settings`.
+        **overrides: fields of `fcn_keras.training.settings.Settings`, which says what each is, in
+            which unit.
+
+    Returns:
+        The `Settings`, for `fcn_keras.train`.
 
     Raises:
         UserError: if there is no such recipe or setting, or a value is not allowed, or is given

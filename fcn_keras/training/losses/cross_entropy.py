@@ -52,9 +52,10 @@ def pixel_cross_entropy(
 class PixelCrossEntropy(PixelLoss):
     """Cross-entropy over the pixels of a batch that are not void, in float32.
 
-    With `compile` and `fit` it behaves as Keras' own losses do. Sample weights multiply the losses
-    of pixels and leave what these are divided by as it is, as `"sum_over_batch_size"` does: ones
-    change nothing, a weight of zero takes its pixels' losses out of the sum. Pixels that Keras
+    It takes labels, integers `(N, H, W)` or `(N, H, W, 1)`, and logits `(N, H, W, C)`; the loss is
+    a scalar. In `compile` and `fit` it behaves as Keras' own losses do. Sample weights multiply the
+    losses of pixels and leave what these are divided by as it is, as `"sum_over_batch_size"` does:
+    ones change nothing, a weight of zero takes its pixels' losses out of the sum. Pixels that Keras
     masks are void. On the replicas of a `tf.distribute` strategy each divides by what it holds
     itself, and the step is the mean of theirs, or with `"sum"` their sum: that of the whole batch.
 
@@ -66,7 +67,7 @@ class PixelCrossEntropy(PixelLoss):
             - `"sum"`: nothing, as the paper's reference does with batches of one image. The
               learning rate that suits it is smaller by the number of pixels: 1e-10 on a
               500x375 image stands for 1.9e-5 per pixel.
-        class_weights: a number for every class that its pixels' losses are multiplied by. (Keras'
+        class_weights: C numbers that the losses of each class's pixels are multiplied by. (Keras'
             `fit(class_weight=...)` does not know labels of several pixels.)
         label_smoothing: the share of each pixel, from 0 to below 1, that is spread evenly over all
             classes (section 7 of arXiv 1512.00567).

@@ -54,14 +54,18 @@ def dice_of(sums: Any) -> Any:
 class DiceLoss(PixelLoss):
     """One minus the mean soft Dice coefficient of the classes in a batch, in float32.
 
-    A coefficient is of all pixels of the batch together, so that a class counts as much as any
-    other, however few pixels it has; classes that are not in the labels do not count. Sample
-    weights say how often pixels count. In `compile` and `fit` each replica of a `tf.distribute`
-    strategy takes the coefficient of its own images; in `fcn_keras.train` it is of all.
+    Labels and logits are as for `PixelCrossEntropy`. A coefficient is of all pixels of the batch
+    together, so that a class counts as much as any other, however few pixels it has; classes that
+    are not in the labels do not count. Sample weights say how often pixels count. In `compile` and
+    `fit` each replica of a `tf.distribute` strategy takes the coefficient of its own images; in
+    `fcn_keras.train` it is of all.
 
     Args:
         ignore_label: label of the pixels that do not count; -1 for none.
         name: name of the loss.
+
+    Raises:
+        UserError: if `ignore_label` is no whole number.
 
     Example:
 

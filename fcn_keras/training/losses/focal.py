@@ -17,13 +17,13 @@ class FocalLoss(PixelCrossEntropy):
     """The focal loss `-(1 - p)^gamma log(p)` of pixels that are not void, in float32.
 
     `p` is the probability of a pixel's class: what is labelled rightly and surely hardly counts.
-    Samples weigh and replicas add up as with `PixelCrossEntropy`.
+    Labels, logits, sample weights and replicas are as for `PixelCrossEntropy`.
 
     Args:
-        gamma: how fast pixels stop to count; 0 for the cross-entropy.
+        gamma: how fast pixels cease to count; 0 for the cross-entropy.
         ignore_label: label of the pixels that do not count; -1 for none.
         normalization: what the sum over pixels is divided by, see `PixelCrossEntropy`.
-        class_weights: a number for every class that its pixels' losses are multiplied by.
+        class_weights: C numbers that the losses of each class's pixels are multiplied by.
         name: name of the loss.
 
     Raises:

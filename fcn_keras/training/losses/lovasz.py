@@ -50,13 +50,17 @@ def lovasz_softmax(labels: Any, logits: Any, ignore_label: int = 255) -> tuple[A
 class LovaszSoftmax(ImageLoss):
     """One minus the mean IU of each image, made continuous: the Lovasz-softmax loss, in float32.
 
-    The mean is over the classes that are in the labels of an image, and over the images that have
-    any. `(N,)` sample weights multiply images; there are none for pixels. All pixels of an image
-    are sorted, once for each class, which takes time.
+    Labels and logits are as for `PixelCrossEntropy`. The mean is over the classes that are in the
+    labels of an image, and over the images that have any. `(N,)` sample weights multiply images;
+    there are none for pixels. All pixels of an image are sorted, once for each class, which takes
+    time.
 
     Args:
         ignore_label: label of the pixels that do not count; -1 for none.
         name: name of the loss.
+
+    Raises:
+        UserError: if `ignore_label` is no whole number.
 
     Example:
 

@@ -16,15 +16,15 @@ from fcn_keras.training.losses.pixel_loss import ImageLoss
 class OHEMLoss(ImageLoss):
     """The mean cross-entropy of the hardest pixels of each image, in float32.
 
-    It is averaged over the images that have a pixel that counts. `(N,)` sample weights multiply
-    images; there are none for pixels.
+    Labels and logits are as for `PixelCrossEntropy`. It is averaged over the images that have a
+    pixel that counts. `(N,)` sample weights multiply images; there are none for pixels.
 
     Args:
         share: which share of an image's pixels is added up, those of the largest losses: above 0,
             up to 1. At least one pixel is.
         ignore_label: label of the pixels that do not count; -1 for none.
-        class_weights: a number for every class that its pixels' losses are multiplied by, also
-            before they are compared.
+        class_weights: C numbers that the losses of each class's pixels are multiplied by, before
+            they are compared.
         name: name of the loss.
 
     Raises:

@@ -18,7 +18,9 @@ from fcn_keras.training.losses.pixel_loss import PixelLoss
 
 @keras.saving.register_keras_serializable(package="fcn_keras")
 class SumOfLosses(keras.losses.Loss):
-    """Adds up losses over pixels, each multiplied by a number.
+    """Adds up losses over pixels, each multiplied by a number: a float32 scalar.
+
+    Labels and logits are as for `PixelCrossEntropy`.
 
     Args:
         losses: losses of this package.

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import sys
 import time
 from argparse import Namespace
@@ -35,7 +36,7 @@ def main(name: str | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 2 the caller's mistake, 1 a fault of this package, 130 stopped
-        by Ctrl-C.
+        by Ctrl-C, 141 if who reads the output has closed it, as `head` does.
     """
     # A terminal, or a file, that has no sign for a letter of a name shows its number.
     for stream in (sys.stdout, sys.stderr):
@@ -53,11 +54,15 @@ def main(name: str | None = None) -> int:
         keep_freed_memory()
     try:
         with quiet(args.debug, args.command.tensorflow):
-            return args.command.run(args) or 0
+            code = args.command.run(args) or 0
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt:
         message, code = args.command.stopped, 130
     # Libraries raise anything, and whatever it is, it is told in one line.
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
+            return 141
         if args.debug:
             traceback.print_exc()
         if isinstance(error, MachineLost):
@@ -99,6 +104,19 @@ def parse(words: list[str], name: str | None = None) -> Namespace:
 
 def _command(name):
     return import_module(f"fcn_keras.cli.{name}").COMMAND
+
+
+def _is_closed(stream):
+    """Whether nobody reads a stream any more; then nothing else is written to it."""
+    if not hasattr(select, "poll"):
+        return False
+    watched = select.poll()
+    watched.register(stream, select.POLLERR)
+    if not watched.poll(0):
+        return False
+    # What is left in it would fail once more when the process ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return True
 
 
 def _start_again(error):

@@ -88,7 +88,8 @@ _PEERS: Arguments = {
     "--peers": dict(
         metavar="NAME,NAME,..",
         help="what to measure beside our export: "
-        f"{', '.join(name for name in default_peers() if name != 'ours')} (default: all)",
+        f"{', '.join(name for name in default_peers() if name != 'ours')} (default: all); litert, "
+        "which takes minutes for VGG16",
     ),
     "--freeze": dict(
         action="store_true",

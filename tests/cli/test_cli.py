@@ -421,6 +421,17 @@ def test_label_outside_the_classes(mistake, make_folder, tmp_path, split):
     mistake("train", *TINY, "--dataset", root, words=words, several=True)
 
 
+@pytest.mark.parametrize("words", ["data list", "bench cost", "train --help"])
+def test_nobody_reads_the_output(words):
+    """As behind `| head`: the rest is not written, and that is nobody's fault."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "fcn_keras", *words.split()]
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0 if "--help" in words else 141, "")
+
+
 def test_folder_of_masks_that_is_missing(mistake, make_folder, tmp_path):
     root = make_folder(tmp_path / "photos")
     shutil.rmtree(root / "trainannot")

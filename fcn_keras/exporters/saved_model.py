@@ -149,10 +149,12 @@ def _prepared(model, precision, processor):
 def _as_functions(model, freeze, processor):
     """The network, and what labels images by it."""
     parts = parts_of(model, on_gpu=processor == GPU)
-    # One graph that all signatures call: serving takes a dozen MB for each.
+    spec = tf.TensorSpec(*image_spec(model), name="image")
+    # One graph that all signatures call: serving takes a dozen MB for each. What a server is given
+    # is not looked at otherwise: one channel would be taken for all.
     before = tf.function(
-        parts.before,
-        input_signature=[tf.TensorSpec(*image_spec(model), name="image")],
+        lambda image: parts.before(tf.ensure_shape(image, spec.shape)),
+        input_signature=[spec],
         autograph=False,
     )
     if freeze:

@@ -81,7 +81,7 @@ class KerasSegmenter(Segmenter):
 
     def _computed(self, function, images):
         with _memory_errors():
-            return np.asarray(function(images))
+            return np.asarray(function(self.checked(images)))
 
 
 @contextmanager

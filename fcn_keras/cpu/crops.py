@@ -88,10 +88,11 @@ class InterpolatedCrop(Crop):
         for axis, offset, taken in zip(self.axes, self.offsets, places, strict=True):
             parts[axis] = offset, tf.size(taken)
         stride, size = self.conv.strides[0], self.conv.kernel_size[0]
+        x = tf.cast(x, self.compute_dtype)  # as Keras does where it calls a layer
         return interpolated_strips(x, stride, size, parts[1], parts[2], count)
 
     def compute_output_spec(self, x, *places):
-        made = keras.KerasTensor(self.conv.compute_output_shape(x.shape), x.dtype)
+        made = keras.KerasTensor(self.conv.compute_output_shape(x.shape), self.compute_dtype)
         return super().compute_output_spec(made, *places)
 
 

@@ -101,7 +101,9 @@ def export(
         for name, function, spec in signatures:
             archive.add_endpoint(name, function, [spec])
     with partial_folder(output) as folder:
-        archive.write_out(plain_path(folder), verbose=False)
+        # Gradients are for training, and cannot be written where weights are constants.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        archive.write_out(plain_path(folder), options, verbose=False)
         assets = folder / "assets"
         assets.mkdir(exist_ok=True)
         about = {"processor.txt": kind + "\n"}

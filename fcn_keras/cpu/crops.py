@@ -15,10 +15,12 @@ class Crop(layers.Layer):
 
     Args:
         offsets: of the axes that are cropped, 1 for rows and 2 for columns.
+        maker: the layer whose work the crop does too, which says what is computed in.
     """
 
-    def __init__(self, offsets: Mapping[int, int]):
-        super().__init__(dtype=None)
+    def __init__(self, offsets: Mapping[int, int], maker: layers.Layer | None = None):
+        # Keras' policy of the moment may be another one than the network's.
+        super().__init__(dtype=maker and maker.dtype_policy, autocast=maker is not None)
         self.axes, self.offsets = [*offsets], [*offsets.values()]
 
     def call(self, x, *places):
@@ -49,7 +51,7 @@ class PaddedCrop(Crop):
     """
 
     def __init__(self, pad: layers.ZeroPadding2D, offsets: Mapping[int, int]):
-        super().__init__(offsets)
+        super().__init__(offsets, pad)
         self.pad = pad
 
     def call(self, x, *places):
@@ -73,7 +75,7 @@ class InterpolatedCrop(Crop):
     """
 
     def __init__(self, conv: layers.Conv2DTranspose, offsets: Mapping[int, int]):
-        super().__init__(offsets)
+        super().__init__(offsets, conv)
         self.conv = conv
 
     def call(self, x, *places):
@@ -86,10 +88,11 @@ class InterpolatedCrop(Crop):
         for axis, offset, taken in zip(self.axes, self.offsets, places, strict=True):
             parts[axis] = offset, tf.size(taken)
         stride, size = self.conv.strides[0], self.conv.kernel_size[0]
+        x = tf.cast(x, self.compute_dtype)  # as Keras does where it calls a layer
         return interpolated_strips(x, stride, size, parts[1], parts[2], count)
 
     def compute_output_spec(self, x, *places):
-        made = keras.KerasTensor(self.conv.compute_output_shape(x.shape), x.dtype)
+        made = keras.KerasTensor(self.conv.compute_output_shape(x.shape), self.compute_dtype)
         return super().compute_output_spec(made, *places)
 
 

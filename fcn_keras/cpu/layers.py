@@ -67,7 +67,13 @@ class Convolution(layers.Layer):
         conv = self.conv
         convolve = ops.depthwise_conv if is_depthwise(conv) else ops.conv
         return convolve(
-            x, self.kernel, conv.strides, padding or conv.padding, dilation_rate=conv.dilation_rate
+            x,
+            self.kernel,
+            conv.strides,
+            padding or conv.padding,
+            # Keras' own for the moment may be another one.
+            data_format=conv.data_format,
+            dilation_rate=conv.dilation_rate,
         )
 
     def as_given(self, x, training=False):

@@ -1,6 +1,7 @@
 """Networks that compute the same by other layers."""
 
 from collections.abc import Callable
+from inspect import isfunction
 from typing import Any, NamedTuple
 
 import keras
@@ -72,7 +73,7 @@ class _Rebuilding:
         return replacement(layer) if replacement else layer
 
     def call(self, operation, *args, **kwargs):
-        made = self._instead(operation, args)
+        made = self._instead(operation, args, kwargs)
         if made is None:
             made = operation(*args, **kwargs)
             self._note(operation, args, kwargs, made)
@@ -81,21 +82,24 @@ class _Rebuilding:
         self._made.append(made)
         return made
 
-    def _instead(self, operation, args):
+    def _instead(self, operation, args, kwargs):
         """What is computed by another operation; None if nothing is."""
-        if not args:  # all by their names
+        # All by their names; or normalisation by the batch's statistics whatever the network is
+        # called with.
+        if not args or kwargs.get("training"):
             return None
         given = id(args[0])
         if given in self._convolved:
             folded, image = self._convolved[given]
-            if folded.norm is None and folded.activation is None and _can_be_folded(operation):
+            alone = folded.norm is None and folded.activation is None
+            if alone and _can_be_folded(operation) and _compute_alike(folded.conv, operation):
                 return self._fold(folded._replace(norm=operation), image)
             # Without padding TensorFlow finds by itself what it can compute together.
             if folded.pad and folded.activation is None and _can_follow(operation):
                 return self._fold(folded._replace(activation=operation), image)
         if given in self._padded and _can_fold(operation):
             pad, image = self._padded[given]
-            if can_be_padded(operation, pad):
+            if can_be_padded(operation, pad) and _compute_alike(operation, pad):
                 return self._fold(_Folded(operation, pad), image)
         if _can_be_folded(operation) and len(args[0].shape) == 4:
             return self._normalize(operation, args[0])
@@ -177,6 +181,18 @@ def _can_be_folded(layer):
     )
 
 
+def _compute_alike(one, other):
+    """Whether nothing is rounded between two layers."""
+    return one.compute_dtype == other.compute_dtype
+
+
 def _can_follow(layer):
-    """Whether a layer works on each number by itself."""
-    return type(layer) in (layers.ReLU, layers.Activation) and layer.compute_dtype in FLOATS
+    """Whether a layer works on each place by itself."""
+    if type(layer) is layers.Activation:
+        function = layer.activation
+        # Someone else's may look at the whole map, as a layer may that is called as a function.
+        if not (isfunction(function) and function.__module__.startswith("keras.")):
+            return False
+    elif type(layer) is not layers.ReLU:
+        return False
+    return layer.compute_dtype in FLOATS

@@ -107,7 +107,9 @@ def export(
         for name, function, spec in signatures:
             archive.add_endpoint(name, function, [spec])
     with partial_folder(output) as folder:
-        archive.write_out(plain_path(folder), verbose=False)
+        # Gradients are for training, and cannot be written where weights are constants.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        archive.write_out(plain_path(folder), options, verbose=False)
         assets = folder / "assets"
         assets.mkdir(exist_ok=True)
         about = {"processor.txt": kind + "\n"}
@@ -155,10 +157,12 @@ def _prepared(model, precision, processor):
 def _as_functions(model, freeze, processor):
     """The network, and what labels images by it."""
     parts = parts_of(model, on_gpu=processor == GPU)
-    # One graph that all signatures call: serving takes a dozen MB for each.
+    spec = tf.TensorSpec(*image_spec(model), name="image")
+    # One graph that all signatures call: serving takes a dozen MB for each. What a server is given
+    # is not looked at otherwise: one channel would be taken for all.
     before = tf.function(
-        parts.before,
-        input_signature=[tf.TensorSpec(*image_spec(model), name="image")],
+        lambda image: parts.before(tf.ensure_shape(image, spec.shape)),
+        input_signature=[spec],
         autograph=False,
     )
     if freeze:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fcn_keras.cpu.class_ids import parts_of
-from fcn_keras.cpu.products import on_this_machine
+from fcn_keras.cpu.products import is_bilinear, on_this_machine
 from fcn_keras.data.files.large import Bands
 from fcn_keras.errors import UserError
 from fcn_keras.inference.network import Network
@@ -81,7 +81,7 @@ class KerasSegmenter(Segmenter):
 
     def _computed(self, function, images):
         with _memory_errors():
-            return np.asarray(function(images))
+            return np.asarray(function(self.checked(images)))
 
 
 @contextmanager
@@ -98,6 +98,7 @@ def make_segmenter(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     probabilities: bool = False,
+    fixed: bool = True,
 ) -> Callable[[np.ndarray], tf.Tensor | np.ndarray]:
     """Makes a function from images to class ids of a network, or to their probabilities.
 
@@ -109,6 +110,8 @@ def make_segmenter(
             its own size, and averaged.
         flip: whether to average over the mirrored image too.
         probabilities: whether to return those of all classes instead of class ids.
+        fixed: whether layers that do not learn now will never do: then those that interpolate
+            bilinearly do so whatever weights they are given later.
 
     Returns:
         A function: uint8 `(N, H, W, 3)`, RGB, or what else the network takes (see
@@ -129,7 +132,8 @@ def make_segmenter(
     if not scales or not all(0 < scale <= 16 for scale in scales):
         raise UserError(f"`scales` must be numbers above 0, and up to 16. Received: {scales}.")
 
-    computed = on_this_machine(model, fixed=True)
+    learns = any(layer.trainable and is_bilinear(layer) for layer in model.layers)
+    computed = on_this_machine(model, fixed=fixed and not learns)
     (*_, channels), dtype = image_spec(model)
     parts = parts_of(computed, on_gpu=bool(tf.config.list_logical_devices("GPU")))
 

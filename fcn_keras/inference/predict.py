@@ -10,6 +10,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fcn_keras.data.dataset import IGNORE_LABEL
 from fcn_keras.data.files.images import TooManyPixels
 from fcn_keras.data.palette import palette_for
 from fcn_keras.errors import UserError
@@ -129,7 +130,15 @@ def label_images(
     Returns:
         An iterator, which does the work: after each batch it gives the batch's files, with what
         is wrong with each of them, or None.
+
+    Raises:
+        UserError: if there is a class that would be void in label maps.
     """
+    if len(segmenter.classes) > IGNORE_LABEL:
+        raise UserError(
+            f"{segmenter.name}: tells {len(segmenter.classes)} classes apart; a label map holds "
+            f"{IGNORE_LABEL}, and void."
+        )
     if outputs.need_probabilities:
         batch_size = batch_size or 1  # of each pixel there are as many numbers as classes
     images, large = parted(segmenter, images)

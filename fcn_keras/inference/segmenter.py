@@ -24,6 +24,9 @@ class Segmenter:
         classes: C names.
         colors: C RGB triples.
 
+    Raises:
+        UserError: if there are more classes than 256.
+
     Attributes:
         name, classes, colors: as given.
         job: what its label maps depend on beside the images, classes and colours, for JSON; of a
@@ -49,6 +52,10 @@ class Segmenter:
     too_large: str = "takes more memory than there is: see --tile."
 
     def __init__(self, name: str, classes: list[str], colors: list[tuple[int, int, int]]):
+        if len(classes) > 256:
+            raise UserError(
+                f"{name}: tells {len(classes)} classes apart; a label map of 8 bits holds 256."
+            )
         self.name, self.classes, self.colors = name, classes, colors
         self.job: dict[str, Any] = {}
 
@@ -89,6 +96,32 @@ class Segmenter:
                 f"{self.images}."
             )
 
+    def checked(self, images: np.ndarray) -> np.ndarray:
+        """Returns images of one size as the network takes them.
+
+        Numbers of another kind are taken where they are the same in this one.
+
+        Raises:
+            UserError: if they are other numbers then, or have another shape.
+        """
+        images = np.asarray(images)
+        channels, dtype = self.images.channels, np.dtype(self.images.dtype)
+        if images.ndim != 4 or images.shape[-1] != channels:
+            raise UserError(
+                f"{self.name}: takes images (N, H, W, {channels}). Received: {images.shape}."
+            )
+        if images.dtype == dtype:
+            return images
+        with np.errstate(invalid="ignore"):  # what is no number is no whole one
+            taken = images.astype(dtype)
+        if dtype.kind != "f" and not np.array_equal(taken, images):
+            raise UserError(
+                f"{self.name}: takes images as they are in their files, {dtype}: whole numbers "
+                f"from 0 to {np.iinfo(dtype).max}. Received: {images.dtype} from {images.min()} "
+                f"to {images.max()}."
+            )
+        return taken
+
     def label_parts(
         self,
         image: Bands,
@@ -123,6 +156,7 @@ class Segmenter:
 
         Raises:
             MemoryError: if they take more memory than there is.
+            UserError: see `checked`.
         """
         raise NotImplementedError
 
@@ -131,5 +165,6 @@ class Segmenter:
 
         Raises:
             MemoryError: if they take more memory than there is.
+            UserError: see `checked`.
         """
         raise NotImplementedError

@@ -32,7 +32,8 @@ class EpochLog:
         self.job = job
         self.rows = list(rows)
         self.events = tf.summary.create_file_writer(plain_path(job.run.path))
-        self.segment = make_segmenter(first_head(job.task.network, job.task.heads))
+        network = first_head(job.task.network, job.task.heads)
+        self.segment = make_segmenter(network, fixed=False)
 
     def keep(self, row: dict) -> None:
         """Keeps an epoch, in place of what has been kept of it.

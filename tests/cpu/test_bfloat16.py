@@ -8,6 +8,7 @@ from helpers.classifiers import scatter, tiny
 from helpers.networks import photo, scatter_scores
 
 from fcn_keras import build
+from fcn_keras.cpu.class_ids import parts_of
 from fcn_keras.cpu.products import with_own_products, with_products
 from fcn_keras.exporters.networks import with_precision
 
@@ -49,6 +50,26 @@ def test_folding_rounds_no_more(exact, size):
     folded = with_own_products(half, exact)
     assert "BatchNormalization" not in kinds_in(folded)
     assert 1e-4 < distance(folded(images), expected) < min(1.2 * usual, 0.05)
+
+
+@pytest.mark.parametrize("variant", ["fcn32s", "fcn16s", "fcn8s"])
+@pytest.mark.parametrize(
+    "copies",
+    [with_own_products, lambda network: with_products(network, fixed=True)],
+    ids=["exported", "here"],
+)
+def test_what_is_scored_in_16_bits_is_interpolated_in_32(variant, copies):
+    """In parts as well, of which the last layer is called by itself."""
+    model = scatter_scores(build(variant, 5, weights=None, width=1 / 16))
+    half = with_precision(model, "bfloat16")
+    images = photo(45, 70)
+    expected = half(images)
+    parts = parts_of(copies(half))
+    taken = parts.before(images)
+    logits = parts.logits(*taken)
+    assert logits.dtype == expected.dtype == tf.float32
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_array_equal(parts.label(*taken), np.argmax(logits, axis=-1))
 
 
 def test_kernels_are_rounded_once(exact):

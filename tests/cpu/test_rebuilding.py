@@ -157,10 +157,16 @@ def take_a_triangle(x):
         lambda x: layers.BatchNormalization()(Doubled(3)(x)),
         lambda x: layers.BatchNormalization()(layers.Conv2D(2, 1)(inputs=x)),
         lambda x: layers.BatchNormalization()(inputs=layers.Conv2D(2, 1)(x)),
+        # As Keras computes it where the network is not told whether it is trained.
+        lambda x: layers.BatchNormalization()(layers.Conv2D(2, 1)(x), training=True),
+        lambda x: layers.BatchNormalization()(x, training=True),
         take_a_triangle,
         lambda x: ops.take(x[..., 0], ops.cumsum(ops.ones_like(x[0, :2, 0, 0], "int32")), axis=1),
     ],
-    ids=["subclass", "conv by name", "norm by name", "triangle", "without channels"],
+    ids=[
+        *("subclass", "conv by name", "norm by name", "statistics of the batch", "and no conv"),
+        *("triangle", "without channels"),
+    ],
 )
 def test_what_others_make_is_left_alone(make):
     image = keras.Input((4, 4, 3))
@@ -206,6 +212,55 @@ def test_padding_before_a_stride_is_left_to_tensorflow(kernel, pads, options, si
             )
             for expected, found in pairs:
                 np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        lambda x: x - ops.mean(x, axis=(1, 2), keepdims=True),
+        layers.Softmax(axis=1),
+        keras.activations.softmax,
+        keras.activations.silu,
+    ],
+    ids=["mean", "rows", "softmax", "silu"],
+)
+def test_activations_see_nothing_of_what_is_cut_off(activation):
+    """Before the cut there are places that the convolution does not have."""
+    image = keras.Input((None, None, 3))
+    x = layers.ZeroPadding2D(((0, 1), (0, 1)))(image)
+    x = layers.DepthwiseConv2D(3, 2, "valid")(x)
+    model = scatter_all(keras.Model(image, layers.Activation(activation)(x)))
+    images = np.random.default_rng(0).normal(size=(2, 13, 15, 3)).astype("float32")
+    np.testing.assert_allclose(with_products(model)(images), model(images), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(("float32", "mixed_bfloat16"), ("mixed_bfloat16", "float32")),
+        *(("float64", "float32"), ("float32", "float64")),
+    ],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x, one, other: layers.BatchNormalization(dtype=other)(
+            layers.Conv2D(4, 3, dtype=one)(x)
+        ),
+        lambda x, one, other: layers.DepthwiseConv2D(3, 2, dtype=other)(
+            layers.ZeroPadding2D(((0, 1), (0, 1)), dtype=one)(x)
+        ),
+    ],
+    ids=["norm", "padding"],
+)
+def test_layers_round_as_they_did(make, one, other):
+    image = keras.Input((None, None, 3))
+    model = scatter_all(keras.Model(image, make(image, one, other)))
+    images = np.random.default_rng(0).normal(size=(2, 13, 15, 3)).astype("float32")
+    expected, found = model(images), with_products(model)(images)
+    assert found.dtype == expected.dtype
+    expected, found = (np.asarray(x, "float64") for x in (expected, found))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("pads", [(1, 0), (1, 1), (0, 2)])
@@ -281,6 +336,40 @@ def test_crops_of_what_is_interpolated(size):
             computed(images), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
         )
     assert "Conv2DTranspose" in kinds_in(with_products(model))
+
+
+@pytest.fixture
+def as_it_was():
+    policy = keras.config.dtype_policy()
+    data_format = keras.config.image_data_format()
+    yield
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_image_data_format(data_format)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: keras.config.set_dtype_policy("mixed_float16"),
+        lambda: keras.config.set_dtype_policy("mixed_bfloat16"),
+        lambda: keras.config.set_image_data_format("channels_first"),
+    ],
+    ids=["float16", "bfloat16", "channels first"],
+)
+def test_what_keras_is_set_to_later_is_for_new_networks(change, as_it_was):
+    images = photo(45, 70, count=2).astype("float32")
+    model = scatter_scores(build("fcn8s", 3, backbone=scatter(tiny()), preprocessing="tf"))
+    # Of as many rows as channels: taken for each other, they would be as many still.
+    image = keras.Input((32, 32, 32))
+    x = layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same")(image))
+    square = scatter_all(keras.Model(image, x))
+    maps = np.random.default_rng(0).normal(size=(2, 32, 32, 32)).astype("float32")
+    change()
+    for network, taken in ((model, images), (square, maps)):
+        expected = np.asarray(network(taken))
+        for computed in (with_own_products(network), with_products(network)):
+            found = np.asarray(computed(taken))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.slow

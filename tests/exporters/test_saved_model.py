@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import c_api
+from helpers.classifiers import classifier_of, conv
 from helpers.exported import (
     CLASSES,
     COLORS,
@@ -22,6 +23,7 @@ from helpers.exported import (
     tiny_network,
     tree,
 )
+from helpers.networks import scatter_scores, small
 from helpers.png import png_bytes
 from PIL import Image
 from tensorflow.core.framework import types_pb2
@@ -458,6 +460,34 @@ def test_bfloat16(network, files, predicted, tmp_path):
     assert probabilities.dtype == tf.float32
     np.testing.assert_allclose(tf.reduce_sum(probabilities, axis=-1), 1, atol=1e-5)
     assert network.dtype_policy.name == "float32"  # the caller's own is not touched
+
+
+def with_silu():
+    """On layers whose gradient TensorFlow has written by hand."""
+    steps = [conv(strides=2, activation="silu") for _ in range(5)]
+    top = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    return fcn_keras.build("fcn8s", 5, backbone=classifier_of(64, *steps, *top), preprocessing="tf")
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "tolerance"),
+    [
+        (with_silu, {"freeze": True}, 1e-5),
+        (lambda: small("fcn32s", 5), {"precision": "bfloat16", "processor": "amx"}, 0.02),
+        (lambda: small("fcn32s", 5), {"precision": "bfloat16", "processor": "avx512"}, 0.02),
+    ],
+    ids=["silu", "bfloat16", "stored in bfloat16"],
+)
+def test_probabilities_of_what_else_is_exported(make, options, tolerance, tmp_path):
+    model = scatter_scores(make())
+    segmenter = open_network(export(model, tmp_path, CLASSES, COLORS, **options))
+    for size in ((1, 1), (1, 17), (45, 70)):
+        image = photo(*size)[None]
+        expected = tf.nn.softmax(model(image))
+        found = segmenter.probabilities(image)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+        np.testing.assert_array_equal(segmenter.segment(image), found.argmax(axis=-1))
+    assert np.ptp(expected[..., 0]) > 0.01
 
 
 @pytest.fixture(scope="module")

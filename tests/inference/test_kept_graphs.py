@@ -449,6 +449,38 @@ def nested():
     return keras.Model(image, exact()(image))
 
 
+@keras.saving.register_keras_serializable("of_a_user")
+class Doubled(layers.Layer):
+    """What it does is in no file."""
+
+    def call(self, x):
+        return 2 * x
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("of_a_user")
+def doubled(x):
+    return 2 * x
+
+
+@keras.saving.register_keras_serializable("of_a_user")
+class Own(keras.Model):
+    def call(self, x, training=None):
+        return 2 * super().call(x)
+
+
+def behind(layer):
+    network = exact()
+    return keras.Model(network.input, layer(network.output))
+
+
+def of_an_own_class():
+    network = exact()
+    return Own(network.input, network.output)
+
+
 def with_state():
     """It depends on numbers that are no weights, and too many to be part of the graph."""
     image = keras.Input((None, None, 3))
@@ -464,8 +496,16 @@ def with_state():
         several_outputs,
         nested,
         with_state,
+        lambda: behind(Doubled()),
+        lambda: behind(layers.Activation(doubled)),
+        lambda: exact(activation=doubled),
+        lambda: behind(layers.TimeDistributed(Doubled())),
+        of_an_own_class,
     ],
-    ids=["bfloat16", "outputs", "nested", "state"],
+    ids=[
+        *("bfloat16", "outputs", "nested", "state"),
+        *("a layer of others", "a function", "a function within", "a layer within", "a model"),
+    ],
 )
 def test_networks_whose_graph_is_not_kept(tmp_path, make, home):
     network = make()
@@ -473,6 +513,24 @@ def test_networks_whose_graph_is_not_kept(tmp_path, make, home):
     assert keep_graph(network, path) is None
     assert open_kept_graph(path) is None
     assert not home.exists()
+
+
+def test_others_may_change_their_code(tmp_path, monkeypatch):
+    """Under one name, in one file: what is opened is what Keras opens."""
+    path = save(behind(Doubled()), tmp_path / "net.keras")
+    pixels = images((1, 20, 31, 3))
+    before = open_network(path).label(pixels)
+    monkeypatch.setattr(Doubled, "call", lambda layer, x: -x)
+    for _ in range(2):
+        found = np.stack(open_network(path).label(pixels))
+        assert_labels_are_those_of(keras.models.load_model(path), found, pixels)
+    assert np.any(before[0] != found[0])
+
+
+def test_losses_of_others_are_no_part_of_a_graph(tmp_path):
+    network = exact()
+    network.compile("sgd", loss=doubled)
+    kept(network, tmp_path / "net.keras")
 
 
 def test_weights_of_another_file(tmp_path):

@@ -121,3 +121,24 @@ def test_segmenter_is_traced_once(network):
         for found, one in zip(class_ids, images, strict=True):
             np.testing.assert_array_equal(found, probabilities(network, one).argmax(axis=-1))
     assert traces == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": 32}, {"scales": (1.0, 1.0)}])
+def test_what_is_learned_is_seen(options):
+    """Of layers that interpolate at first, and learn then: now, or when they are thawed."""
+    network = build("fcn8s", 3, weights=None, width=1 / 32, upsampling="learned")
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+        if layer.name.startswith("score_") and layer.weights:
+            layer.set_weights([rng.normal(size=weight.shape) for weight in layer.get_weights()])
+    last = network.get_layer("upscore8")
+    images = np.random.default_rng(1).integers(0, 256, (2, 5, 7, 3), "uint8")
+    segmenters = [make_segmenter(network, **options, probabilities=True)]
+    last.trainable = False
+    segmenters += [make_segmenter(network, **options, probabilities=True, fixed=False)]
+    before = keras.ops.softmax(network(images))
+    last.kernel.assign(rng.normal(size=last.kernel.shape))
+    expected = keras.ops.softmax(network(images))
+    assert np.abs(expected - before).max() > 0.1
+    for segmenter in segmenters:
+        np.testing.assert_allclose(segmenter(images), expected, rtol=0, atol=1e-5)

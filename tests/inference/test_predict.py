@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 import weakref
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,7 @@ from fcn_keras.data.files.readers import Photographs
 from fcn_keras.data.palette import palette_for
 from fcn_keras.figures.label_maps import overlay, side_by_side
 from fcn_keras.inference import job, keras_segmenter, predict as prediction
+from fcn_keras.inference.classes import numbered_classes
 from fcn_keras.inference.job import find_images, make_worklist
 from fcn_keras.inference.keras_segmenter import make_segmenter
 from fcn_keras.inference.outputs import Outputs
@@ -389,6 +391,25 @@ def test_more_pixels_than_pillow_decodes(network, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(UserError, match="a.png: .* 40 x 30 pixels.*limit is 1000 .*--tile"):
         predict(network, [path], tmp_path / "out", CLASSES, COLORS)
+
+
+@pytest.mark.parametrize("classes", [255, 256])
+def test_no_class_is_void(tmp_path, classes):
+    """Even the last one of so many."""
+    image = keras.Input((None, None, 3))
+    conv = keras.layers.Conv2D(classes, 1)
+    model = keras.Model(image, conv(image))
+    conv.set_weights([np.zeros((1, 1, 3, classes)), np.arange(classes)])
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+    names, colors = numbered_classes(classes)
+    ask = partial(predict, model, [tmp_path / "a.png"], tmp_path / "out", names, colors)
+    if classes > 255:
+        with pytest.raises(UserError, match="256 classes apart; a label map holds 255, and void"):
+            ask()
+    else:
+        [path] = ask()
+        with Image.open(path) as mask:
+            assert (np.asarray(mask) == 254).all()
 
 
 def test_what_memory_does_not_hold(network, tmp_path, monkeypatch):

@@ -31,7 +31,17 @@ _BAND = 1 << 24
 
 
 class ImageReader(Protocol):
-    """How image files are read."""
+    """How image files are read.
+
+    Attributes:
+        channels, dtype: see `AsStored`.
+    """
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def dtype(self) -> str | None: ...
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -54,6 +64,8 @@ class ImageReader(Protocol):
 @dataclass(frozen=True)
 class Photographs:
     """RGB of 8 bits, upright, see `fcn_keras.data.files.images`."""
+
+    channels, dtype = 3, "uint8"
 
     suffixes = IMAGE_SUFFIXES
 

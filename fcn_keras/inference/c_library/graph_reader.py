@@ -128,7 +128,7 @@ def graph_file(network: zipfile.ZipFile | Path) -> Path:
     Args:
         network: what `opened` returned.
     """
-    key = hashlib.sha256(_read(network, "config.json"))
+    key = hashlib.sha256(read_part(network, "config.json"))
     for file in sorted(file for pattern in DECISIVE for file in PACKAGE.glob(pattern)):
         key.update(file.read_bytes())
     key.update(json.dumps([versions(), has_only_avx2()]).encode())
@@ -153,7 +153,7 @@ def stored_weights(network: zipfile.ZipFile | Path) -> Iterator[tuple[str, h5py.
         stored, as by early versions of Keras 3, and those of networks within it are left out.
         So is what Keras refuses: what lies in other places than its own.
     """
-    with h5py.File(BytesIO(_read(network, "model.weights.h5"))) as file:
+    with h5py.File(BytesIO(read_part(network, "model.weights.h5"))) as file:
         for layer in file["layers"].values():
             group = layer.get("vars", {})
             for number in group:
@@ -168,8 +168,16 @@ def stored_weights(network: zipfile.ZipFile | Path) -> Iterator[tuple[str, h5py.
                     yield f"{group.attrs['name']}/{number}", stored
 
 
-def _read(network, name):
-    """Reads a part of a `.keras` file, which Keras does not compress."""
+def read_part(network: zipfile.ZipFile | Path, name: str) -> bytes:
+    """Reads a part of a `.keras` file, which Keras does not compress.
+
+    Args:
+        network: what `opened` returned.
+        name: of the part.
+
+    Raises:
+        Exception: one of `UNUSABLE`, if there is none, or it is compressed.
+    """
     if isinstance(network, Path):
         return (network / name).read_bytes()
     if network.getinfo(name).compress_type != zipfile.ZIP_STORED:

@@ -18,6 +18,7 @@ from fcn_keras.inference.c_library.graph_reader import (
     digest,
     graph_file,
     opened,
+    read_part,
     stored_weights,
 )
 from fcn_keras.inference.c_library.library import library_path
@@ -35,7 +36,8 @@ def keep_graph(network: keras.Model, file: str | Path) -> Path | None:
 
     Returns:
         Where the graph is, see `fcn_keras.inference.c_library.graph_reader.graph_file`. None if
-        there is a GPU, for which TensorFlow is needed, or no C library; if the network is no
+        there is a GPU, for which TensorFlow is needed, or no C library; if the network has layers
+        or functions of others than Keras and this package, whose code may change; if it is no
         function from `(N, H, W, 3)` to `(N, H, W, C)` with weights in float32 that the file holds
         by name; or if it cannot be written.
 
@@ -64,6 +66,9 @@ def _keep(network, file):
         return None
     with opened(Path(file)) as archive:
         kept = graph_file(archive)
+        config = json.loads(read_part(archive, "config.json"))
+        if not _is_known(config | {"compile_config": None}):
+            return None
         stored = {
             name
             for name, value in stored_weights(archive)
@@ -73,14 +78,16 @@ def _keep(network, file):
         return None
     computed = with_products(network, fixed=True)
     parts = parts_of(computed)
+    spec = tf.TensorSpec(*image_spec(network), name="image")
 
     def segment(image, values):
         with keras.StatelessScope(state_mapping=zip(weights.values(), values, strict=True)):
-            taken = parts.before(image)
+            # What a session is given is not looked at: one channel would be taken for all.
+            taken = parts.before(tf.ensure_shape(image, spec.shape))
         return parts.label(*taken), tf.nn.softmax(parts.logits(*taken))
 
     traced = tf.function(segment, autograph=False).get_concrete_function(
-        tf.TensorSpec(*image_spec(network), name="image"),
+        spec,
         [tf.TensorSpec(weight.shape, tf.float32) for weight in weights.values()],
     )
     inputs = [f"{op.name}:0" for op in traced.graph.get_operations() if op.type == "Placeholder"]
@@ -105,3 +112,22 @@ def _keep(network, file):
         out.writestr(GRAPH, traced.graph.as_graph_def().SerializeToString())
         out.writestr(NAMES, json.dumps(names))
     return kept
+
+
+def _is_known(config):
+    """Whether all that a network is built of is Keras' or this package's.
+
+    What others have written may be something else tomorrow, under the same name.
+    """
+    if isinstance(config, list):
+        return all(map(_is_known, config))
+    if not isinstance(config, dict):
+        return True
+    if "registered_name" in config:
+        # Classes of Keras are told by their module, others by "package>name".
+        package, of_others, _ = (config["registered_name"] or "").partition(">")
+        if not of_others:
+            package, *_ = (config["module"] or "").split(".")
+        if package not in ("keras", "fcn_keras"):
+            return False
+    return config.get("class_name") != "__lambda__" and all(map(_is_known, config.values()))

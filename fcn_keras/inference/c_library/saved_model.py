@@ -39,10 +39,10 @@ class InLibrary(Segmenter):
     too_large = f"{Segmenter.too_large[:-1]}, for a run or a .keras file."
 
     def segment(self, images: np.ndarray) -> np.ndarray:
-        return self.session.run("segment", {"image": images})["class_ids"]
+        return self.session.run("segment", {"image": self.checked(images)})["class_ids"]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        return self.session.run("probabilities", {"image": images})["probabilities"]
+        return self.session.run("probabilities", {"image": self.checked(images)})["probabilities"]
 
 
 class Exported(InLibrary):

@@ -54,18 +54,13 @@ def run(args: Namespace) -> None:
         args.command = args.command._replace(stopped="stopped; nothing is kept")
         find_learning_rate(settings, args.run_dir, args.devices)
         return
-    from fcn_keras.training.own_callbacks import load_callbacks
+    from fcn_keras.training.own_callbacks import load_callbacks, told_as_own
     from fcn_keras.training.train import train
 
-    train(
-        settings,
-        args.run_dir,
-        args.devices,
-        args.fresh,
-        args.cluster,
-        args.backup_steps,
-        load_callbacks(args.callbacks) if args.callbacks else (),
-    )
+    callbacks = load_callbacks(args.callbacks) if args.callbacks else []
+    options = args.run_dir, args.devices, args.fresh, args.cluster, args.backup_steps
+    with told_as_own(callbacks):
+        train(settings, *options, callbacks)
 
 
 COMMAND = Command(

@@ -14,7 +14,7 @@ from fcn_keras.training.backup import Backup, Position, TrainingJob
 from fcn_keras.training.callbacks import Recorder, Stop, TrainingBar
 from fcn_keras.training.crops import augmentation_of
 from fcn_keras.training.freezing import Thaw
-from fcn_keras.training.own_callbacks import NoStop, told_as_own
+from fcn_keras.training.own_callbacks import NoStop
 
 
 def fit_epochs(job: TrainingJob) -> None:
@@ -34,12 +34,12 @@ def fit_epochs(job: TrainingJob) -> None:
     progress, stop = TrainingBar(job, position), Stop()
     # A machine that stops on its own would leave the others waiting.
     stopping = stop if is_alone(job.strategy) else contextlib.nullcontext()
-    own = [*job.callbacks] if job.chief else []
-    with contextlib.closing(progress.bar), stopping, told_as_own(own):
+    with contextlib.closing(progress.bar), stopping:
         recorder = Recorder(job, backup, position, progress, stop)
         thaw = Thaw(job.settings.freeze_epochs, job.steps, quiet=not job.chief)
         thaw.set_model(job.task)
         thaw.on_epoch_begin(epoch)
+        own = [*job.callbacks] if job.chief else []
         if own and not is_alone(job.strategy):
             own.append(NoStop(recorder.patience))
         callbacks = [progress, recorder, thaw, *own]

@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+from collections import Counter
 
 import keras
 import numpy as np
@@ -349,14 +350,13 @@ def test_session(exported, files, predicted):
 def operations(exported):
     graph = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     functions = graph.meta_graphs[0].graph_def.library.function
-    return {node.op for function in functions for node in function.node_def}
+    return Counter(node.op for function in functions for node in function.node_def)
 
 
 def test_processors(network, exported, predicted, files, tmp_path):
     """fc6 is a product of matrices on a CPU, and stays a convolution for a GPU."""
     for_gpu = export(network, tmp_path / "out", CLASSES, COLORS, processor="gpu")
-    assert "ExtractImagePatches" in operations(exported)
-    assert "ExtractImagePatches" not in operations(for_gpu)
+    assert 0 < operations(exported)["Conv2D"] < operations(for_gpu)["Conv2D"]
     contents = [path.read_bytes() for path in files]
     [answer] = session_run(for_gpu, [("serving_default", {"image_bytes": contents})])
     for found, expected in zip(answer["mask_bytes"], predicted, strict=True):

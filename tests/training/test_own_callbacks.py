@@ -12,7 +12,7 @@ from fcn_keras.errors import UserError
 from fcn_keras.recipes.common.resolving import resolve
 from fcn_keras.training import fit
 from fcn_keras.training.callbacks import Recorder, StoppedInValidation
-from fcn_keras.training.own_callbacks import load_callbacks
+from fcn_keras.training.own_callbacks import load_callbacks, told_as_own
 from fcn_keras.training.train import train
 
 MINE = """
@@ -161,7 +161,7 @@ class Failing(keras.callbacks.Callback):
 def test_one_that_fails(settings, tmp_path, callback, where):
     """It is told whose fault that is, and training goes on behind the last backup."""
     message = f"^callbacks: {where}: KeyError: 'no such account'.*the same command goes on"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message), told_as_own([callback]):
         train(settings, tmp_path / "run", callbacks=[callback], backup_steps=1)
     rows = rows_of(train(settings, tmp_path / "run"))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
@@ -170,8 +170,15 @@ def test_one_that_fails(settings, tmp_path, callback, where):
 def test_what_else_fails(settings, tmp_path, monkeypatch):
     """It is not put down to a callback that is there, too."""
     monkeypatch.setattr(Recorder, "_validate", fails)
+    watching = Watching()
+    with pytest.raises(KeyError, match="no such account"), told_as_own([watching]):
+        train(settings, tmp_path / "run", callbacks=[watching])
+
+
+def test_one_that_fails_in_python(settings, tmp_path):
+    """Who calls `train` gets the error as it is: so studies of many runs end one (Optuna)."""
     with pytest.raises(KeyError, match="no such account"):
-        train(settings, tmp_path / "run", callbacks=[Watching()])
+        train(settings, tmp_path / "run", callbacks=[Failing()])
 
 
 @pytest.mark.parametrize("stop", [dict(epoch=1), dict(step=4)], ids=str)

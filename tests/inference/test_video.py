@@ -226,7 +226,8 @@ def test_stopped_by_ctrl_c(times, network, tmp_path):
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)
     error = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    # The second one may come when all is said, and Python is about to end.
+    assert process.returncode in (130, -signal.SIGINT)
     assert error.splitlines()[-1] == "stopped; the same command goes on from here"
     assert not [*(tmp_path / "out").iterdir()]
 

@@ -58,9 +58,16 @@ def run(args: Namespace) -> None:
     from fcn_keras.training.train import train
 
     callbacks = load_callbacks(args.callbacks) if args.callbacks else []
-    options = args.run_dir, args.devices, args.fresh, args.cluster, args.backup_steps
     with told_as_own(callbacks):
-        train(settings, *options, callbacks)
+        train(
+            settings,
+            args.run_dir,
+            args.devices,
+            args.fresh,
+            args.cluster,
+            args.backup_steps,
+            callbacks,
+        )
 
 
 COMMAND = Command(

@@ -65,8 +65,10 @@ class Windows(Convolution):
         return tf.reshape(x, (-1, height * width * channels)), tf.unstack(tf.shape(x))[:3]
 
     def _gathered(self, x):
-        """Returns what `_windows` does, in a fourth of the time, but with a slow gradient."""
+        """Returns what `_windows` does, where nothing is trained: in a fourth of the time."""
         taps, channels = self.conv.kernel_size, x.shape[-1]
+        if taps == (1, 1):  # each pixel is a window
+            return self._windows(x)
         if self.conv.padding == "same":
             x = tf.pad(x, [(0, 0), *(((tap - 1) // 2, tap // 2) for tap in taps), (0, 0)])
         images, height, width = tf.unstack(tf.shape(x)[:3])

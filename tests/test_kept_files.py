@@ -31,7 +31,9 @@ SETTINGS = (
 def kept(tmp_path, monkeypatch):
     """A folder with the files, which commands are called in."""
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

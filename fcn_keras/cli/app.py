@@ -28,6 +28,10 @@ COMMANDS = {
 }
 
 
+# What a shell tells of programs that a closed pipe has ended.
+_CLOSED = 141
+
+
 def main(name: str | None = None) -> int:
     """Runs the command that the process was called with.
 
@@ -42,7 +46,12 @@ def main(name: str | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    args = parse(sys.argv[1:], name)
+    try:
+        args = parse(sys.argv[1:], name)
+    except BrokenPipeError:  # of a help text; later Pythons pass over it
+        if _is_closed(sys.stdout):
+            return _CLOSED
+        raise
     # The help text needs neither.
     import traceback
 
@@ -62,7 +71,7 @@ def main(name: str | None = None) -> int:
     # Libraries raise anything, and whatever it is, it is told in one line.
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
-            return 141
+            return _CLOSED
         if args.debug:
             traceback.print_exc()
         if isinstance(error, MachineLost):

@@ -429,7 +429,9 @@ def test_nobody_reads_the_output(words):
     command = [sys.executable, "-m", "fcn_keras", *words.split()]
     done = subprocess.run(command, cwd=REPOSITORY, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
-    assert (done.returncode, done.stderr) == (0 if "--help" in words else 141, "")
+    # Later Pythons pass over a help text that nobody reads.
+    assert done.returncode in ((0, 141) if "--help" in words else (141,))
+    assert done.stderr == ""
 
 
 def test_folder_of_masks_that_is_missing(mistake, make_folder, tmp_path):

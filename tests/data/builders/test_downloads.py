@@ -352,10 +352,25 @@ def test_broken_archive(tmp_path, manager, files, kind, fault):
     )
 
 
-def test_an_archive_that_writes_elsewhere(tmp_path, manager):
+@pytest.fixture(params=["its own", "none"])
+def tar_filter(request, monkeypatch):
+    """Python's filter of archives, and none, as before 3.11.4."""
+    if request.param == "none":
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+
+
+@pytest.mark.usefixtures("tar_filter")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_an_archive_that_writes_elsewhere(tmp_path, manager, is_link):
     path = put(tmp_path, "archive.tgz")
     with tarfile.open(path, "w") as archive:
-        archive.add(__file__, "../../elsewhere.txt")
+        if is_link:
+            link = tarfile.TarInfo("set")
+            link.type, link.linkname = tarfile.SYMTYPE, "../.."
+            archive.addfile(link)
+            archive.add(__file__, "set/elsewhere.txt")
+        else:
+            archive.add(__file__, "../../elsewhere.txt")
     with pytest.raises(UserError, match=f"^{path}: cannot be unpacked .*outside"):
         find(manager, ARCHIVE)
     assert not [*tmp_path.rglob("elsewhere.txt")]
@@ -370,6 +385,7 @@ def test_archive_of_something_else(tmp_path, manager, files):
     assert text_in(manager) == "hello"
 
 
+@pytest.mark.usefixtures("tar_filter")
 def test_archives_are_unpacked_once(tmp_path, manager, files):
     path = pack(files, tmp_path / "manual" / "archive.tgz", "tar")
     os.utime(path, (0, 0))

@@ -201,6 +201,7 @@ def _unpacked(dl_manager, file, path):
             inside.mkdir()
             try:
                 with _archive(path) as archive:
+                    _keep_inside(archive)
                     archive.extractall(inside)
             except _FAULTS as error:
                 raise UserError(
@@ -214,8 +215,18 @@ def _unpacked(dl_manager, file, path):
 
 
 def _archive(path):
-    if zipfile.is_zipfile(path):
-        return zipfile.ZipFile(path)
-    archive = tarfile.open(path)
-    archive.extraction_filter = tarfile.data_filter  # nothing outside of the folder
-    return archive
+    return zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path)
+
+
+def _keep_inside(archive):
+    """Sees to it that nothing comes to lie outside of the folder that is unpacked to."""
+    if isinstance(archive, zipfile.ZipFile):
+        return  # which does so by itself
+    if hasattr(tarfile, "data_filter"):
+        archive.extraction_filter = tarfile.data_filter
+        return
+    # Python before 3.11.4, as of Debian 12.
+    for member in archive.getmembers():
+        path = Path(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name} would lie outside, or is a link")
